@@ -1,0 +1,103 @@
+# Everything that a contributor types. Needs Python 3.11 or newer (PYTHON=...) and Rust; sets up the rest in .venv.
+
+PYTHON ?= python3
+CARGO ?= cargo
+VENV := .venv
+BENCH := .venv-bench
+BIN := $(VENV)/bin
+DONE := $(VENV)/.done
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name Cargo.toml -o -name '*.rs' -path '*/src/*')
+
+# One interpreter for cargo and maturin, or each would rebuild pyo3 after the other.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# `make` builds for quick building; whoever imports such a build elsewhere is warned.
+export PYTHONWARNINGS := ignore:propylon._core is a debug build:RuntimeWarning
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- what to do
+
+.PHONY: demo
+demo: $(DONE)/build ## Run a bot against a simulated Discord for ten seconds
+	@$(BIN)/propylon demo
+
+.PHONY: test
+test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
+	@status=0; \
+	$(CARGO) test --workspace || status=1; \
+	$(BIN)/pytest || status=1; \
+	exit $$status
+
+.PHONY: check
+check: $(DONE)/build $(DONE)/test $(DONE)/lint ## Formatting, lints, types, and the examples of the docs
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/mypy
+	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
+	$(BIN)/basedpyright -p $(VENV)/docs
+	$(BIN)/pytest -q tests/docs
+
+.PHONY: format
+format: $(DONE)/lint ## Format all code
+	$(CARGO) fmt --all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/README.md has method and results
+	$(BENCH)/bin/python benches/run.py
+
+.PHONY: wheel
+wheel: $(DONE)/base ## Build the wheel into dist/
+	$(BIN)/maturin build --release --out dist
+
+.PHONY: test-pythons
+test-pythons: $(DONE)/base ## Run the Python tests, the exit tests 20 times, on every CPython >= 3.11 here
+	@.ci/test-pythons
+
+.PHONY: clean
+clean: ## Remove what was built and set up
+	rm -rf $(VENV) $(BENCH) .venv-3.* dist target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f python/propylon/_core*.so python/propylon/_core*.pyd
+
+# ---------------------------------------------------------------- what that needs, once
+
+.PHONY: rust
+rust:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://www.rust-lang.org/tools/install" >&2; exit 1; }
+
+$(DONE)/base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.13" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# `--group` came with pip 25.1.
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.16,<2'
+	@mkdir -p $(DONE) && touch $@
+
+$(DONE)/test $(DONE)/lint: $(DONE)/%: $(DONE)/base
+	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+$(DONE)/build: $(DONE)/base $(RUST_SOURCES) | rust
+	PIP_QUIET=1 $(BIN)/maturin develop --extras cli,uvloop
+	@touch $@
+
+# A virtual environment of its own: the optimised build must not take the place of the quick one.
+$(BENCH)/.done: $(DONE)/base $(RUST_SOURCES) $(shell find python -name '*.py') | rust
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BIN)/maturin build --release --compatibility linux --out $(BENCH)/wheel
+	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python -m pip install --quiet --group bench '$(BENCH)/wheel/'*.whl
+	$(BENCH)/bin/python -m pip install --quiet --force-reinstall --no-deps '$(BENCH)/wheel/'*.whl
+	@touch $@

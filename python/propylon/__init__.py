@@ -1,0 +1,79 @@
+"""Propylon: a Discord Gateway client for Python whose engine is Rust."""
+
+from propylon._core import Dispatch
+from propylon._debug import warn_of_debug_build
+from propylon._version import __version__
+from propylon.batches import Batches
+from propylon.errors import (
+    AuthenticationFailed,
+    CertificateError,
+    CommandError,
+    CommandTooLarge,
+    DecompressionError,
+    DisallowedIntents,
+    ForkedError,
+    GatewayClosed,
+    HandshakeError,
+    IdentifyBudgetExhausted,
+    InvalidApiVersion,
+    InvalidIntents,
+    InvalidShard,
+    ModelError,
+    NotConnected,
+    PayloadTooLarge,
+    PropylonError,
+    RateLimited,
+    RequestTimeout,
+    ShardingRequired,
+)
+from propylon.gateway import Gateway
+from propylon.intents import Intents
+from propylon.listeners import Listener
+from propylon.metrics import Metrics
+from propylon.options import Backoff, Timeouts
+from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
+from propylon.session import Closed, GatewayStatus, Session
+from propylon.snowflake import Snowflake, snowflake_time
+
+__all__ = [
+    "Activity",
+    "ActivityType",
+    "AuthenticationFailed",
+    "Backoff",
+    "Batches",
+    "CertificateError",
+    "Closed",
+    "CommandError",
+    "CommandTooLarge",
+    "DecompressionError",
+    "DisallowedIntents",
+    "Dispatch",
+    "ForkedError",
+    "Gateway",
+    "GatewayClosed",
+    "GatewayStatus",
+    "HandshakeError",
+    "IdentifyBudgetExhausted",
+    "Intents",
+    "InvalidApiVersion",
+    "InvalidIntents",
+    "InvalidShard",
+    "Listener",
+    "Metrics",
+    "ModelError",
+    "NotConnected",
+    "OnlineStatus",
+    "PayloadTooLarge",
+    "Presence",
+    "PropylonError",
+    "RateLimited",
+    "RequestTimeout",
+    "Session",
+    "ShardingRequired",
+    "Snowflake",
+    "Timeouts",
+    "__version__",
+    "snowflake_time",
+]
+
+warn_of_debug_build()

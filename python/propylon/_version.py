@@ -1,0 +1,8 @@
+"""The version of the installed package: Cargo.toml's, which maturin writes into the metadata."""
+
+from importlib.metadata import version
+from typing import Final
+
+__all__ = ["__version__"]
+
+__version__: Final = version("propylon")

@@ -1,0 +1,385 @@
+"""From drained events to listener calls: order, back-pressure, isolation of errors.
+
+Owns the loop over events, the hot path of the Python side. Who listens is in `Table`, made anew whenever a
+listener comes or goes and never changed afterwards.
+"""
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import copy_context
+from functools import partial
+from time import perf_counter
+from types import CoroutineType
+from typing import Any, Final, TypeAlias
+
+from propylon import _core
+from propylon._core import Dispatch
+from propylon.decoding import decoder_for
+from propylon.events import EVENTS, Event
+from propylon.listeners import ALL, Listener
+
+__all__ = ["Consumer", "Reporter", "Table"]
+
+_SLICE: Final = 0.002
+"""Seconds after which a drain yields to the loop."""
+
+_INDEX: Final = _core.event_index()
+_NAMES: Final = {index: name for name, index in _INDEX.items()}
+_UNKNOWN: Final = _INDEX["UNKNOWN"]
+_EAGER: Final = sys.version_info >= (3, 12)
+
+_Call: TypeAlias = tuple[Listener[..., Any], Callable[..., Any], str | None, bool]
+_Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, tuple[_Call, ...]]
+_Plan: TypeAlias = tuple[_Step, ...]
+
+Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Listener[..., Any] | None], None]
+"""Takes an error, the event it came with, and the listener that raised it (None: the event does not fit its class)."""
+
+
+def _data(dispatch: Dispatch[Any]) -> Any:
+    return dispatch.data
+
+
+def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+    """A decoder for a type that several listeners want with others between them: once per event all the same."""
+    decode = decoder_for(kind)
+    last: list[Any] = [None, None]
+
+    def decode_once(dispatch: Dispatch[Any]) -> Any:
+        if last[0] is not dispatch:
+            last[:] = dispatch, decode(dispatch)
+        return last[1]
+
+    return decode_once
+
+
+class Table:
+    """One generation of listeners: for each event the steps to take, worked out on first use."""
+
+    def __init__(self, generation: int, listeners: tuple[Listener[..., Any], ...]) -> None:
+        """``listeners`` in the order in which they are called."""
+        self.generation: Final = generation
+        self.listeners: Final = listeners
+        self.alone: Final = listeners[0] if len(listeners) == 1 else None
+        """The one listener, where there is no other."""
+        self.plans: Final[dict[int, _Plan]] = {}
+        names = {wanted.event for listener in listeners for wanted in listener.wanted}
+        self.everything: Final = ALL in names
+        self.events: Final = [name for name in _INDEX if name != "UNKNOWN"] if self.everything else sorted(names)
+
+    def plan(self, route: int, dispatch: Dispatch[Any]) -> _Plan:
+        """The steps for an event. Kept by its route, except for names that servers make up."""
+        index = route & 0xFF
+        if index == _UNKNOWN:
+            return self._plan_for(dispatch.type)
+        plan = self.plans[route] = self._plan_for(_NAMES[index])
+        return plan
+
+    def _plan_for(self, event: str) -> _Plan:
+        wanted: list[tuple[type[Event] | None, _Call]] = []
+        for listener in self.listeners:
+            for want in listener.wanted:
+                if want.event == event or want.event == ALL:
+                    wanted.append((want.kind, (listener, listener.call, listener.inject, listener.isolated)))
+                    break
+        kinds = [kind for kind, _ in wanted]
+        decoders: dict[type[Event] | None, Callable[[Dispatch[Any]], Any] | None] = {None: None}
+        for kind in kinds:
+            if kind is None or kind in decoders:
+                continue
+            if kind is EVENTS.get(event) and None in kinds:
+                # A `Dispatch` listener may ask for `.data`: one decoding serves both.
+                decoders[kind] = _data
+            else:
+                decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else decoder_for(kind)
+        steps: list[tuple[Callable[[Dispatch[Any]], Any] | None, list[_Call]]] = []
+        previous: object = steps
+        for kind, call in wanted:
+            if kind is previous:
+                steps[-1][1].append(call)
+            else:
+                steps.append((decoders[kind], [call]))
+            previous = kind
+        return tuple((decode, tuple(calls)) for decode, calls in steps)
+
+
+def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
+    """Whether other kinds stand between the first and the last of this one."""
+    first = kinds.index(kind)
+    return any(other is not kind for other in kinds[first : first + kinds.count(kind)])
+
+
+class Consumer:
+    """Calls the listeners of one shard, in order, and holds the engine back when they do not keep up."""
+
+    def __init__(self, shard: _core.Shard, max_pending: int, report: Reporter) -> None:
+        """At most ``max_pending`` listener calls may be unfinished."""
+        self._shard: Final = shard
+        self._max_pending: Final = max_pending
+        self._report: Final = report
+        self._tables: Final[dict[int, Table]] = {0: Table(0, ())}
+        self._table = self._tables[0]
+        self._backlog: Final[deque[tuple[Table, Iterator[tuple[Dispatch[Any], int]]]]] = deque()
+        self._tasks: Final[set[asyncio.Task[Any]]] = set()
+        self._held = False
+        self._scheduled = False
+        self._running = False
+        self._must_yield = False
+        self._suspended = False
+        self._turns = 0
+        self._context = copy_context()
+        self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
+        self._full_streams = 0
+        self._idle: asyncio.Future[None] | None = None
+        self.undecodable = 0
+        self.errors = 0
+
+    @property
+    def pending(self) -> int:
+        """Listener calls that have not finished."""
+        return len(self._tasks)
+
+    @property
+    def table(self) -> Table:
+        """The listeners in force."""
+        return self._table
+
+    def subscribe(self, listeners: tuple[Listener[..., Any], ...]) -> None:
+        """Swap the listeners. Events that wait already go to those that they matched, less the removed ones."""
+        table = Table(self._table.generation + 1, listeners)
+        self._tables[table.generation] = table
+        self._table = table
+        self._shard.subscribe(table.generation, table.events, table.everything)
+
+    def _forget_old_tables(self) -> None:
+        oldest = self._shard.oldest_generation
+        newest = self._table.generation
+        # The batch being read in the engine may still carry the previous generation.
+        keep_from = newest - 1 if oldest is None else min(oldest, newest - 1)
+        for generation in [generation for generation in self._tables if generation < keep_from]:
+            del self._tables[generation]
+
+    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
+        """Take drained events and call their listeners."""
+        table = self._tables.get(generation, self._table)
+        alone = table.alone
+        if alone is not None and alone.take_all is not None and not (alone.removed or self._backlog or self._suspended):
+            alone.take_all(dispatches)
+            if self._blocked:
+                self._hold(True)
+            return
+        self._backlog.append((table, zip(dispatches, routes, strict=True)))
+        if not (self._scheduled or self._running):
+            self._context.run(self.run)
+
+    def resume(self) -> None:
+        """Hand out events in the running loop and the current context, first those that an earlier loop left."""
+        loop = asyncio.get_running_loop()
+        self._tasks.difference_update([task for task in self._tasks if task.get_loop() is not loop])
+        self._context = copy_context()
+        self._scheduled = False
+        self._suspended = False
+        self._go_on()
+
+    def suspend(self) -> None:
+        """Call no listener until `resume`; what waits is kept."""
+        self._suspended = True
+        self._must_yield = True
+        self._tell_idle()
+
+    def block(self, full: bool) -> None:
+        """A stream's buffer is full, or has room again."""
+        self._full_streams += 1 if full else -1
+        self._must_yield = self._must_yield or full
+        if not full:
+            self._go_on()
+
+    @property
+    def _blocked(self) -> bool:
+        return self._suspended or self._full_streams > 0 or len(self._tasks) >= self._max_pending
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run_scheduled, context=self._context)
+
+    def _run_scheduled(self) -> None:
+        self._scheduled = False
+        self.run()
+
+    def _go_on(self) -> None:
+        if self._held and not (self._scheduled or self._running or self._blocked):
+            self._schedule()
+
+    def _hold(self, held: bool) -> None:
+        if held != self._held:
+            self._held = held
+            self._shard.hold(held)
+
+    def run(self) -> None:
+        """Call listeners until nothing waits, the time slice is over, or too many calls are unfinished."""
+        backlog = self._backlog
+        loop = asyncio.get_running_loop()
+        self._eager = _EAGER and loop.get_task_factory() is None
+        self._running = True
+        try:
+            end = perf_counter() + _SLICE
+            while backlog and not self._blocked:
+                self._turns += 1
+                table, pairs = backlog[0]
+                if self._run_batch(table, pairs, end):
+                    backlog.popleft()
+                else:
+                    break
+        finally:
+            self._running = False
+            if not backlog and not self._blocked:
+                self._hold(False)
+                if len(self._tables) > 2:
+                    self._forget_old_tables()
+                self._tell_idle()
+            else:
+                self._hold(True)
+                if not self._blocked:
+                    self._schedule()
+
+    def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
+        """Whether all of it is done."""
+        plans = table.plans
+        for dispatch, route in pairs:
+            plan = plans.get(route)
+            if plan is None:
+                plan = table.plan(route, dispatch)
+            for decode, calls in plan:
+                value: Any = dispatch
+                if decode is not None:
+                    try:
+                        value = decode(dispatch)
+                    except Exception as error:
+                        self._undecodable(dispatch, error, decode)
+                        continue
+                for listener, call, inject, isolated in calls:
+                    if listener.removed:
+                        continue
+                    try:
+                        if inject is not None:
+                            call = partial(call, **{inject: dispatch})
+                        # What a listener sets in its context is not the next one's to see.
+                        result = copy_context().run(call, value) if isolated else call(value)
+                    except asyncio.CancelledError:
+                        # The listener gave up; no error.
+                        continue
+                    except Exception as error:
+                        self.errors += 1
+                        self._report(error, dispatch, listener)
+                        continue
+                    except (KeyboardInterrupt, SystemExit):
+                        raise
+                    except BaseException as error:
+                        self._tell_loop(error, dispatch, listener)
+                        continue
+                    if result is not None:
+                        self._spawn(listener, dispatch, result)
+            if self._must_yield or perf_counter() > end:
+                self._must_yield = False
+                return False
+        return True
+
+    def _undecodable(self, dispatch: Dispatch[Any], error: Exception, decode: Callable[[Dispatch[Any]], Any]) -> None:
+        """Counts an event once, reports each class that it does not fit once, however many listeners want it."""
+        if self._misfit[0] is not dispatch:
+            self.undecodable += 1
+            self._misfit = (dispatch, [])
+        known = self._misfit[1]
+        if decode not in known:
+            known.append(decode)
+            self._report(error, dispatch, None)
+
+    def track(self, task: asyncio.Task[Any]) -> None:
+        """Counts a task among the unfinished calls."""
+        self._tasks.add(task)
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            self._go_on()
+
+        task.add_done_callback(done)
+
+    def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> None:
+        """Runs a listener's coroutine up to its first suspension before the next event is handed out."""
+        if type(result) is not CoroutineType:
+            if not isinstance(result, Awaitable):
+                return
+            result = result if isinstance(result, Coroutine) else _awaited(result)
+        coroutine: Coroutine[Any, Any, Any] = result  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        if self._eager:
+            task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+            if task.done():
+                if task.cancelled() or task.exception() is None:
+                    return
+                self._finished(listener, dispatch, task)
+                return
+        else:
+            task = loop.create_task(coroutine)
+            if not task.done():
+                # It starts when the loop gets its turn, and only then may the next event be handed out.
+                self._must_yield = True
+        self._tasks.add(task)
+        if len(self._tasks) >= self._max_pending:
+            self._must_yield = True
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            self._finished(listener, dispatch, task)
+            self._go_on()
+
+        task.add_done_callback(done)
+
+    def _finished(self, listener: Listener[..., Any], dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Exception):
+            self.errors += 1
+            self._report(error, dispatch, listener)
+        elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            # Those two have left through the loop already.
+            self._tell_loop(error, dispatch, listener)
+
+    @staticmethod
+    def _tell_loop(error: BaseException, dispatch: Dispatch[Any], listener: Listener[..., Any]) -> None:
+        """What is no Exception is not for `on_error`, but it is not lost either."""
+        message = f"listener {listener.name} of {dispatch.type} failed"
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drained(self, patience: float) -> bool:
+        """Return when every event that waits has been handed to its listeners, or when that stands still.
+
+        ``patience``: seconds without progress, because too many calls are unfinished or nobody reads a full stream.
+        Whether everything was handed out.
+        """
+        while self._backlog or self._shard.oldest_generation is not None:
+            turns = self._turns
+            self._idle = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(patience):
+                    await self._idle
+            except TimeoutError:
+                if turns == self._turns:
+                    return False
+            finally:
+                self._idle = None
+            if self._suspended:
+                return False
+        return True
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

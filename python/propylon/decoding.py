@@ -1,0 +1,60 @@
+"""From the bytes of an event to Python objects: one decoder per type, made on first use."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+import orjson
+
+from propylon import _core
+from propylon._core import Dispatch
+from propylon.errors import ModelError
+from propylon.events import EVENTS
+
+__all__ = ["decoder_for", "model_error"]
+
+
+@cache
+def decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
+    """What decodes a dispatch into ``kind``. Lax, because Discord writes ids as strings."""
+    return msgspec.json.Decoder(kind, strict=False).decode
+
+
+def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any] | None = None) -> ModelError:
+    """The error that tells a user which event does not fit, and why."""
+    return ModelError(f"{dispatch.type}: {error or type(error).__name__}", holder)
+
+
+def _decode(dispatch: Dispatch[Any]) -> Any:
+    kind = EVENTS.get(dispatch.type)
+    try:
+        return orjson.loads(memoryview(dispatch)) if kind is None else decoder_for(kind)(dispatch)
+    # Not only msgspec's own errors: deep nesting is a RecursionError, a bad date may be a ValueError.
+    except Exception as error:
+        failure = model_error(dispatch, error)
+    # Not within the handler: the dispatch keeps this error, whose context would keep frames that hold the dispatch, a
+    # circle that no collector sees.
+    raise failure
+
+
+def _to_json(dispatch: Dispatch[Any]) -> Any:
+    try:
+        return orjson.loads(memoryview(dispatch))
+    except (RecursionError, ValueError) as error:
+        raise model_error(dispatch, error, dispatch) from None
+
+
+def _decode_as(dispatch: Dispatch[Any], kind: Any) -> Any:
+    decode = decoder_for(kind)
+    try:
+        return decode(dispatch)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise model_error(dispatch, error, dispatch) from None
+
+
+def _restore(kind: str, raw: bytes, shard_id: int, sequence: int | None, received_at: float) -> Dispatch[Any]:
+    return Dispatch(kind, raw, shard_id=shard_id, sequence=sequence, received_at=received_at)
+
+
+_core.set_decoders(_decode, _to_json, _decode_as, _restore)

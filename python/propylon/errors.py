@@ -1,0 +1,223 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    PropylonError
+    ├── GatewayClosed(code, reason)      the connection is over and is not made anew
+    │   ├── AuthenticationFailed         4004, or HTTP 401
+    │   ├── InvalidShard                 4010
+    │   ├── ShardingRequired             4011
+    │   ├── InvalidApiVersion            4012
+    │   ├── InvalidIntents               4013
+    │   └── DisallowedIntents(intents)   4014
+    ├── HandshakeError                   no WebSocket: unreachable host, HTTP answer other than 101
+    │   └── CertificateError             the server's certificate was refused; the text names the reason
+    ├── DecompressionError               what came cannot be inflated
+    ├── PayloadTooLarge                  more than ``max_payload_bytes`` after inflating
+    ├── ModelError(dispatch)             an event does not fit its class
+    ├── CommandError                     a command cannot be sent as it is
+    │   ├── CommandTooLarge              over 4,096 bytes
+    │   ├── RequestTimeout               no answer in time
+    │   ├── RateLimited(retry_after)     Discord wants us to wait
+    │   └── NotConnected                 the gateway is not open
+    ├── IdentifyBudgetExhausted(resets_at)
+    └── ForkedError                      a gateway of the parent process was used after ``fork()``
+
+``str(error)`` says what to do next. No error holds the token.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from propylon.intents import Intents
+
+if TYPE_CHECKING:
+    from propylon._core import Dispatch
+
+__all__ = [
+    "AuthenticationFailed",
+    "CertificateError",
+    "CommandError",
+    "CommandTooLarge",
+    "DecompressionError",
+    "DisallowedIntents",
+    "ForkedError",
+    "GatewayClosed",
+    "HandshakeError",
+    "IdentifyBudgetExhausted",
+    "InvalidApiVersion",
+    "InvalidIntents",
+    "InvalidShard",
+    "ModelError",
+    "NotConnected",
+    "PayloadTooLarge",
+    "PropylonError",
+    "RateLimited",
+    "RequestTimeout",
+    "ShardingRequired",
+]
+
+
+class PropylonError(Exception):
+    """Base of every error of this package."""
+
+
+class GatewayClosed(PropylonError):
+    """The connection ended and is not made anew.
+
+    Subclasses are the close codes that no reconnect mends:
+    https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
+    """
+
+    def __init__(self, code: int | None, reason: str, advice: str = "") -> None:
+        """``code`` is the close code received, None for a connection that just dropped; ``reason`` came with it."""
+        self.code: Final = code
+        self.reason: Final = reason
+        self.advice: Final = advice
+        what = "the connection was lost" if code is None else f"the gateway closed the connection with {code}"
+        said = f" ({reason})" if reason else ""
+        super().__init__(f"{what}{said}{': ' + advice if advice else ''}")
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (self.code, self.reason, self.advice)
+
+
+class AuthenticationFailed(GatewayClosed):
+    """Close code 4004 or HTTP 401: the token is wrong."""
+
+
+class InvalidShard(GatewayClosed):
+    """Close code 4010: the shard pair is impossible, or not a multiple of a large bot's shard number."""
+
+
+class ShardingRequired(GatewayClosed):
+    """Close code 4011: too many guilds for one shard."""
+
+
+class InvalidApiVersion(GatewayClosed):
+    """Close code 4012: this version of Propylon speaks a Gateway version that Discord has retired."""
+
+
+class InvalidIntents(GatewayClosed):
+    """Close code 4013: the intents hold a bit that Discord does not know."""
+
+
+class DisallowedIntents(GatewayClosed):
+    """Close code 4014: a privileged intent is not enabled for the application; `intents` says which were asked for."""
+
+    def __init__(self, code: int | None, reason: str, advice: str = "", intents: "Intents | int" = 0) -> None:
+        """``intents`` are the privileged ones at fault."""
+        super().__init__(code, reason, advice)
+        self.intents: Final = intents
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (self.code, self.reason, self.advice, self.intents)
+
+
+class HandshakeError(PropylonError):
+    """No WebSocket came about: the host cannot be reached, or the server answered something else than HTTP 101."""
+
+
+class CertificateError(HandshakeError):
+    """The server's certificate was refused. The text names the reason; a private CA goes into ``ca_file=``."""
+
+
+class DecompressionError(PropylonError):
+    """What came cannot be inflated. Survived by a new connection that resumes; seen in `Closed.error`."""
+
+
+class PayloadTooLarge(PropylonError):
+    """A payload would be over ``max_payload_bytes``. Survived by a new connection; seen in `Closed.error`."""
+
+
+class ModelError(PropylonError):
+    """An event's payload does not fit its class; the bytes are in `dispatch`.raw."""
+
+    def __init__(self, message: str, dispatch: "Dispatch[Any] | None" = None) -> None:
+        """``message`` names the field and what is wrong with it."""
+        super().__init__(message)
+        self.dispatch: Final = dispatch
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (str(self), self.dispatch)
+
+
+class CommandError(PropylonError):
+    """A command cannot be sent as it is: wrong type or value, an opcode that is not the user's, a full queue."""
+
+
+class CommandTooLarge(CommandError):
+    """A command is over the 4,096 bytes that Discord takes: https://discord.com/developers/docs/events/gateway#sending-events."""
+
+
+class RequestTimeout(CommandError, TimeoutError):
+    """Discord did not answer a request in time."""
+
+
+class RateLimited(CommandError):
+    """Discord refused a request for now."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        """``retry_after``: seconds to wait."""
+        super().__init__(message)
+        self.retry_after: Final = retry_after
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (str(self), self.retry_after)
+
+
+class NotConnected(CommandError):
+    """The gateway is not open, or was closed while the command waited."""
+
+
+class IdentifyBudgetExhausted(PropylonError):
+    """So few IDENTIFYs are left today that starting a session would risk a reset of the token."""
+
+    def __init__(self, message: str, resets_at: float = 0.0) -> None:
+        """``resets_at``: Unix time in seconds at which the budget is full again."""
+        super().__init__(message)
+        self.resets_at: Final = resets_at
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (str(self), self.resets_at)
+
+
+class ForkedError(PropylonError):
+    """A gateway was used in a forked child; its connection belongs to the parent. Make a new one in the child."""
+
+
+FATAL: Final[dict[int, type[GatewayClosed]]] = {
+    4004: AuthenticationFailed,
+    4010: InvalidShard,
+    4011: ShardingRequired,
+    4012: InvalidApiVersion,
+    4013: InvalidIntents,
+    4014: DisallowedIntents,
+}
+
+
+def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError | None:
+    """The exception for an end of a connection as the engine tells it; ``intents`` are those that were asked for."""
+    match how:
+        case ("fatal", int(code), str(reason), str(advice)):
+            if code == 4014:
+                asked = intents & Intents.PRIVILEGED
+                names = ", ".join(flag.name or "" for flag in asked)
+                return DisallowedIntents(code, reason, f"{advice} (asked for: {names})", asked)
+            return FATAL[code](code, reason, advice)
+        case ("not remade", code, str(reason)):
+            return GatewayClosed(code, reason)
+        case ("unreachable", "certificate", str(message)):
+            return CertificateError(message)
+        case ("unreachable", _, str(message)):
+            return HandshakeError(message)
+        case ("decompression", str(message)):
+            return DecompressionError(message)
+        case ("too large", str(message)):
+            return PayloadTooLarge(message)
+        case _:
+            return None

@@ -1,0 +1,75 @@
+"""`Event`, the base of every gateway event, and the metaclass that knows which event a class stands for."""
+
+import re
+from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
+
+import msgspec
+
+from propylon._base import Model, ModelMeta
+
+__all__ = ["Event", "EventMeta"]
+
+_EVENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
+
+_Meta = TypeVar("_Meta", bound="EventMeta")
+
+_INTENTS: Final[dict[str, int]] = {}
+"""Event name to the intents that deliver it, told by the classes of this package as they are made."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class EventMeta(ModelMeta):
+    """Metaclass of `Event`: takes ``event=`` and makes the class a frozen, keyword-only Struct."""
+
+    __event_name__: str
+    __intents__: int
+
+    def __new__(
+        mcls: type[_Meta],
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        /,
+        *,
+        event: str | None = None,
+        intents: int | None = None,
+        **config: Any,
+    ) -> _Meta:
+        if event is None:
+            # The MRO of the class does not exist yet, so the nearest base is looked for by hand.
+            events = [base.__event_name__ for base in bases if isinstance(base, EventMeta)]
+            event = next(filter(None, events), None)
+            if event is None and events:
+                raise TypeError(
+                    f'{name} does not say which event it is: write class {name}(Event, event="MESSAGE_CREATE")'
+                )
+        elif not (isinstance(event, str) and _EVENT_NAME.fullmatch(event)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"{name}: event={event!r} is no event name; Discord writes them in capitals, as in 'MESSAGE_CREATE'"
+            )
+        if intents is not None and event is not None:
+            _INTENTS.setdefault(event, intents)
+        namespace["__event_name__"] = event or ""
+        namespace["__intents__"] = intents if intents is not None else _INTENTS.get(event or "", 0)
+        return super().__new__(mcls, name, bases, namespace, **config)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class Event(Model, metaclass=EventMeta):
+    """Base of every gateway event; derive from it to read only the fields that you need.
+
+    >>> class Ping(Event, event="MESSAGE_CREATE"):
+    ...     content: str
+    ...     channel_id: Snowflake
+
+    Such a narrow class is listened to like any other event and decodes faster than the full one: what it does not name
+    is skipped. Give a field that Discord may leave out the default `UNSET`. ``event=`` takes the name on the wire, also
+    of an event that Propylon does not know yet, and ``intents=`` then the bits of the intents that deliver it; a class
+    without ``event=`` stands for the same event as its base. The options of `msgspec.Struct` (such as ``rename=``) work
+    too, except that every event is frozen and keyword-only.
+    """
+
+    __event_name__: ClassVar[str]
+    """Name of the event on the wire, such as ``MESSAGE_CREATE``; empty for `Event` itself."""
+    __intents__: ClassVar[int]
+    """Bits of the intents that deliver the event, any one of which suffices; 0 if it is always sent or unknown."""

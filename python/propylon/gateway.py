@@ -1,0 +1,526 @@
+"""The gateway: its options, its life, its listeners. The face of the package."""
+
+import asyncio
+import atexit
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Self
+
+from propylon import _core
+from propylon.commands import Commands, json_of, payload_of, presence_json
+from propylon.delivery import Delivery
+from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.intents import Intents
+from propylon.listening import Listening
+from propylon.metrics import Metrics
+from propylon.options import Backoff, Compression, Overflow, Timeouts
+from propylon.presence import Presence
+from propylon.session import Closed, GatewayStatus, Session
+from propylon.settings import count_of, engine_options, session_facts
+
+__all__ = ["Gateway"]
+
+_log: Final = logging.getLogger("propylon")
+
+_MAX_CLOSE_REASON_BYTES: Final = 123
+_DRAIN_PATIENCE: Final = 5.0
+"""Seconds without progress after which an ended gateway waits no longer for its listeners."""
+_NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
+
+# Closes what is open and joins the engine's threads while Python can still run.
+atexit.register(_core.shutdown, 5.0)
+
+
+class Gateway(Listening):
+    """One connection of a bot to Discord's Gateway, kept alive by an engine that Python cannot stop.
+
+    Listeners are functions; the annotation of the first parameter says which event they get::
+
+        gateway = Gateway(os.environ["DISCORD_TOKEN"], intents=Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT)
+
+
+        @gateway.listen
+        async def on_message(message: MessageCreate) -> None:
+            print(message.author.username, message.content)
+
+
+        gateway.run()
+
+    `status`, `latency`, `session` and `metrics` may be read from any thread; everything else belongs to the event loop
+    in which the gateway was opened. https://discord.com/developers/docs/events/gateway
+    """
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        intents: Intents | int = Intents.NON_PRIVILEGED,
+        compression: Compression = "zstd-stream",
+        presence: Presence | None = None,
+        large_threshold: int = 50,
+        auto_reconnect: bool = True,
+        shard: tuple[int, int] | None = None,
+        session: Session | None = None,
+        gateway_url: str | None = None,
+        api_url: str = "https://discord.com/api/v10",
+        timeouts: Timeouts | None = None,
+        backoff: Backoff | None = None,
+        overflow: Overflow = "pause",
+        queue_bytes: int = 64 * 1024 * 1024,
+        max_pending: int = 10_000,
+        max_payload_bytes: int = 64 * 1024 * 1024,
+        ca_file: str | os.PathLike[str] | None = None,
+        native_roots: bool = False,
+        identify_properties: dict[str, str] | None = None,
+        allow_plaintext: bool = False,
+    ) -> None:
+        """Make a gateway; nothing is sent before it is opened.
+
+        Args:
+            token: The bot's token; a ``Bot `` prefix is stripped. It is kept in the engine only.
+            intents: Which events Discord sends.
+            compression: ``"zstd-stream"``, ``"zlib-stream"``, ``"payload"`` or None.
+            presence: Status and activities from the start.
+            large_threshold: Members (50 to 250) beyond which GUILD_CREATE leaves out those who are offline.
+            auto_reconnect: Whether a lost connection is made anew; else its end is raised.
+            shard: ``(shard_id, shard_count)``.
+            session: One to resume, saved from `session`.
+            gateway_url: Where to connect. With it no REST call is made; without, ``api_url`` is asked.
+            api_url: Base of Discord's REST API.
+            timeouts: Deadlines of the steps of a connection.
+            backoff: Delays between connections.
+            overflow: What happens when listeners do not keep up and the queue is full: ``"pause"`` stops reading the
+                socket, ``"drop_oldest"`` drops and counts.
+            queue_bytes: Bytes of events that may wait (and at most 262,144 events).
+            max_pending: Listener calls that may be unfinished; beyond it events wait in the queue.
+            max_payload_bytes: Cap of one payload after inflating; a larger one costs the connection.
+            ca_file: PEM certificates trusted besides the roots.
+            native_roots: Trust the operating system's roots instead of Mozilla's.
+            identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.
+            allow_plaintext: Allow ``ws://`` to other hosts than this machine.
+
+        Raises:
+            ValueError: A setting cannot work; the text says what to change.
+            TypeError: The token is no text, the intents are no number, or the presence is no `Presence`.
+        """
+        options = engine_options(
+            token,
+            intents=intents,
+            compression=compression,
+            presence=presence,
+            large_threshold=large_threshold,
+            auto_reconnect=auto_reconnect,
+            shard=shard,
+            session=session,
+            gateway_url=gateway_url,
+            api_url=api_url,
+            timeouts=timeouts or Timeouts(),
+            backoff=backoff or Backoff(),
+            overflow=overflow,
+            queue_bytes=queue_bytes,
+            max_payload_bytes=max_payload_bytes,
+            ca_file=ca_file,
+            native_roots=native_roots,
+            identify_properties=identify_properties,
+            allow_plaintext=allow_plaintext,
+        )
+        super().__init__(_core.Shard(options), count_of("max_pending", max_pending, 1))
+        self._intents: Final = Intents(int(intents))
+        self._shard_pair: Final = shard
+        self._delivery: Delivery | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[PropylonError | None] | None = None
+        self._unraised: PropylonError | None = None
+        self._commands: Final = Commands(self._shard)
+        self._handlers: Final[set[asyncio.Task[Any]]] = set()
+        self._waiters = 0
+        self._closing = False
+        self._last_failure = ""
+        self._pid: Final = os.getpid()
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def status(self) -> GatewayStatus:
+        """Where it stands. From any thread."""
+        return GatewayStatus[self._shard.status]
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds from the last acknowledged heartbeat to its ACK; None before the first. From any thread."""
+        return self._shard.latency
+
+    @property
+    def intents(self) -> Intents:
+        """The intents it asks for."""
+        return self._intents
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """``(shard_id, shard_count)``, or None."""
+        return self._shard_pair
+
+    @property
+    def session(self) -> Session | None:
+        """The session as a RESUME would use it; None before READY and after a close that ended it. From any thread.
+
+        May be set while the gateway is closed, to one saved earlier.
+        """
+        facts = self._shard.session
+        return None if facts is None else Session(*facts)
+
+    @session.setter
+    def session(self, session: Session | None) -> None:
+        if self._shard.running:
+            raise RuntimeError("the session can be set while the gateway is closed")
+        if session is not None and (session.shard != self._shard_pair or session.intents != int(self._intents)):
+            raise ValueError("the session belongs to other intents or another shard")
+        self._shard.set_session(None if session is None else session_facts(session))
+
+    def metrics(self) -> Metrics:
+        """All counters, taken together. From any thread."""
+        return Metrics(
+            **self._shard.snapshot(),
+            pending=self._consumer.pending,
+            undecodable=self._consumer.undecodable,
+            listener_errors=self._consumer.errors,
+        )
+
+    def __repr__(self) -> str:
+        """Say where it stands; never the token."""
+        shard = "" if self._shard_pair is None else f" shard={self._shard_pair}"
+        return f"<Gateway {self.status.name}{shard}>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: it holds a connection and a token."""
+        raise TypeError("a Gateway cannot be pickled; pass what is needed to make one")
+
+    # ------------------------------------------------------------------ life
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedError("this gateway belongs to the parent process; make a new one after fork()")
+
+    async def open(self, *, timeout: float | None = None) -> None:
+        """Connect, and return at READY or RESUMED.
+
+        Args:
+            timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
+
+        Raises:
+            TimeoutError: Not ready in time; the text tells the last failure.
+            GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
+            CertificateError: The server's certificate is refused.
+            HandshakeError: ``auto_reconnect=False`` and no connection came about.
+            RuntimeError: It is open already.
+            ForkedError: It belongs to the parent process.
+        """
+        self._check_process()
+        if self._ended is not None and not self._ended.done():
+            raise RuntimeError("the gateway is open already; close it first, or make another one")
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._closing = False
+        self._unraised = None
+        self._last_failure = ""
+        opened = self._opened = loop.create_future()
+        self._ended = loop.create_future()
+        # A session to be resumed is not given up because it could not be reached in time.
+        code = 1000 if self._shard.session is None else 4000
+        self._consumer.resume()
+        self._delivery = Delivery.current()
+        self._delivery.add(self._shard, self)
+        try:
+            self._shard.start()
+        except BaseException:
+            self._unbind()
+            self._ended.set_result(None)
+            raise
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(opened)
+        except TimeoutError:
+            if opened.done() and (error := opened.exception()) is not None:
+                # The refusal came in the same moment and tells more.
+                raise error from None
+            await self.close(code)
+            last = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
+            raise TimeoutError(f"the gateway was not ready within {timeout} s{last}") from None
+        except asyncio.CancelledError:
+            await self.close(code)
+            raise
+        finally:
+            # An error that came after the time was over is told by nobody else.
+            if opened.done() and not opened.cancelled():
+                opened.exception()
+            else:
+                opened.cancel()
+
+    async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
+        """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
+
+        Args:
+            code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
+            reason: At most 123 bytes.
+            resumable: True: close with 4000, so that `session` can be resumed, also by another process.
+
+        Raises:
+            ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long.
+        """
+        self._check_process()
+        if resumable and code in (1000, 1001):
+            raise ValueError(f"code {code} ends the session; leave it out to close resumably")
+        if code is None:
+            code = 4000 if resumable else 1000
+        if not (code in (1000, 1001) or 3000 <= code <= 4999):
+            raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
+        if resumable is False and code not in (1000, 1001):
+            raise ValueError(f"code {code} keeps the session; use 1000 or 1001 with resumable=False")
+        if len(reason.encode()) > _MAX_CLOSE_REASON_BYTES:
+            raise ValueError(f"the reason is over {_MAX_CLOSE_REASON_BYTES} bytes")
+        ended = self._ended
+        if ended is None or ended.done():
+            return
+        ended = self._adopt(ended)
+        self._closing = True
+        if not (self._shard.close(code, reason) and self._shard.running):
+            # It has ended by itself; what still waits for listeners is kept for the next opening.
+            self._consumer.suspend()
+        if asyncio.current_task() in self._handlers:
+            # An `on_close` handler: the end waits for it, so it must not wait for the end.
+            return
+        await asyncio.shield(ended)
+        self._unraised = None
+
+    async def wait_closed(self) -> None:
+        """Return when the gateway is closed by `close`.
+
+        Raises:
+            GatewayClosed: The connection ended and is not made anew: a fatal close code, ``auto_reconnect=False``, or
+                an ``on_close`` handler returned False.
+        """
+        self._check_process()
+        if self._ended is None:
+            return
+        if asyncio.current_task() in self._handlers:
+            raise RuntimeError("an on_close handler cannot wait for the end, because the end waits for it")
+        if self._ended.done():
+            error, self._unraised = self._unraised, None
+        else:
+            ended = self._adopt(self._ended)
+            self._waiters += 1
+            try:
+                error = await asyncio.shield(ended)
+            finally:
+                self._waiters -= 1
+            self._unraised = None
+        if error is not None:
+            raise error
+
+    async def __aenter__(self) -> Self:
+        """Open it, unless it is open."""
+        if self._ended is None or self._ended.done():
+            await self.open()
+        else:
+            self._adopt(self._ended)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close it."""
+        await self.close()
+
+    def run(self) -> None:
+        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it.
+
+        Starts an event loop of its own; inside a running one use ``async with gateway``.
+
+        Raises:
+            GatewayClosed: Discord refuses for good: one of its subclasses.
+            KeyboardInterrupt, SystemExit: A listener raised it; the connection is closed first.
+        """
+        self._check_process()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._serve())
+        else:
+            raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        caught: list[signal.Signals] = []
+        serving = asyncio.current_task()
+
+        def stop() -> None:
+            # The second signal of an impatient user has its usual effect.
+            for number in caught:
+                loop.remove_signal_handler(number)
+            caught.clear()
+            if self._opened is not None and self._opened.done():
+                self._spawn(self.close())
+            elif serving is not None:
+                serving.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Not on Windows, and not outside the main thread.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, stop)
+                caught.append(number)
+        stoppable = bool(caught)
+        try:
+            await self.open()
+            try:
+                await self.wait_closed()
+            finally:
+                await self.close()
+        except asyncio.CancelledError:
+            # Stopped while it was opening; `open` has closed it.
+            if not stoppable or caught:
+                raise
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+    # ------------------------------------------------------------------ news from the engine
+
+    def feed(self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int]) -> None:
+        """Take events. For `Delivery`."""
+        self._consumer.feed(generation, dispatches, routes)
+
+    def notice(self, kind: str, *facts: Any) -> None:
+        """Take news. For `Delivery`."""
+        if kind == "ready":
+            if self._opened is not None and not self._opened.done():
+                self._opened.set_result(None)
+        elif kind == "done":
+            self._commands.done(*facts)
+        elif kind == "closed":
+            code, reason, error, reconnect = facts
+            self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
+        elif kind == "connect failed":
+            what, message, delay = facts
+            self._last_failure = message
+            _log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
+        elif kind == "ended":
+            (how,) = facts
+            # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
+            self._spawn(self._wind_up()).add_done_callback(lambda _: self._conclude(error_of_end(how, self._intents)))
+        else:
+            _log.warning("%s", *facts)
+
+    def _connection_closed(self, closed: Closed) -> None:
+        _log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
+        for function, gateway_parameter in self._close_handlers:
+            extra = {} if gateway_parameter is None else {gateway_parameter: self}
+            result = self._call_handler("on_close", function, closed, extra)
+            if isinstance(result, asyncio.Task):
+                # The end of the gateway waits for these.
+                self._handlers.add(result)
+                result.add_done_callback(self._close_handler_done)
+            elif result is False:
+                self._shard.stop_reconnecting()
+
+    def _close_handler_done(self, task: asyncio.Task[Any]) -> None:
+        self._handlers.discard(task)
+        if not task.cancelled() and task.exception() is None and task.result() is False:
+            self._shard.stop_reconnecting()
+
+    async def _wind_up(self) -> None:
+        """What came before the end is still handed out, and what hears of the end has its say."""
+        if not self._closing and not await self._consumer.drained(_DRAIN_PATIENCE) and not self._closing:
+            _log.warning("the gateway has ended, but listeners do not take the events that still wait")
+        while self._handlers:
+            await asyncio.wait(self._handlers)
+
+    def _conclude(self, error: PropylonError | None) -> None:
+        self._consumer.suspend()
+        self._unbind()
+        self._commands.fail_all()
+        for stream in list(self._streams):
+            stream.close()
+        told = False
+        if self._opened is not None and not self._opened.done():
+            told = error is not None
+            self._opened.set_exception(error or NotConnected("the gateway was closed while it was opening"))
+        if self._ended is not None and not self._ended.done():
+            self._unraised = None if told else error
+            if self._unraised is not None and not self._waiters:
+                _log.error("the gateway has ended: %s", error)
+            self._ended.set_result(self._unraised)
+
+    def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
+        """Check that an open gateway is used in its loop; one whose loop has died moves to the running one.
+
+        Returns the future of its end, which moves too.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop or self._loop is None:
+            return ended
+        if not self._loop.is_closed():
+            raise RuntimeError("an open gateway belongs to the event loop in which it was opened")
+        self._unbind()
+        self._loop = loop
+        self._opened = loop.create_future()
+        ended = self._ended = loop.create_future()
+        self._commands.clear()
+        self._handlers.clear()
+        self._consumer.resume()
+        self._delivery = Delivery.current()
+        self._delivery.add(self._shard, self)
+        return ended
+
+    def _unbind(self) -> None:
+        if self._delivery is not None:
+            self._delivery.remove(self._shard)
+            self._delivery = None
+
+    # ------------------------------------------------------------------ commands
+
+    async def set_presence(self, presence: Presence) -> None:
+        """Show another status or activity, from now on and after each new session; returns when it is sent.
+
+        At most 5 in 20 s leave; of those that wait, only the newest is sent.
+        https://discord.com/developers/docs/events/gateway-events#update-presence
+
+        Raises:
+            NotConnected: The gateway is not open, or was closed meanwhile.
+            CommandTooLarge: Over 4,096 bytes.
+            CommandError: A value that JSON cannot hold.
+        """
+        if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise CommandError(f"set_presence() takes a Presence, not {type(presence).__name__}")
+        data = presence_json(presence)
+        payload_of(3, data)
+        await self._command(lambda number: self._shard.set_presence(number, data))
+
+    async def send(self, op: int, data: Any) -> None:
+        """Send a raw payload, in order, within 120 in 60 s; returns when it is written.
+
+        Waits through reconnects. https://discord.com/developers/docs/events/gateway#sending-events
+
+        Args:
+            op: An opcode; not 1, 2 or 6, which are the engine's.
+            data: What JSON can hold.
+
+        Raises:
+            NotConnected: The gateway is not open, or was closed meanwhile.
+            CommandTooLarge: Over 4,096 bytes.
+            CommandError: The opcode is not the user's, or JSON cannot hold ``data`` (NaN, other types).
+        """
+        if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
+        if op in _NOT_THE_USERS:
+            raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
+        payload = payload_of(int(op), json_of(data))
+        await self._command(lambda number: self._shard.send(number, int(op), payload))
+
+    async def _command(self, submit: Callable[[int], bool]) -> None:
+        self._check_process()
+        if self._ended is None or self._ended.done():
+            raise NotConnected("the gateway is not open; open it first")
+        self._adopt(self._ended)
+        await self._commands.carry_out(submit)

@@ -1,0 +1,221 @@
+"""Listeners: what a decorated function wants, read from its signature.
+
+Owns the meaning of annotations. Calling the listeners is `propylon.consumer`'s.
+"""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Generic, ParamSpec, TypeVar, get_args, get_origin
+
+from propylon._core import Dispatch
+from propylon.events import Event
+
+__all__ = ["ALL", "Listener", "Wanted", "wanted_from", "wants_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ALL: Final = "*"
+"""In `Wanted.event`: every event."""
+
+_EXPLICIT: Final = "name it explicitly instead: @gateway.listen(MessageCreate)"
+_IMPORT: Final = "import the name where it exists at run time, outside `if TYPE_CHECKING:`"
+
+# From Python 3.12 on: the type of `type Chat = MessageCreate | MessageUpdate`.
+_ALIAS: Final[tuple[type, ...]] = tuple(filter(None, [getattr(typing, "TypeAliasType", None)]))
+
+
+class Wanted:
+    """One event that a listener wants: which, and as what. ``kind`` None: the `Dispatch` itself."""
+
+    __slots__ = ("event", "kind")
+
+    def __init__(self, event: str, kind: type[Event] | None) -> None:
+        """``event`` is a name on the wire, or `ALL`."""
+        self.event = event
+        self.kind = kind
+
+
+class Listener(Generic[P, R]):
+    """A function that listens; still callable as itself. `remove` takes it off its gateway."""
+
+    __slots__ = ("__wrapped__", "_remove", "call", "inject", "isolated", "removed", "take_all", "wanted")
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        wanted: list[Wanted],
+        call: Callable[..., Any],
+        remove: Callable[["Listener[Any, Any]"], None],
+        inject: str | None = None,
+        *,
+        isolated: bool = False,
+    ) -> None:
+        """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own."""
+        self.__wrapped__ = function
+        self.isolated: Final = isolated
+        self.inject: Final = inject
+        self.wanted: Final = wanted
+        self.call: Final = call
+        self.removed = False
+        self.take_all: Callable[[list[Dispatch[Any]]], None] | None = None
+        self._remove = remove
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, as in a test."""
+        return self.__wrapped__(*args, **kwargs)
+
+    def remove(self) -> None:
+        """Take it off the gateway; events that already wait for it are skipped. May be called inside a listener."""
+        if not self.removed:
+            self.removed = True
+            self._remove(self)
+
+    @property
+    def name(self) -> str:
+        """Name of the function, for logs."""
+        return getattr(self.__wrapped__, "__qualname__", None) or repr(self.__wrapped__)
+
+    def __repr__(self) -> str:
+        """Name the function and its events."""
+        return f"<Listener {self.name} of {', '.join(wanted.event for wanted in self.wanted)}>"
+
+
+def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
+    """What an annotation (or an argument of ``listen``) asks for. Raises TypeError where it is no event."""
+    if annotation is Dispatch:
+        return [Wanted(ALL, None)]
+    origin = get_origin(annotation)
+    if origin is Dispatch:
+        (inner,) = get_args(annotation)
+        if inner is Any:
+            return [Wanted(ALL, None)]
+        return [Wanted(wanted.event, None) for wanted in wanted_from(inner, who=who)]
+    if origin in (typing.Union, types.UnionType):
+        return [wanted for member in get_args(annotation) for wanted in wanted_from(member, who=who)]
+    if origin is typing.Annotated:
+        return wanted_from(get_args(annotation)[0], who=who)
+    if isinstance(annotation, _ALIAS):
+        return wanted_from(annotation.__value__, who=who)  # type: ignore[attr-defined]
+    if isinstance(annotation, type) and issubclass(annotation, Event):
+        if annotation is Event:
+            raise TypeError(f"{who}: Event is no event by itself; listen to a class of propylon.events or to Dispatch")
+        return [Wanted(annotation.__event_name__, annotation)]
+    raise TypeError(
+        f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
+        f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
+    )
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it only makes a coroutine, which runs in a context of its own anyway."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def _definition(function: Any) -> Any:
+    """The function under partials, methods, decorators and callable objects: its names are those of the annotations."""
+    while not inspect.isfunction(function):
+        if isinstance(function, partial):
+            function = function.func
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(function, type):
+            function = function.__init__
+        elif inspect.isroutine(function) or function is type(function).__call__:
+            break
+        else:
+            function = type(function).__call__
+    return inspect.unwrap(function)
+
+
+def _resolve(
+    annotation: Any, function: Any, local_names: dict[str, Any], *, who: str, parameter: str, advice: str
+) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    inner = _definition(function)
+    code_globals: dict[str, Any] = getattr(inner, "__globals__", {})
+    names = dict(local_names)
+    code = getattr(inner, "__code__", None)
+    for name, cell in zip(getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or (), strict=False):
+        # A cell is empty while the enclosing function has not assigned it yet.
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:
+            continue
+    kind: Any = annotation
+    try:
+        # Twice where a quoted annotation is postponed too.
+        while isinstance(kind, str):
+            kind = eval(kind, code_globals, names)
+    except Exception as error:
+        raise TypeError(
+            f"{who}: the annotation {annotation!r} of parameter {parameter!r} cannot be resolved ({error}); {advice}"
+        ) from None
+    return kind
+
+
+def wants_of(
+    function: Callable[..., Any],
+    explicit: list[Wanted] | None,
+    local_names: dict[str, Any],
+    gateway_class: type,
+) -> tuple[list[Wanted], str | None, str | None]:
+    """What a function listens to, and the names of its parameters that take the gateway and the `Dispatch`.
+
+    Only the annotations of its parameters are resolved, with the globals and the closure of the function and the
+    names of the caller. Raises TypeError, with the explicit form, where that fails.
+    """
+    who = getattr(function, "__qualname__", None) or repr(function)
+    if not callable(function):
+        raise TypeError(f"listen() takes a function or event classes, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{who} is a generator: its body would never run; take out the yield")
+    try:
+        signature = inspect.signature(function)
+    except (NameError, TypeError, ValueError) as error:
+        # A builtin tells no signature; on Python 3.14 a name is looked up here.
+        if explicit is None:
+            raise TypeError(f"{who}: its signature cannot be read ({error}); {_EXPLICIT}") from None
+        return explicit, None, None
+    parameters = [
+        parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise TypeError(f"{who}() takes no positional parameter; the first one receives the event")
+    first, *others = parameters
+    wanted = explicit
+    if wanted is None:
+        if first.annotation is inspect.Parameter.empty:
+            raise TypeError(f"{who}: parameter {first.name!r} has no annotation that says which event; {_EXPLICIT}")
+        annotation = _resolve(first.annotation, function, local_names, who=who, parameter=first.name, advice=_EXPLICIT)
+        wanted = wanted_from(annotation, who=who)
+    gateway_parameter = dispatch_parameter = None
+    for parameter in others:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            continue
+        kind = None
+        if parameter.annotation is not inspect.Parameter.empty:
+            kind = _resolve(
+                parameter.annotation, function, local_names, who=who, parameter=parameter.name, advice=_IMPORT
+            )
+        if isinstance(kind, type) and kind is not object and issubclass(gateway_class, kind):
+            gateway_parameter = parameter.name
+        elif kind is Dispatch or get_origin(kind) is Dispatch:
+            dispatch_parameter = parameter.name
+        elif parameter.default is inspect.Parameter.empty:
+            raise TypeError(
+                f"{who}: nothing can be passed for parameter {parameter.name!r}; annotate it Gateway or Dispatch, "
+                "or give it a default"
+            )
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter.name in (
+            gateway_parameter,
+            dispatch_parameter,
+        ):
+            raise TypeError(f"{who}: parameter {parameter.name!r} must not be positional-only, it is passed by name")
+    return wanted, gateway_parameter, dispatch_parameter

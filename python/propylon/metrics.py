@@ -1,0 +1,64 @@
+"""A snapshot of a gateway's counters."""
+
+from dataclasses import dataclass
+
+__all__ = ["Metrics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Counters since the gateway was made, taken together.
+
+    ``received == delivered + unheard + filtered + overflowed + queued`` holds in every snapshot.
+    """
+
+    received: int
+    """Dispatches (op 0) accepted."""
+    delivered: int
+    """Handed to the event loop."""
+    unheard: int
+    """Dropped in Rust, because nobody listens to that event."""
+    filtered: int
+    """Dropped in Rust, because a filter said no."""
+    overflowed: int
+    """Dropped because the queue was full (``overflow="drop_oldest"``)."""
+    queued: int
+    """Waiting for the event loop."""
+    received_by_type: dict[str, int]
+    """By event name; names that no table of ours has are counted as ``UNKNOWN``. Likewise below."""
+    delivered_by_type: dict[str, int]
+    unheard_by_type: dict[str, int]
+    filtered_by_type: dict[str, int]
+    overflowed_by_type: dict[str, int]
+    wire_bytes: int
+    """Bytes of WebSocket messages received, compressed as they came."""
+    inflated_bytes: int
+    """Bytes of JSON that they held."""
+    wakeups: int
+    """How often the event loop was woken."""
+    queue_bytes: int
+    """Bytes of the events that wait, with a fixed overhead each."""
+    pending: int
+    """Listener calls that have not finished."""
+    pauses: int
+    """How often a full queue stopped the reading of the socket."""
+    paused_seconds: float
+    heartbeats: int
+    """Heartbeats sent."""
+    reconnects: int
+    """Connections made after the first."""
+    resumes: int
+    """RESUMED received."""
+    identifies: int
+    """IDENTIFYs sent."""
+    commands_sent: int
+    duplicates: int
+    """Dispatches whose sequence number was not above the last one; delivered all the same."""
+    ignored: int
+    """Payloads with an opcode that is unknown, or that made no sense at that time."""
+    malformed: int
+    """Messages that could not be inflated or were no JSON; each cost its connection."""
+    undecodable: int
+    """Events that did not fit their class."""
+    listener_errors: int
+    """Exceptions that listeners raised."""

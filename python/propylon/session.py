@@ -1,0 +1,67 @@
+"""A session and the states and ends of its connections, as values."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from propylon.errors import PropylonError
+
+__all__ = ["Closed", "GatewayStatus", "Session"]
+
+
+class GatewayStatus(Enum):
+    """Where a gateway stands in its life."""
+
+    UNCONNECTED = "UNCONNECTED"
+    """Never opened."""
+    CONNECTING = "CONNECTING"
+    """TCP, TLS and the HTTP upgrade are under way."""
+    WAITING_FOR_HELLO = "WAITING_FOR_HELLO"
+    """The WebSocket is open, the server speaks first."""
+    IDENTIFYING = "IDENTIFYING"
+    """HELLO is in, IDENTIFY waits for its turn at the identify gate."""
+    RESUMING = "RESUMING"
+    """RESUME is sent, missed events come in."""
+    WAITING_FOR_READY = "WAITING_FOR_READY"
+    """IDENTIFY is sent."""
+    READY = "READY"
+    """READY or RESUMED is in."""
+    DISCONNECTED = "DISCONNECTED"
+    """Between two connections, or closed."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a WebSocket is open."""
+        return self not in _WITHOUT_SOCKET
+
+
+_WITHOUT_SOCKET = frozenset({GatewayStatus.UNCONNECTED, GatewayStatus.CONNECTING, GatewayStatus.DISCONNECTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a RESUME needs: https://discord.com/developers/docs/events/gateway#resuming.
+
+    Together with the token it takes the session over, so treat ``id`` as a secret; the repr hides it.
+    """
+
+    id: str = field(repr=False)
+    sequence: int
+    """The last accepted sequence number."""
+    resume_url: str | None = None
+    """As READY gave it, without query."""
+    shard: tuple[int, int] | None = None
+    """``(shard_id, shard_count)``."""
+    intents: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The end of one connection, as ``on_close`` handlers get it."""
+
+    code: int | None
+    """The close code received, ours where we closed, None for a connection that dropped."""
+    reason: str
+    error: PropylonError | None
+    """What `open`, `run` or `wait_closed` raise where no connection follows; None after the user's own close."""
+    reconnect: bool
+    """Whether another connection follows. It is under way already; return False to stop that."""

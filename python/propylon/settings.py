@@ -1,0 +1,110 @@
+"""A gateway's options as the engine takes them: checked, with every default filled in."""
+
+import logging
+import os
+import platform
+from typing import Any, Final
+
+from propylon._version import __version__
+from propylon.commands import presence_json
+from propylon.errors import CommandError
+from propylon.intents import Intents
+from propylon.options import Backoff, Compression, Overflow, Timeouts
+from propylon.presence import Presence
+from propylon.session import Session
+
+__all__ = ["count_of", "engine_options", "session_facts"]
+
+_log: Final = logging.getLogger("propylon")
+
+_QUEUE_EVENTS: Final = 262_144
+_REPOSITORY: Final = "https://github.com/propylon/propylon"
+
+
+def count_of(name: str, value: object, least: int) -> int:
+    """A whole number of at least ``least``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return value
+
+
+def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, int] | None, int]:
+    """A session as the engine takes it."""
+    return session.id, session.sequence, session.resume_url, session.shard, int(session.intents)
+
+
+def engine_options(
+    token: str,
+    *,
+    intents: Intents | int,
+    compression: Compression,
+    presence: Presence | None,
+    large_threshold: int,
+    auto_reconnect: bool,
+    shard: tuple[int, int] | None,
+    session: Session | None,
+    gateway_url: str | None,
+    api_url: str,
+    timeouts: Timeouts,
+    backoff: Backoff,
+    overflow: Overflow,
+    queue_bytes: int,
+    max_payload_bytes: int,
+    ca_file: str | os.PathLike[str] | None,
+    native_roots: bool,
+    identify_properties: dict[str, str] | None,
+    allow_plaintext: bool,
+) -> dict[str, Any]:
+    """What `_core.Shard` is made from; the options are explained at `Gateway`.
+
+    Raises:
+        ValueError, TypeError: A setting cannot work; the text says what to change.
+    """
+    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"the token must be a str, not {type(token).__name__}; is DISCORD_TOKEN set?")
+    if isinstance(intents, bool) or not isinstance(intents, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"intents are flags of Intents, not {intents!r}")
+    if presence is not None and not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"presence takes a Presence, not {type(presence).__name__}")
+    try:
+        first_presence = None if presence is None else presence_json(presence)
+    except CommandError as error:
+        raise ValueError(f"presence: {error}") from None
+    properties = {"os": platform.system().lower(), "browser": "propylon", "device": "propylon"}
+    unknown = set(identify_properties or {}) - set(properties)
+    if unknown:
+        raise ValueError(f"identify_properties takes os, browser and device, not {', '.join(sorted(unknown))}")
+    properties.update(identify_properties or {})
+    if session is not None and (session.shard != shard or session.intents != int(intents)):
+        _log.warning("the session given belongs to other intents or another shard; identifying anew")
+        session = None
+    if large_threshold > 250:
+        raise ValueError("large_threshold must be 50 to 250")
+    return {
+        "token": token.removeprefix("Bot ").removeprefix("bot "),
+        "intents": count_of("intents", int(intents), 0),
+        "compression": compression,
+        "presence": first_presence,
+        "large_threshold": count_of("large_threshold", large_threshold, 50),
+        "auto_reconnect": auto_reconnect,
+        "shard": shard,
+        "session": None if session is None else session_facts(session),
+        "gateway_url": gateway_url,
+        "api_url": api_url,
+        "connect": timeouts.connect,
+        "hello": timeouts.hello,
+        "ready": timeouts.ready,
+        "close": timeouts.close,
+        "base": backoff.base,
+        "cap": backoff.cap,
+        "reset_after": backoff.reset_after,
+        "overflow": overflow,
+        "queue_bytes": count_of("queue_bytes", queue_bytes, 1),
+        "queue_events": _QUEUE_EVENTS,
+        "max_payload_bytes": count_of("max_payload_bytes", max_payload_bytes, 4096),
+        "ca_file": None if ca_file is None else os.fspath(ca_file),
+        "native_roots": native_roots,
+        "properties": [properties["os"], properties["browser"], properties["device"]],
+        "user_agent": f"DiscordBot ({_REPOSITORY}, {__version__})",
+        "allow_plaintext": allow_plaintext,
+    }

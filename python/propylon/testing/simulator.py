@@ -1,0 +1,324 @@
+"""`Simulator`: the server as a Python object. What it does on the wire is Rust's; see ``rust/simulator``."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
+
+import orjson
+
+from propylon import _core
+from propylon.testing.steps import Step
+
+__all__ = ["Connection", "Simulator", "Until"]
+
+Connection: TypeAlias = int | Literal["next", "every", "last"]
+"""Which connections: a number (from 1; API requests don't count), or a word.
+
+For scripts, ``"next"`` queues one for the next connection and ``"every"`` serves those without another. For steps at
+run time, ``"every"`` means all live ones and ``"last"`` the newest.
+"""
+
+Until: TypeAlias = Literal[
+    "accepted",
+    "api_requests",
+    "closed",
+    "connections",
+    "dispatched",
+    "op",
+    "open",
+    "ready",
+    "resumed",
+    "script_done",
+    "traffic_done",
+]
+"""What `Simulator.wait_for` waits for."""
+
+_FIRST_LOOK = 0.001
+_LAST_LOOK = 0.02
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+class Simulator:
+    """A Discord-compatible gateway server on 127.0.0.1, on threads of its own.
+
+    Use it as a context manager, ``with`` or ``async with``, or call `start` and `close`::
+
+        async with Simulator(rate=100) as sim:
+            gateway = Gateway("token", intents=Intents.GUILDS, gateway_url=sim.url)
+
+    Times are seconds. All options are keyword-only:
+
+    port: TCP port; 0 takes a free one.
+    tls: Serve ``wss`` and ``https``; give `ca_file` to the client.
+    certificate: ``"valid"``, or a bad one: ``"wrong_host"``, ``"expired"``, ``"not_yet_valid"``, ``"self_signed"``,
+        ``"unknown_ca"``.
+    token: The only token to accept; None accepts any.
+    heartbeat_interval: What HELLO says; from 0.02.
+    guilds, channels, members: Sizes of the simulated world: guilds over all shards, channels and members of each.
+    guild_create_members: Members that a GUILD_CREATE carries.
+    guild_creates: Send GUILD_CREATEs after READY, if the GUILDS intent was asked for.
+    shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
+        ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
+    identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off.
+    disallowed_intents: Intent bits that are answered with 4014.
+    command_limit: Payloads of one connection in 60 s before 4008; 0 switches the rule off.
+    payload_limit: Bytes of one payload before 4002.
+    member_request_interval: Between all-members requests for a guild, an earlier one gets RATE_LIMITED; 0: off.
+    replay_buffer: Dispatches that can be replayed; None: Discord's rule, a million when flat out.
+    session_ttl: How long a session outlives its connection.
+    max_lag: Drop a client that is this many dispatches behind; None: never.
+    separate_resume_port: Give out another port as ``resume_gateway_url``; the record tells them apart.
+    require_user_agent: Answer 403 to an upgrade without ``User-Agent``.
+    send_buffer: ``SO_SNDBUF`` in bytes.
+    zlib_level, zstd_level: Compression levels.
+    seed: The same seed gives the same events, byte for byte.
+    rate: Events per second and session; 0 for none, None for as fast as the client takes them.
+    events: Only these events, such as ``["MESSAGE_CREATE"]``; empty: the mix of a large bot.
+    count: Events per session; None: endless.
+    start: When the events start: ``"ready"``, or ``"manual"`` for `flood`.
+    preload: With ``count`` and ``rate=None``: encode everything before the first event is sent.
+    respect_intents: Leave out events whose intent was not asked for.
+    stamp: Put nanoseconds since the Unix epoch into each MESSAGE_CREATE's ``nonce``.
+    scripts: Steps of connections to come; see `script`.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        tls: bool = False,
+        certificate: Literal["valid", "wrong_host", "expired", "not_yet_valid", "self_signed", "unknown_ca"] = "valid",
+        token: str | None = None,
+        heartbeat_interval: float = 41.25,
+        guilds: int = 10,
+        channels: int = 8,
+        members: int = 50,
+        guild_create_members: int = 20,
+        guild_creates: bool = True,
+        shards: int = 1,
+        max_concurrency: int = 1,
+        identify_interval: float = 5.0,
+        session_start_total: int = 1000,
+        session_start_remaining: int = 1000,
+        session_start_reset_after: float = 86_400.0,
+        disallowed_intents: int = 0,
+        command_limit: int = 120,
+        payload_limit: int = 4096,
+        member_request_interval: float = 30.0,
+        replay_buffer: int | None = None,
+        session_ttl: float = 180.0,
+        max_lag: int | None = None,
+        separate_resume_port: bool = False,
+        require_user_agent: bool = False,
+        send_buffer: int | None = None,
+        zlib_level: int = 6,
+        zstd_level: int = 3,
+        seed: int = 0,
+        rate: float | None = 0.0,
+        events: Sequence[str] = (),
+        count: int | None = None,
+        start: Literal["ready", "manual"] = "ready",
+        preload: bool = False,
+        respect_intents: bool = False,
+        stamp: bool = False,
+        scripts: Mapping[Connection, Sequence[Step]] | None = None,
+    ) -> None:
+        """Keep the options; `start` or a ``with`` block starts the server."""
+        self._config: dict[str, Any] = {
+            "port": port,
+            "tls": tls,
+            "certificate": certificate,
+            "token": token,
+            "heartbeat_interval": _milliseconds(heartbeat_interval),
+            "guilds": guilds,
+            "channels": channels,
+            "members": members,
+            "guild_create_members": guild_create_members,
+            "guild_creates": guild_creates,
+            "shards": shards,
+            "max_concurrency": max_concurrency,
+            "identify_interval": _milliseconds(identify_interval),
+            "session_start_total": session_start_total,
+            "session_start_remaining": session_start_remaining,
+            "session_start_reset_after": _milliseconds(session_start_reset_after),
+            "disallowed_intents": int(disallowed_intents),
+            "command_limit": command_limit,
+            "payload_limit": payload_limit,
+            "member_request_interval": _milliseconds(member_request_interval),
+            "replay_buffer": replay_buffer,
+            "session_ttl": _milliseconds(session_ttl),
+            "max_lag": max_lag,
+            "separate_resume_port": separate_resume_port,
+            "require_user_agent": require_user_agent,
+            "send_buffer": send_buffer,
+            "zlib_level": zlib_level,
+            "zstd_level": zstd_level,
+            "seed": seed,
+            "rate": rate,
+            "events": list(events),
+            "count": count,
+            "start": start,
+            "preload": preload,
+            "respect_intents": respect_intents,
+            "stamp": stamp,
+            "scripts": [{"connection": which, "steps": list(steps)} for which, steps in (scripts or {}).items()],
+        }
+        self._core: _core.Simulator | None = None
+        self._ca_file: Path | None = None
+
+    def __repr__(self) -> str:
+        """Where it runs."""
+        return f"<Simulator {self._core.url if self._core else 'not started'}>"
+
+    # -- life --
+
+    def start(self) -> Self:
+        """Start the server; nothing if it runs. Raises `OSError` for a taken port, `ValueError` for bad options."""
+        if self._core is None:
+            self._core = _core.Simulator(orjson.dumps(self._config).decode())
+            pem = self._core.ca_pem
+            if pem is not None:
+                file, name = tempfile.mkstemp(prefix="propylon-ca-", suffix=".pem")
+                with os.fdopen(file, "w") as out:
+                    out.write(pem)
+                self._ca_file = Path(name)
+        return self
+
+    def close(self) -> None:
+        """Stop the server and its threads; clients see their connections end. Nothing the second time."""
+        core, self._core = self._core, None
+        if core is not None:
+            core.stop()
+        ca_file, self._ca_file = self._ca_file, None
+        if ca_file is not None:
+            ca_file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def _running(self) -> _core.Simulator:
+        if self._core is None:
+            raise RuntimeError("the simulator is not running: use it in a `with` block, or call start()")
+        return self._core
+
+    # -- where --
+
+    @property
+    def url(self) -> str:
+        """The gateway: ``ws://127.0.0.1:port``, with TLS ``wss://localhost:port``."""
+        return self._running.url
+
+    @property
+    def resume_url(self) -> str:
+        """What READY gives as ``resume_gateway_url``."""
+        return self._running.resume_url
+
+    @property
+    def api_url(self) -> str:
+        """Base of the REST face, as `Gateway`'s ``api_url`` takes it."""
+        return self._running.api_url
+
+    @property
+    def port(self) -> int:
+        """The gateway's port."""
+        return self._running.port
+
+    @property
+    def ca_file(self) -> str | None:
+        """A file with the certificate authority to trust, removed by `close`; None without TLS."""
+        _ = self._running
+        return None if self._ca_file is None else str(self._ca_file)
+
+    # -- what --
+
+    def script(self, connection: Connection, *steps: Step) -> None:
+        """Give steps to connections to come. Raises `ValueError` for an unknown step or field."""
+        self._running.script(orjson.dumps({"connection": connection, "steps": steps}).decode())
+
+    def act(self, step: Step, connection: Connection = "last") -> None:
+        """Do a step now on live connections. Raises `RuntimeError` where there is none or the step is not possible."""
+        self._running.act(orjson.dumps(connection).decode(), orjson.dumps(step).decode())
+
+    def dispatch(self, event: str, data: object, *, session: str | None = None) -> int:
+        """Send an event to one session, or all; returns to how many. Kept for a RESUME, also while nobody is connected.
+
+        ``data`` is ``d``; bytes are sent as they are, JSON or not.
+        """
+        text = data if isinstance(data, bytes) else orjson.dumps(data)
+        return self._running.dispatch(event, text.decode(), session)
+
+    def send_raw(self, payload: str, connection: Connection = "last") -> None:
+        """Send a whole payload, envelope included, as it is, through the connection's compression."""
+        self.act({"step": "send_payload", "text": payload}, connection)
+
+    def flood(self, on: bool = True, *, rate: float | None = None) -> None:
+        """Start or stop the events of every session; ``rate`` per second, 0 for flat out, None to leave it."""
+        self._running.flood(on, rate)
+
+    def record(self) -> dict[str, Any]:
+        """Everything that the server saw: ``connections``, ``sessions``, ``api``, ``identifies``.
+
+        Times, named ``ms``, are milliseconds since the start. Payloads are raw, tokens included: this is a test server.
+        """
+        record: dict[str, Any] = orjson.loads(self._running.record())
+        return record
+
+    def holds(self, until: Until, **details: int) -> bool:
+        """Whether what `wait_for` would wait for is so now."""
+        return self._running.wait(self._condition(until, details), 0.0)
+
+    async def wait_for(self, until: Until, *, timeout: float = 10.0, **details: int) -> None:
+        """Wait until the server saw something: ``await sim.wait_for("op", op=2, count=3)``. Raises `TimeoutError`.
+
+        ``accepted``, ``connections``, ``api_requests``, ``dispatched``: at least ``count``. ``open``: exactly ``count``
+        WebSockets. ``op``: ``op`` received ``count`` times, on one ``connection`` or over all. ``ready``, ``resumed``:
+        sent ``count`` times. ``closed``, ``script_done``: of a ``connection``. ``traffic_done``: every session's
+        ``count`` is on the wire.
+        """
+        # Polled, so that a cancelled wait, or the end of the process, leaves no thread behind.
+        core, condition = self._running, self._condition(until, details)
+        deadline, pause = time.monotonic() + timeout, _FIRST_LOOK
+        while not core.wait(condition, 0.0):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_LOOK)
+
+    def wait(self, until: Until, *, timeout: float = 10.0, **details: int) -> None:
+        """Block like `wait_for`, for tests without an event loop; other threads run meanwhile."""
+        condition = self._condition(until, details)
+        deadline = time.monotonic() + timeout
+        # in slices, so that Ctrl-C is heard
+        while not self._running.wait(condition, 0.05):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+
+    @staticmethod
+    def _condition(until: Until, details: Mapping[str, int]) -> str:
+        return orjson.dumps({"until": until, **details}).decode()

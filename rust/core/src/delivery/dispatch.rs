@@ -1,0 +1,46 @@
+//! One event on its way to the listeners.
+
+use bytes::Bytes;
+
+use crate::protocol::{envelope::EventName, event::EventType};
+
+/// An event that somebody listens to. Owns its bytes: the `d` of the payload, exactly as it came.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// Its place in the name table, [`EventType::UNKNOWN`] for names that are not in it.
+    pub event: EventType,
+    /// The name, where the table does not have it.
+    pub name: Option<Box<str>>,
+    /// The shard it came on.
+    pub shard_id: u32,
+    /// `s`, where the server sent one.
+    pub sequence: Option<u64>,
+    /// When its bytes were read: time since [`crate::clock::now`]'s epoch.
+    pub received_at: std::time::Duration,
+    /// The JSON text of `d`; not validated.
+    pub data: Bytes,
+    /// The generation of the subscription table that matched it.
+    pub generation: u32,
+    /// The slots of that table that matched, bit by bit.
+    pub slots: u64,
+}
+
+impl Dispatch {
+    /// What `name` holds for an event found in `document`: nothing for a name that the table has.
+    pub fn unknown_name(event: &EventName, document: &[u8]) -> Option<Box<str>> {
+        match event {
+            EventName::Known(_) => None,
+            other => Some(other.text(document).unwrap_or_default().into_boxed_str()),
+        }
+    }
+
+    /// The event's name as Discord sent it.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or_else(|| self.event.name())
+    }
+
+    /// What it counts for in a queue's byte limit: its bytes and its own size.
+    pub fn cost(&self) -> usize {
+        self.data.len() + size_of::<Self>()
+    }
+}

@@ -1,0 +1,14 @@
+//! From the shards to whoever listens: subscriptions decide what is heard, bounded queues hold it,
+//! one wake-up tells the event loop. Knows nothing of Python.
+
+mod dispatch;
+mod hub;
+mod queue;
+mod subscriptions;
+mod wake;
+
+pub use dispatch::Dispatch;
+pub use hub::{Drained, Hub};
+pub use queue::{Counts, Fill, Ledger, Notice, Overflow, QueueConfig, ShardQueue, Tally};
+pub use subscriptions::{Slots, Subscriptions};
+pub use wake::Waker;

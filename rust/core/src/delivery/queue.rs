@@ -1,0 +1,316 @@
+//! The bounded queue of one shard: what is heard waits here for its event loop. Owns the limits, the
+//! overflow policies, and the ledger in which every dispatch stands exactly once.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{Dispatch, Hub};
+use crate::{
+    protocol::event::EventType,
+    session::{Closed, ConnectFailure, Ended, SendError},
+};
+
+/// What happens when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// The socket is not read until there is room again. Nothing is lost that Discord can replay.
+    #[default]
+    Pause,
+    /// The oldest events make room and are counted.
+    DropOldest,
+}
+
+/// The limits of one queue.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueConfig {
+    /// Bytes of events, each with a fixed overhead ([`Dispatch::cost`]).
+    pub bytes: usize,
+    /// Number of events.
+    pub events: usize,
+    /// What happens beyond.
+    pub overflow: Overflow,
+}
+
+/// News about the shard itself; never behind events.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// READY or RESUMED.
+    Ready {
+        /// RESUMED rather than READY.
+        resumed: bool,
+    },
+    /// A connection ended.
+    Closed(Closed),
+    /// A connection did not come about; the next attempt is in so many seconds.
+    ConnectFailed(ConnectFailure, std::time::Duration),
+    /// It is over.
+    Ended(Ended),
+    /// A command was written, or never will be.
+    CommandDone(u64, Result<(), SendError>),
+    /// Worth a line in the log.
+    Warn(String),
+}
+
+/// Counts by event type.
+pub type Counts = [u64; EventType::SLOTS];
+
+/// What one batch of the reader adds to the ledger.
+#[derive(Debug)]
+pub struct Tally {
+    /// Events that nobody listens to.
+    pub unheard: Counts,
+    /// Whether any is counted above.
+    pub any: bool,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { unheard: [0; EventType::SLOTS], any: false }
+    }
+}
+
+/// Where every dispatch went. `received` is the sum of the others and what is queued.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// Accepted from the socket.
+    pub received: Counts,
+    /// Handed to the event loop.
+    pub delivered: Counts,
+    /// Nobody listened.
+    pub unheard: Counts,
+    /// A filter said no.
+    pub filtered: Counts,
+    /// Dropped because the queue was full.
+    pub overflowed: Counts,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let zero = [0; EventType::SLOTS];
+        Self { received: zero, delivered: zero, unheard: zero, filtered: zero, overflowed: zero }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Dispatch>,
+    bytes: usize,
+    notices: VecDeque<Notice>,
+    ledger: Ledger,
+    hub: Option<Arc<Hub>>,
+    /// The consumer has too many unfinished listener calls: nothing is handed out.
+    held: bool,
+    /// The producer waits for room: until this many bytes and events are left.
+    starved: Option<(usize, usize)>,
+}
+
+/// The queue of one shard.
+pub struct ShardQueue {
+    key: u64,
+    config: QueueConfig,
+    state: Mutex<State>,
+    room: Notify,
+    wakeups: AtomicU64,
+}
+
+/// What a push leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// The consumer keeps up.
+    Low,
+    /// More waits than stays in the processor's cache: the reader may wait a moment for the consumer.
+    High,
+    /// The limit is reached: the reader must wait (policy [`Overflow::Pause`]).
+    Full,
+}
+
+/// From here on a queue is [`Fill::High`]. A reader that runs ahead of its consumer by much makes every event go to
+/// memory and come back: a typed message then costs its listener's thread 4.9 to 6.2 µs instead of 4.1.
+const HIGH_BYTES: usize = 1024 * 1024;
+const HIGH_EVENTS: usize = 1024;
+
+/// A burst's memory is given back once the queue is this small again.
+const SMALL: usize = 256;
+
+impl ShardQueue {
+    /// An empty queue. `key` is how the consumer tells queues apart.
+    pub fn new(key: u64, config: QueueConfig) -> Self {
+        Self { key, config, state: Mutex::default(), room: Notify::new(), wakeups: AtomicU64::new(0) }
+    }
+
+    /// How the consumer tells queues apart.
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Binds it to an event loop's hub, or to none. What waits in it goes along.
+    pub fn bind(self: &Arc<Self>, hub: Option<Arc<Hub>>) {
+        let old = {
+            let mut state = self.state.lock();
+            std::mem::replace(&mut state.hub, hub.clone())
+        };
+        if let Some(old) = old {
+            old.remove(self);
+        }
+        if let Some(hub) = hub {
+            hub.add(self);
+            if self.has_work() {
+                self.signal(&hub);
+            }
+        }
+    }
+
+    fn signal(&self, hub: &Hub) {
+        if hub.signal() {
+            self.wakeups.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Adds one batch of the reader: one lock, one wake-up. After [`Fill::High`] and [`Fill::Full`] the reader may,
+    /// or must, wait for [`ShardQueue::room`].
+    pub fn push(&self, batch: &mut Vec<Dispatch>, tally: &mut Tally) -> Fill {
+        if batch.is_empty() && !tally.any {
+            return Fill::Low;
+        }
+        let mut state = self.state.lock();
+        if tally.any {
+            for index in 0..EventType::SLOTS {
+                state.ledger.received[index] += tally.unheard[index];
+                state.ledger.unheard[index] += std::mem::take(&mut tally.unheard[index]);
+            }
+            tally.any = false;
+        }
+        if batch.is_empty() {
+            return Fill::Low;
+        }
+        for dispatch in batch.drain(..) {
+            state.ledger.received[dispatch.event.index()] += 1;
+            state.bytes += dispatch.cost();
+            state.items.push_back(dispatch);
+            if self.config.overflow == Overflow::DropOldest {
+                while state.bytes > self.config.bytes || state.items.len() > self.config.events {
+                    let Some(oldest) = state.items.pop_front() else { break };
+                    state.bytes -= oldest.cost();
+                    state.ledger.overflowed[oldest.event.index()] += 1;
+                }
+            }
+        }
+        let fill = self.fill(&state);
+        state.starved = match fill {
+            Fill::Low => None,
+            Fill::High => Some((HIGH_BYTES / 2, HIGH_EVENTS / 2)),
+            Fill::Full => Some((self.config.bytes / 2, self.config.events / 2)),
+        };
+        let hub = if state.held { None } else { state.hub.clone() };
+        // The descriptor is written after unlocking: the woken thread would only run into the lock.
+        drop(state);
+        if let Some(hub) = hub {
+            self.signal(&hub);
+        }
+        fill
+    }
+
+    fn fill(&self, state: &State) -> Fill {
+        let reaches = |bytes, events| state.bytes >= bytes || state.items.len() >= events;
+        if self.config.overflow == Overflow::Pause && reaches(self.config.bytes, self.config.events) {
+            Fill::Full
+        } else if reaches(HIGH_BYTES, HIGH_EVENTS) && !state.held {
+            Fill::High
+        } else {
+            Fill::Low
+        }
+    }
+
+    /// Room for so many bytes and events more, before the queue is full.
+    pub fn room_left(&self) -> (usize, usize) {
+        if self.config.overflow == Overflow::DropOldest {
+            return (usize::MAX, usize::MAX);
+        }
+        let state = self.state.lock();
+        (self.config.bytes.saturating_sub(state.bytes), self.config.events.saturating_sub(state.items.len()))
+    }
+
+    /// Waits until half of what made the queue high or full is gone.
+    pub async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Adds news.
+    pub fn notify(&self, notice: Notice) {
+        let hub = {
+            let mut state = self.state.lock();
+            state.notices.push_back(notice);
+            state.hub.clone()
+        };
+        if let Some(hub) = hub {
+            self.signal(&hub);
+        }
+    }
+
+    /// Stops or resumes the hand-over of events; news still pass.
+    pub fn hold(&self, held: bool) {
+        let hub = {
+            let mut state = self.state.lock();
+            state.held = held;
+            if held || state.items.is_empty() { None } else { state.hub.clone() }
+        };
+        if let Some(hub) = hub {
+            self.signal(&hub);
+        }
+    }
+
+    /// Whether a drain would find anything.
+    pub fn has_work(&self) -> bool {
+        let state = self.state.lock();
+        !state.notices.is_empty() || (!state.held && !state.items.is_empty())
+    }
+
+    pub(super) fn take(&self, limit: usize, notices: &mut Vec<(u64, Notice)>) -> Vec<Dispatch> {
+        let mut state = self.state.lock();
+        notices.extend(state.notices.drain(..).map(|notice| (self.key, notice)));
+        if state.held || state.items.is_empty() {
+            return Vec::new();
+        }
+        let count = limit.min(state.items.len());
+        let State { items, bytes, ledger, .. } = &mut *state;
+        let taken: Vec<Dispatch> = items
+            .drain(..count)
+            .inspect(|dispatch| {
+                *bytes -= dispatch.cost();
+                ledger.delivered[dispatch.event.index()] += 1;
+            })
+            .collect();
+        if items.len() <= SMALL && items.capacity() > SMALL * 16 {
+            items.shrink_to(SMALL);
+        }
+        if state.starved.is_some_and(|(bytes, events)| state.bytes <= bytes && state.items.len() <= events) {
+            state.starved = None;
+            self.room.notify_one();
+        }
+        taken
+    }
+
+    /// The generation of the oldest event that still waits.
+    pub fn oldest_generation(&self) -> Option<u32> {
+        self.state.lock().items.front().map(|dispatch| dispatch.generation)
+    }
+
+    /// The ledger, the bytes and the number of events that wait: taken together, so that they add up.
+    pub fn snapshot(&self) -> (Ledger, usize, usize) {
+        let state = self.state.lock();
+        (state.ledger.clone(), state.bytes, state.items.len())
+    }
+
+    /// How often this shard woke the loop.
+    pub fn wakeups(&self) -> u64 {
+        self.wakeups.load(Relaxed)
+    }
+}

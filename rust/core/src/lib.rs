@@ -1,0 +1,17 @@
+//! The engine of Propylon: a Discord Gateway client without Python in it.
+//!
+//! Data flows one way: [`transport`] → [`inflate`] → [`protocol::envelope`] → [`session`] →
+//! [`delivery`]; the driver in [`shard`] joins them, [`fleet`] holds what shards share. A lower layer
+//! never uses a higher one.
+
+pub mod clock;
+pub mod delivery;
+pub mod fleet;
+pub mod inflate;
+pub mod protocol;
+pub mod session;
+pub mod shard;
+pub mod transport;
+
+pub use bytes;
+pub use zeroize;

@@ -1,0 +1,18 @@
+//! The session machine: every rule of the Gateway about *when* to connect, beat, identify, resume,
+//! send and give up. It has no I/O and no clock: it takes payloads, commands and the time, and
+//! gives actions, so that each rule is a unit test with virtual time.
+
+mod backoff;
+mod heartbeat;
+mod limiter;
+mod machine;
+mod record;
+
+pub use backoff::{Backoff, BackoffConfig};
+pub use heartbeat::{Due, Heartbeat};
+pub use limiter::{PresenceLimiter, SendLimiter};
+pub use machine::{
+    Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, Machine, MachineConfig, SendError, Stats, Time,
+    Timeouts, Verdict,
+};
+pub use record::Session;

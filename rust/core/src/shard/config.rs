@@ -1,0 +1,158 @@
+//! Everything a shard is told at its start.
+
+use std::{fmt, path::PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    inflate::Compression,
+    protocol::{
+        command::{self, IdentifyOptions, Properties},
+        intents::Intents,
+    },
+    session::{BackoffConfig, MachineConfig, Session, Timeouts},
+    transport::{TlsError, TransportConfig, client_config, gateway_url, refuse_resume_url},
+};
+
+/// The options of one shard.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// The bot token, without `Bot `.
+    pub token: Zeroizing<String>,
+    /// The intents' bits.
+    pub intents: u64,
+    /// Transport or payload compression.
+    pub compression: Compression,
+    /// Presence of IDENTIFY: JSON of op 3's `d`.
+    pub presence: Option<String>,
+    /// 50 to 250.
+    pub large_threshold: u8,
+    /// Whether a lost connection is made anew.
+    pub auto_reconnect: bool,
+    /// `(shard_id, shard_count)`.
+    pub shard: Option<(u32, u32)>,
+    /// A session to resume.
+    pub session: Option<Session>,
+    /// Where to connect; `None`: `api_url` is asked.
+    pub gateway_url: Option<String>,
+    /// `https://discord.com/api/v10`.
+    pub api_url: String,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Delays between connections.
+    pub backoff: BackoffConfig,
+    /// Cap of one payload, inflated, in bytes.
+    pub max_payload_bytes: usize,
+    /// PEM certificates trusted besides the roots.
+    pub ca_file: Option<PathBuf>,
+    /// The operating system's roots instead of Mozilla's.
+    pub native_roots: bool,
+    /// `os`, `browser`, `device`.
+    pub properties: [String; 3],
+    /// `User-Agent`.
+    pub user_agent: String,
+    /// `ws://` to other hosts than this machine.
+    pub allow_plaintext: bool,
+}
+
+impl fmt::Debug for ShardConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShardConfig").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// A setting that cannot work; the text says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<TlsError> for ConfigError {
+    fn from(error: TlsError) -> Self {
+        Self(error.0)
+    }
+}
+
+impl ShardConfig {
+    /// Checks what can be checked before a connection is tried.
+    ///
+    /// # Errors
+    /// What is wrong and what to do about it. The token is never part of the text.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let fail = |text: &str| Err(ConfigError(text.to_owned()));
+        if self.token.is_empty() {
+            return fail("the token is empty; set DISCORD_TOKEN to the one on the application's Bot page");
+        }
+        if !self.token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return fail("the token holds white space or non-ASCII characters; copy it again, without a line end");
+        }
+        if !(50..=250).contains(&self.large_threshold) {
+            return fail("large_threshold must be 50 to 250");
+        }
+        if let Some((id, count)) = self.shard
+            && id >= count
+        {
+            return Err(ConfigError(format!("shard ({id}, {count}): the id must be below the count, and starts at 0")));
+        }
+        if let Some(url) = &self.gateway_url {
+            gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?;
+        }
+        let [os, browser, device] = &self.properties;
+        let identify = command::identify(&IdentifyOptions {
+            token: &self.token,
+            intents: Intents(self.intents),
+            shard: self.shard,
+            large_threshold: self.large_threshold,
+            compress: false,
+            presence: self.presence.as_deref(),
+            properties: Properties { os, browser, device },
+        });
+        if identify.len() > command::MAX_PAYLOAD_BYTES {
+            return Err(ConfigError(format!(
+                "IDENTIFY would be {} bytes, Discord takes {}: shorten the presence",
+                identify.len(),
+                command::MAX_PAYLOAD_BYTES
+            )));
+        }
+        Ok(())
+    }
+
+    /// The transport's part.
+    ///
+    /// # Errors
+    /// Where the trust store cannot be built.
+    pub fn transport(&self) -> Result<TransportConfig, ConfigError> {
+        Ok(TransportConfig {
+            tls: client_config(self.ca_file.as_deref(), self.native_roots)?,
+            compression: self.compression,
+            max_payload_bytes: self.max_payload_bytes,
+            user_agent: self.user_agent.clone(),
+        })
+    }
+
+    /// The session machine's part.
+    pub fn machine(&self) -> MachineConfig {
+        MachineConfig {
+            token: self.token.clone(),
+            intents: self.intents,
+            shard: self.shard,
+            compression: self.compression,
+            large_threshold: self.large_threshold,
+            presence: self.presence.clone(),
+            properties: self.properties.clone(),
+            auto_reconnect: self.auto_reconnect,
+            timeouts: self.timeouts,
+            backoff: self.backoff,
+            session: self.session.clone(),
+            refuse_resume_url,
+            base_url: self.gateway_url.clone(),
+            allow_plaintext: self.allow_plaintext,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Makes the machine's counters readable from any thread. A machine counts from zero with each run of the
+//! shard; what earlier runs counted is added here.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{SharedState, Status, WireCounts};
+use crate::{clock, session::Machine};
+
+/// The sums of earlier runs.
+pub(super) struct Earlier {
+    heartbeats: u64,
+    reconnects: u64,
+    resumes: u64,
+    identifies: u64,
+    commands_sent: u64,
+    duplicates: u64,
+    ignored: u64,
+}
+
+impl Earlier {
+    pub(super) fn of(counts: &WireCounts) -> Self {
+        Self {
+            heartbeats: counts.heartbeats.load(Relaxed),
+            reconnects: counts.reconnects.load(Relaxed),
+            resumes: counts.resumes.load(Relaxed),
+            identifies: counts.identifies.load(Relaxed),
+            commands_sent: counts.commands_sent.load(Relaxed),
+            duplicates: counts.duplicates.load(Relaxed),
+            ignored: counts.ignored.load(Relaxed),
+        }
+    }
+
+    pub(super) fn publish(&self, machine: &mut Machine, state: &SharedState) {
+        let (stats, counts) = (machine.stats(), &state.counts);
+        counts.heartbeats.store(self.heartbeats + stats.heartbeats, Relaxed);
+        counts.reconnects.store(self.reconnects + stats.reconnects, Relaxed);
+        counts.resumes.store(self.resumes + stats.resumes, Relaxed);
+        counts.identifies.store(self.identifies + stats.identifies, Relaxed);
+        counts.commands_sent.store(self.commands_sent + stats.commands_sent, Relaxed);
+        counts.duplicates.store(self.duplicates + stats.duplicates, Relaxed);
+        counts.ignored.store(self.ignored + stats.ignored, Relaxed);
+        if machine.status() == Status::Ready {
+            let latency = machine.latency().map_or(u64::MAX, |latency| latency.as_nanos() as u64);
+            state.latency.store(latency, Relaxed);
+            let now = clock::now();
+            let (remaining, resets_in) = machine.send_window(now);
+            *state.send_window.lock() = (remaining, resets_in, now);
+        } else {
+            state.latency.store(u64::MAX, Relaxed);
+        }
+    }
+}

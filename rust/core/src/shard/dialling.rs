@@ -1,0 +1,37 @@
+//! The way to one connection: asks `/gateway/bot` where that is needed, builds the URL, dials.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    fleet::{self, GatewayBot},
+    session::{ConnectFailure, ConnectFailureKind},
+    transport::{Socket, TransportConfig, dial, gateway_url},
+};
+
+/// A WebSocket, and what `/gateway/bot` said where it was asked.
+pub(super) type Dialled = Result<(Socket, Option<GatewayBot>), ConnectFailure>;
+
+/// All that one attempt needs, so that it borrows nothing.
+pub(super) struct Plan {
+    /// `None`: nobody has said yet where the Gateway is.
+    pub(super) url: Option<String>,
+    pub(super) api_url: String,
+    pub(super) token: Zeroizing<String>,
+    pub(super) transport: TransportConfig,
+    pub(super) allow_plaintext: bool,
+}
+
+impl Plan {
+    pub(super) async fn carry_out(self) -> Dialled {
+        let (base, bot) = match self.url {
+            Some(url) => (url, None),
+            None => {
+                let bot = fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await?;
+                (bot.url.clone(), Some(bot))
+            }
+        };
+        let url = gateway_url(&base, self.transport.compression, self.allow_plaintext)
+            .map_err(|message| ConnectFailure { kind: ConnectFailureKind::Config, message, retry_after: None })?;
+        dial(url, self.transport).await.map(|socket| (socket, bot))
+    }
+}

@@ -1,0 +1,216 @@
+//! What the outside holds of a shard: requests go in, status and counters can be read from any thread.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{ShardConfig, Status, driver::Driver};
+use crate::{
+    clock,
+    delivery::{ShardQueue, Subscriptions},
+    session::Session,
+    shard::ConfigError,
+};
+
+/// What the outside asks of a running shard.
+#[derive(Debug)]
+pub enum Request {
+    /// Close with this code and reason.
+    Close {
+        /// 1000 or 1001 end the session, others keep it.
+        code: u16,
+        /// At most 123 bytes of UTF-8.
+        reason: String,
+    },
+    /// Send a payload; a notice with `id` follows.
+    Send {
+        /// Chosen by the caller.
+        id: u64,
+        /// Its opcode.
+        opcode: u8,
+        /// The whole payload as JSON, its size checked.
+        payload: String,
+    },
+    /// Set the presence; a notice with `id` follows.
+    SetPresence {
+        /// Chosen by the caller.
+        id: u64,
+        /// JSON of op 3's `d`.
+        presence: String,
+    },
+    /// Take back a command that waits.
+    Cancel(u64),
+    /// No further connection.
+    StopReconnecting,
+}
+
+/// Plain counters, written by the driver alone.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // Named as in `metrics()`, where they are explained.
+pub struct WireCounts {
+    pub wire_bytes: AtomicU64,
+    pub inflated_bytes: AtomicU64,
+    pub pauses: AtomicU64,
+    pub paused_nanos: AtomicU64,
+    /// When the pause that lasts began, nanoseconds since the epoch of the clock; 0: none lasts.
+    pub paused_since: AtomicU64,
+    pub heartbeats: AtomicU64,
+    pub reconnects: AtomicU64,
+    pub resumes: AtomicU64,
+    pub identifies: AtomicU64,
+    pub commands_sent: AtomicU64,
+    pub duplicates: AtomicU64,
+    pub ignored: AtomicU64,
+    pub malformed: AtomicU64,
+}
+
+impl WireCounts {
+    /// Time spent with the socket unread, a pause that lasts included.
+    pub fn paused(&self) -> Duration {
+        let over = Duration::from_nanos(self.paused_nanos.load(Relaxed));
+        match self.paused_since.load(Relaxed) {
+            0 => over,
+            since => over + clock::now().saturating_sub(Duration::from_nanos(since)),
+        }
+    }
+}
+
+/// The state of a shard that outlives its connections and its runs.
+pub struct SharedState {
+    pub(super) status: AtomicU8,
+    /// Nanoseconds; `u64::MAX`: not measured yet.
+    pub(super) latency: AtomicU64,
+    pub(super) session: Mutex<Option<Session>>,
+    pub(super) sequence: AtomicU64,
+    /// The machine's counters start anew with each run; these are the sums of earlier runs.
+    pub(super) counts: WireCounts,
+    pub(super) subscriptions: arc_swap::ArcSwap<Subscriptions>,
+    pub(super) queue: Arc<ShardQueue>,
+    pub(super) running: AtomicBool,
+    pub(super) send_window: Mutex<(usize, Duration, Duration)>,
+}
+
+impl SharedState {
+    /// A shard that was never opened.
+    pub fn new(queue: Arc<ShardQueue>, session: Option<Session>) -> Arc<Self> {
+        let sequence = session.as_ref().map_or(0, |session| session.sequence);
+        Arc::new(Self {
+            status: AtomicU8::new(Status::Unconnected as u8),
+            latency: AtomicU64::new(u64::MAX),
+            session: Mutex::new(session),
+            sequence: AtomicU64::new(sequence),
+            counts: WireCounts::default(),
+            subscriptions: arc_swap::ArcSwap::default(),
+            queue,
+            running: AtomicBool::new(false),
+            send_window: Mutex::default(),
+        })
+    }
+
+    /// The lifecycle's state.
+    pub fn status(&self) -> Status {
+        use Status::{
+            Connecting, Disconnected, Identifying, Ready, Resuming, Unconnected, WaitingForHello, WaitingForReady,
+        };
+        let all =
+            [Unconnected, Connecting, WaitingForHello, Identifying, Resuming, WaitingForReady, Ready, Disconnected];
+        all[usize::from(self.status.load(Relaxed)).min(7)]
+    }
+
+    /// Send-to-ACK time of the last acknowledged heartbeat.
+    pub fn latency(&self) -> Option<Duration> {
+        match self.latency.load(Relaxed) {
+            u64::MAX => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// The session, its sequence the last accepted.
+    pub fn session(&self) -> Option<Session> {
+        let mut session = self.session.lock().clone()?;
+        session.sequence = self.sequence.load(Relaxed);
+        Some(session)
+    }
+
+    /// Replaces the session that the next run resumes.
+    pub fn set_session(&self, session: Option<Session>) {
+        let mut current = self.session.lock();
+        self.sequence.store(session.as_ref().map_or(0, |session| session.sequence), Relaxed);
+        *current = session;
+    }
+
+    /// The counters.
+    pub fn counts(&self) -> &WireCounts {
+        &self.counts
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &Arc<ShardQueue> {
+        &self.queue
+    }
+
+    /// Swaps the subscriptions; they hold from the next batch on.
+    pub fn subscribe(&self, subscriptions: Subscriptions) {
+        self.subscriptions.store(Arc::new(subscriptions));
+    }
+
+    /// Whether a driver runs.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Relaxed)
+    }
+}
+
+/// A running shard. Dropping it closes the shard without a closing handshake.
+#[derive(Debug)]
+pub struct ShardHandle {
+    requests: mpsc::UnboundedSender<Request>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl ShardHandle {
+    /// Starts the shard on `runtime`; it connects at once.
+    ///
+    /// # Errors
+    /// Where a setting cannot work.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        config: &ShardConfig,
+        state: &Arc<SharedState>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let (requests, inbox) = mpsc::unbounded_channel();
+        // The driver's timer belongs to the runtime.
+        let _inside = runtime.enter();
+        let driver = Driver::new(config, Arc::clone(state), inbox)?;
+        state.running.store(true, Relaxed);
+        Ok(Self { requests, task: runtime.spawn(driver.run()) })
+    }
+
+    /// Asks something of it. Returns whether it still runs.
+    pub fn request(&self, request: Request) -> bool {
+        self.requests.send(request).is_ok()
+    }
+
+    /// Whether its last notice is out.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Stops it where it stands.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for ShardHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

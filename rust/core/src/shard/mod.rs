@@ -1,0 +1,14 @@
+//! One shard at work: the driver joins the session machine, the transport and the delivery, and the
+//! handle is what the outside holds of it.
+
+mod config;
+mod connection;
+mod counters;
+mod dialling;
+mod driver;
+mod handle;
+mod status;
+
+pub use config::{ConfigError, ShardConfig};
+pub use handle::{Request, ShardHandle, SharedState, WireCounts};
+pub use status::Status;

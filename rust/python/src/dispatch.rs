@@ -1,0 +1,202 @@
+//! `propylon.Dispatch`: the holder of one event. Owns the bytes, decodes on first touch, and is a
+//! buffer, so that decoders read the bytes in place.
+#![allow(unsafe_code)] // The buffer protocol has no safe form: the one place of the extension that needs it.
+
+use std::{os::raw::c_int, sync::OnceLock};
+
+use propylon_core::{delivery::Dispatch, protocol::event::EventType};
+use pyo3::{
+    exceptions::PyRuntimeError,
+    ffi,
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyBytes, PyTuple},
+};
+
+/// One event as it came: see `propylon.Dispatch` in `_core.pyi`.
+#[pyclass(frozen, generic, name = "Dispatch", module = "propylon", freelist = 1024)]
+pub(crate) struct PyDispatch {
+    inner: Dispatch,
+    /// Seconds of `time.monotonic()`.
+    received_at: f64,
+    /// The typed payload, or the error that came instead.
+    decoded: PyOnceLock<Result<Py<PyAny>, Py<PyAny>>>,
+}
+
+/// `time.monotonic()` at the engine's epoch: Rust does not tell what its clock counts from.
+static MONOTONIC_OFFSET: OnceLock<f64> = OnceLock::new();
+/// `decode(dispatch)` gives the typed payload or raises; set once by the package.
+static DECODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// `json(dispatch)` gives plain Python objects.
+static TO_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// `decode_as(dispatch, cls)`.
+static DECODE_AS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+/// What a pickle calls to make it again.
+static RESTORE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Tells the engine how the package decodes.
+#[pyfunction]
+pub(crate) fn set_decoders(
+    py: Python<'_>,
+    decode: Py<PyAny>,
+    to_json: Py<PyAny>,
+    decode_as: Py<PyAny>,
+    restore: Py<PyAny>,
+) -> PyResult<()> {
+    let _ = DECODE.set(py, decode);
+    let _ = TO_JSON.set(py, to_json);
+    let _ = DECODE_AS.set(py, decode_as);
+    let _ = RESTORE.set(py, restore);
+    let monotonic: f64 = py.import("time")?.call_method0("monotonic")?.extract()?;
+    let _ = MONOTONIC_OFFSET.set(monotonic - propylon_core::clock::now().as_secs_f64());
+    Ok(())
+}
+
+fn hook<'py>(py: Python<'py>, hook: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    let hook = hook.get(py).ok_or_else(|| PyRuntimeError::new_err("import propylon, not propylon._core"))?;
+    Ok(hook.bind(py).clone())
+}
+
+impl From<Dispatch> for PyDispatch {
+    fn from(inner: Dispatch) -> Self {
+        let offset = MONOTONIC_OFFSET.get().copied().unwrap_or(0.0);
+        let received_at = offset + inner.received_at.as_secs_f64();
+        Self { inner, received_at, decoded: PyOnceLock::new() }
+    }
+}
+
+impl PyDispatch {
+    pub(crate) fn route(dispatch: &Dispatch) -> u128 {
+        (u128::from(dispatch.slots) << 8) | dispatch.event.index() as u128
+    }
+
+    fn outcome<'a>(slf: &'a Bound<'_, Self>) -> PyResult<&'a Result<Py<PyAny>, Py<PyAny>>> {
+        let py = slf.py();
+        slf.get().decoded.get_or_try_init(py, || match hook(py, &DECODE)?.call1((slf,)) {
+            Ok(value) => Ok(Ok(value.unbind())),
+            // KeyboardInterrupt and the like are not the payload's fault.
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyException>(py) => {
+                let error = error.into_value(py).into_any();
+                error.setattr(py, "__traceback__", py.None())?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        })
+    }
+}
+
+#[pymethods]
+impl PyDispatch {
+    #[new]
+    #[pyo3(signature = (r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0))]
+    fn new(r#type: &str, raw: &[u8], shard_id: u32, sequence: Option<u64>, received_at: f64) -> Self {
+        let known = EventType::from_name(r#type.as_bytes());
+        let inner = Dispatch {
+            event: known.unwrap_or(EventType::UNKNOWN),
+            name: known.is_none().then(|| r#type.into()),
+            shard_id,
+            sequence,
+            received_at: std::time::Duration::ZERO,
+            data: propylon_core::bytes::Bytes::copy_from_slice(raw),
+            generation: 0,
+            slots: 0,
+        };
+        Self { inner, received_at, decoded: PyOnceLock::new() }
+    }
+
+    #[getter]
+    fn r#type(&self) -> &str {
+        self.inner.name()
+    }
+
+    #[getter]
+    fn shard_id(&self) -> u32 {
+        self.inner.shard_id
+    }
+
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        self.inner.sequence
+    }
+
+    #[getter]
+    fn received_at(&self) -> f64 {
+        self.received_at
+    }
+
+    #[getter]
+    fn raw<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.data)
+    }
+
+    #[getter]
+    fn data<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        match Self::outcome(slf)? {
+            Ok(value) => Ok(value.bind(py).clone()),
+            Err(error) => {
+                // A fresh one each time: the traceback of a kept one would hold frames that hold this object.
+                let error = error.bind(py);
+                Err(PyErr::from_value(error.get_type().call1((error.str()?, slf))?))
+            }
+        }
+    }
+
+    #[getter]
+    fn model_error<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        Ok(Self::outcome(slf)?.as_ref().err().map(|error| error.bind(py).clone()))
+    }
+
+    fn json<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        hook(slf.py(), &TO_JSON)?.call1((slf,))
+    }
+
+    fn decode<'py>(slf: &Bound<'py, Self>, r#type: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        hook(slf.py(), &DECODE_AS)?.call1((slf, r#type))
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.data.len()
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = slf.py();
+        let this = slf.get();
+        let arguments = (
+            this.r#type(),
+            PyBytes::new(py, &this.inner.data),
+            this.inner.shard_id,
+            this.inner.sequence,
+            this.received_at(),
+        );
+        (hook(py, &RESTORE)?, arguments).into_pyobject(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let sequence = self.inner.sequence.map_or_else(|| "None".to_owned(), |sequence| sequence.to_string());
+        format!(
+            "<Dispatch {} shard_id={} sequence={sequence} bytes={}>",
+            self.inner.name(),
+            self.inner.shard_id,
+            self.inner.data.len()
+        )
+    }
+
+    /// # Safety
+    /// Called by the interpreter with a valid `view`. The bytes live as long as the object, which the
+    /// view keeps alive; they are never written.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let data = &slf.get().inner.data;
+        // SAFETY: `view` comes from the interpreter; the pointer and length are those of an immutable
+        // buffer that `slf` owns, and FillInfo takes a reference to `slf` (PEP 3118, read-only).
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.as_ptr().cast_mut().cast(), data.len() as isize, 1, flags)
+        };
+        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}

@@ -1,0 +1,113 @@
+//! `_core.Hub`: what one event loop waits on and drains.
+
+use std::sync::Arc;
+
+use propylon_core::{
+    delivery::{Drained, Hub, Notice, Waker},
+    session::{ConnectFailureKind, Ended, Fault, SendError},
+};
+use pyo3::{
+    prelude::*,
+    types::{PyList, PyTuple},
+};
+
+use crate::{dispatch::PyDispatch, runtime::OfThisProcess};
+
+/// Delivery to one event loop.
+#[pyclass(frozen, name = "Hub", module = "propylon._core")]
+pub(crate) struct PyHub(OfThisProcess<Hub>);
+
+impl PyHub {
+    pub(crate) fn get(&self) -> PyResult<&Arc<Hub>> {
+        self.0.get().ok_or_else(crate::errors::forked)
+    }
+}
+
+#[pymethods]
+impl PyHub {
+    #[new]
+    fn new() -> PyResult<Self> {
+        Ok(Self(OfThisProcess::new(Hub::new(Waker::new()?))))
+    }
+
+    /// The file descriptor that turns readable when there is something to drain.
+    #[getter]
+    fn fd(&self) -> PyResult<i64> {
+        Ok(self.get()?.descriptor())
+    }
+
+    /// Up to `limit` events: `(notices, batches)`; a notice is `(key, kind, ...)`, a batch is
+    /// `(key, generation, dispatches, routes)`.
+    fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyTuple>> {
+        let Drained { notices, batches } = self.get()?.drain(limit);
+        let heard = PyList::empty(py);
+        for (key, dispatches) in batches {
+            let mut rest = dispatches.into_iter().peekable();
+            while let Some(first) = rest.peek() {
+                let generation = first.generation;
+                let mut run = Vec::new();
+                let mut routes = Vec::new();
+                while let Some(dispatch) = rest.next_if(|next| next.generation == generation) {
+                    routes.push(PyDispatch::route(&dispatch));
+                    run.push(Bound::new(py, PyDispatch::from(dispatch))?);
+                }
+                heard.append((key, generation, PyList::new(py, run)?, PyList::new(py, routes)?))?;
+            }
+        }
+        let news = PyList::empty(py);
+        for (key, notice) in notices {
+            news.append(news_item(py, key, notice)?)?;
+        }
+        (news, heard).into_pyobject(py)
+    }
+}
+
+fn send_error(outcome: Result<(), SendError>) -> Option<&'static str> {
+    match outcome {
+        Ok(()) => None,
+        Err(SendError::NotConnected) => Some("not connected"),
+        Err(SendError::QueueFull) => Some("queue full"),
+    }
+}
+
+fn kind_name(kind: ConnectFailureKind) -> &'static str {
+    match kind {
+        ConnectFailureKind::Unreachable => "unreachable",
+        ConnectFailureKind::Certificate => "certificate",
+        ConnectFailureKind::Handshake => "handshake",
+        ConnectFailureKind::Unauthorized => "unauthorized",
+        ConnectFailureKind::Config => "config",
+    }
+}
+
+fn ended(py: Python<'_>, how: Ended) -> PyResult<Bound<'_, PyTuple>> {
+    match how {
+        Ended::ByUser => ("by user",).into_pyobject(py),
+        Ended::Fatal { close, reason } => ("fatal", close.code(), reason, close.advice()).into_pyobject(py),
+        Ended::NotRemade { code, reason } => ("not remade", code, reason).into_pyobject(py),
+        Ended::Unreachable(failure) => ("unreachable", kind_name(failure.kind), failure.message).into_pyobject(py),
+    }
+}
+
+fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
+    match notice {
+        Notice::Ready { resumed } => (key, "ready", resumed).into_pyobject(py),
+        Notice::Closed(closed) => {
+            let error = match (closed.error, closed.fault) {
+                (Some(how), _) => Some(ended(py, how)?),
+                (None, Some(Fault::Decompression)) => {
+                    Some(("decompression", closed.reason.as_str()).into_pyobject(py)?)
+                }
+                (None, Some(Fault::TooLarge)) => Some(("too large", closed.reason.as_str()).into_pyobject(py)?),
+                (None, None) => None,
+            };
+            (key, "closed", closed.code, closed.reason, error, closed.reconnect).into_pyobject(py)
+        }
+        Notice::ConnectFailed(failure, delay) => {
+            (key, "connect failed", kind_name(failure.kind), failure.message, delay.as_secs_f64()).into_pyobject(py)
+        }
+        Notice::Ended(how) => (key, "ended", ended(py, how)?).into_pyobject(py),
+        Notice::CommandDone(id, outcome) => (key, "done", id, send_error(outcome)).into_pyobject(py),
+        Notice::Warn(text) => (key, "warn", text).into_pyobject(py),
+    }
+}

@@ -1,0 +1,289 @@
+//! `_core.Shard`: one shard's engine as Python holds it. Every method returns at once; what takes
+//! time is answered by a notice through the hub.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use propylon_core::{
+    delivery::{Counts, Overflow, QueueConfig, ShardQueue, Subscriptions},
+    inflate::Compression,
+    protocol::event::{EventSet, EventType},
+    session::{BackoffConfig, Session, Timeouts},
+    shard::{Request, ShardConfig, ShardHandle, SharedState},
+    zeroize::Zeroizing,
+};
+use pyo3::{
+    exceptions::{PyRuntimeError, PyValueError},
+    prelude::*,
+    types::PyDict,
+};
+
+use crate::{errors, hub::PyHub, runtime, runtime::OfThisProcess};
+
+/// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
+type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
+
+struct Inner {
+    state: Arc<SharedState>,
+    handle: Mutex<Option<ShardHandle>>,
+    config: Mutex<ShardConfig>,
+}
+
+/// One shard.
+#[pyclass(frozen, name = "Shard", module = "propylon._core")]
+pub(crate) struct PyShard(OfThisProcess<Inner>);
+
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+fn option<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let value = options.get_item(name)?.ok_or_else(|| PyValueError::new_err(format!("option {name} is missing")))?;
+    value.extract()
+}
+
+fn seconds(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(option::<f64>(options, name)?)
+        .map_err(|error| PyValueError::new_err(format!("{name}: {error}")))
+}
+
+fn session_of(facts: Option<SessionFacts>) -> Option<Session> {
+    facts.map(|(id, sequence, resume_url, shard, intents)| Session { id, sequence, resume_url, shard, intents })
+}
+
+fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
+    let compression: Option<String> = option(options, "compression")?;
+    let compression: Compression = compression.as_deref().unwrap_or("none").parse().map_err(|_| {
+        PyValueError::new_err("compression must be \"zstd-stream\", \"zlib-stream\", \"payload\" or None")
+    })?;
+    Ok(ShardConfig {
+        token: Zeroizing::new(option(options, "token")?),
+        intents: option(options, "intents")?,
+        compression,
+        presence: option(options, "presence")?,
+        large_threshold: option(options, "large_threshold")?,
+        auto_reconnect: option(options, "auto_reconnect")?,
+        shard: option(options, "shard")?,
+        session: None,
+        gateway_url: option(options, "gateway_url")?,
+        api_url: option(options, "api_url")?,
+        timeouts: Timeouts {
+            connect: seconds(options, "connect")?,
+            hello: seconds(options, "hello")?,
+            ready: seconds(options, "ready")?,
+            close: seconds(options, "close")?,
+        },
+        backoff: BackoffConfig {
+            base: seconds(options, "base")?,
+            cap: seconds(options, "cap")?,
+            reset_after: seconds(options, "reset_after")?,
+        },
+        max_payload_bytes: option(options, "max_payload_bytes")?,
+        ca_file: option(options, "ca_file")?,
+        native_roots: option(options, "native_roots")?,
+        properties: option(options, "properties")?,
+        user_agent: option(options, "user_agent")?,
+        allow_plaintext: option(options, "allow_plaintext")?,
+    })
+}
+
+fn by_type<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyDict>> {
+    let result = PyDict::new(py);
+    for event in EventType::all() {
+        if counts[event.index()] > 0 {
+            result.set_item(event.name(), counts[event.index()])?;
+        }
+    }
+    if counts[EventType::UNKNOWN.index()] > 0 {
+        result.set_item("UNKNOWN", counts[EventType::UNKNOWN.index()])?;
+    }
+    Ok(result)
+}
+
+impl PyShard {
+    fn get(&self) -> PyResult<&Arc<Inner>> {
+        self.0.get().ok_or_else(errors::forked)
+    }
+
+    fn request(&self, request: Request) -> PyResult<bool> {
+        Ok(self.get()?.handle.lock().as_ref().is_some_and(|handle| handle.request(request)))
+    }
+}
+
+#[pymethods]
+impl PyShard {
+    #[new]
+    fn new(options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let config = config_of(options)?;
+        config.check().map_err(|error| PyValueError::new_err(error.0))?;
+        let overflow: String = option(options, "overflow")?;
+        let overflow = match overflow.as_str() {
+            "pause" => Overflow::Pause,
+            "drop_oldest" => Overflow::DropOldest,
+            _ => return Err(PyValueError::new_err("overflow must be \"pause\" or \"drop_oldest\"")),
+        };
+        let queue =
+            QueueConfig { bytes: option(options, "queue_bytes")?, events: option(options, "queue_events")?, overflow };
+        let queue = Arc::new(ShardQueue::new(NEXT_KEY.fetch_add(1, Relaxed), queue));
+        let session = session_of(option(options, "session")?);
+        let state = SharedState::new(queue, session);
+        Ok(Self(OfThisProcess::new(Inner { state, handle: Mutex::new(None), config: Mutex::new(config) })))
+    }
+
+    /// How its notices and batches are told from those of other shards.
+    #[getter]
+    fn key(&self) -> PyResult<u64> {
+        Ok(self.get()?.state.queue().key())
+    }
+
+    /// Binds delivery to `hub` (or to nothing).
+    #[pyo3(signature = (hub))]
+    fn bind(&self, hub: Option<&PyHub>) -> PyResult<()> {
+        let hub = hub.map(|hub| hub.get().cloned()).transpose()?;
+        self.get()?.state.queue().bind(hub);
+        Ok(())
+    }
+
+    /// Starts it; it connects at once.
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        let inner = self.get()?;
+        if inner.state.is_running() {
+            return Err(PyRuntimeError::new_err("the shard runs already"));
+        }
+        let runtime = runtime::handle()?;
+        let config = inner.config.lock().clone();
+        // Reading root certificates can touch the disk.
+        let handle = py.detach(|| ShardHandle::start(&runtime, &config, &inner.state));
+        *inner.handle.lock() = Some(handle.map_err(|error| PyValueError::new_err(error.0))?);
+        Ok(())
+    }
+
+    /// Whether a run is under way.
+    #[getter]
+    fn running(&self) -> PyResult<bool> {
+        Ok(self.get()?.state.is_running())
+    }
+
+    /// Asks for the closing handshake; `("ended", …)` follows. Whether a run was there to be asked.
+    fn close(&self, code: u16, reason: String) -> PyResult<bool> {
+        self.request(Request::Close { code, reason })
+    }
+
+    /// Queues a payload; `("done", id, …)` follows. Whether a run was there to take it.
+    fn send(&self, id: u64, opcode: u8, payload: String) -> PyResult<bool> {
+        self.request(Request::Send { id, opcode, payload })
+    }
+
+    /// Sets the presence (JSON of op 3's `d`); `("done", id, …)` follows.
+    fn set_presence(&self, id: u64, presence: String) -> PyResult<bool> {
+        let inner = self.get()?;
+        inner.config.lock().presence = Some(presence.clone());
+        self.request(Request::SetPresence { id, presence })
+    }
+
+    /// Takes a command back that still waits.
+    fn cancel(&self, id: u64) -> PyResult<bool> {
+        self.request(Request::Cancel(id))
+    }
+
+    /// Makes no further connection.
+    fn stop_reconnecting(&self) -> PyResult<bool> {
+        self.request(Request::StopReconnecting)
+    }
+
+    /// From the next batch on, these events are heard; `unknown`: also those that no table names.
+    fn subscribe(&self, generation: u32, events: Vec<String>, unknown: bool) -> PyResult<()> {
+        let mut heard = EventSet::EMPTY;
+        for name in &events {
+            heard.insert(EventType::from_name(name.as_bytes()).unwrap_or(EventType::UNKNOWN));
+        }
+        if unknown {
+            heard.insert(EventType::UNKNOWN);
+        }
+        self.get()?.state.subscribe(Subscriptions::new(generation, heard));
+        Ok(())
+    }
+
+    /// Stops or resumes the hand-over of events: back-pressure of the listeners.
+    fn hold(&self, held: bool) -> PyResult<()> {
+        self.get()?.state.queue().hold(held);
+        Ok(())
+    }
+
+    /// The generation of the oldest event that waits in the queue.
+    #[getter]
+    fn oldest_generation(&self) -> PyResult<Option<u32>> {
+        Ok(self.get()?.state.queue().oldest_generation())
+    }
+
+    /// The name of the lifecycle's state.
+    #[getter]
+    fn status(&self) -> PyResult<&'static str> {
+        Ok(self.get()?.state.status().name())
+    }
+
+    /// Seconds from the last acknowledged heartbeat to its ACK.
+    #[getter]
+    fn latency(&self) -> PyResult<Option<f64>> {
+        Ok(self.get()?.state.latency().map(|latency| latency.as_secs_f64()))
+    }
+
+    /// `(id, sequence, resume_url, shard, intents)` or `None`.
+    #[getter]
+    fn session(&self) -> PyResult<Option<SessionFacts>> {
+        let session = self.get()?.state.session();
+        Ok(session.map(|session| (session.id, session.sequence, session.resume_url, session.shard, session.intents)))
+    }
+
+    /// Replaces the session that the next run resumes.
+    #[pyo3(signature = (session))]
+    fn set_session(&self, session: Option<SessionFacts>) -> PyResult<()> {
+        self.get()?.state.set_session(session_of(session));
+        Ok(())
+    }
+
+    /// All counters, taken together.
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let state = &self.get()?.state;
+        let (ledger, queue_bytes, queued) = state.queue().snapshot();
+        let counts = state.counts();
+        let result = PyDict::new(py);
+        for (name, counts) in [
+            ("received", &ledger.received),
+            ("delivered", &ledger.delivered),
+            ("unheard", &ledger.unheard),
+            ("filtered", &ledger.filtered),
+            ("overflowed", &ledger.overflowed),
+        ] {
+            result.set_item(name, counts.iter().sum::<u64>())?;
+            result.set_item(format!("{name}_by_type"), by_type(py, counts)?)?;
+        }
+        result.set_item("queued", queued)?;
+        result.set_item("queue_bytes", queue_bytes)?;
+        result.set_item("wakeups", state.queue().wakeups())?;
+        for (name, counter) in [
+            ("wire_bytes", &counts.wire_bytes),
+            ("inflated_bytes", &counts.inflated_bytes),
+            ("pauses", &counts.pauses),
+            ("heartbeats", &counts.heartbeats),
+            ("reconnects", &counts.reconnects),
+            ("resumes", &counts.resumes),
+            ("identifies", &counts.identifies),
+            ("commands_sent", &counts.commands_sent),
+            ("duplicates", &counts.duplicates),
+            ("ignored", &counts.ignored),
+            ("malformed", &counts.malformed),
+        ] {
+            result.set_item(name, counter.load(Relaxed))?;
+        }
+        result.set_item("paused_seconds", counts.paused().as_secs_f64())?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,269 @@
+//! What a payload from a client gets: the rules of Discord's gateway for op 1, 2 and 6. Other commands are in `commands`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::commands;
+use crate::config::Start;
+use crate::connection::{Connection, OnResume};
+use crate::record::OpRecord;
+use crate::session::{Resume, Session};
+use crate::traffic::World;
+
+/// Op 11.
+pub(crate) const ACK: &[u8] = br#"{"t":null,"s":null,"op":11,"d":null}"#;
+/// Every intent bit that Discord knows.
+const KNOWN_INTENTS: u64 = 0x1_ffff | 3 << 20 | 3 << 24;
+/// The window of the command limit.
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// Op 10, unless a script said it, or that there is none.
+pub(crate) fn hello(connection: &Connection) {
+    if !connection.hello_said.swap(true, Relaxed) {
+        let payload = json!({"t": null, "s": null, "op": 10, "d": {
+            "heartbeat_interval": connection.server.config.heartbeat_interval,
+            "_trace": ["[\"gateway-sim\",{\"micros\":0.0}]"],
+        }});
+        // recorded before it is sent: a test that saw HELLO finds it in the record
+        connection.record.lock().hello_ms = Some(connection.server.watch.ms());
+        connection.send(payload.to_string().as_bytes());
+        connection.progressed();
+    }
+}
+
+/// Op 9.
+pub(crate) fn invalid_session(connection: &Connection, resumable: &Value) {
+    if resumable != &Value::Bool(true)
+        && let Some(session) = connection.session.lock().take()
+    {
+        session.detach(connection, true);
+    }
+    connection.send(json!({"t": null, "s": null, "op": 9, "d": resumable}).to_string().as_bytes());
+}
+
+/// One whole message from the client.
+pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
+    let server = &connection.server;
+    let payload: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    let op = payload["op"].as_i64();
+    connection.record.lock().op(OpRecord {
+        op: op.unwrap_or(-1),
+        ms: server.watch.ms(),
+        bytes: bytes.len(),
+        payload: if payload.is_null() { String::from_utf8_lossy(bytes).into_owned().into() } else { payload.clone() },
+    });
+    if !connection.switches.borrow().answer {
+        return;
+    }
+    if bytes.len() > server.config.payload_limit {
+        return connection.close(Some(4002), "Error while decoding payload.");
+    }
+    if over_limit(connection) {
+        return connection.close(Some(4008), "Rate limited.");
+    }
+    let Some(op) = op else {
+        return connection.close(Some(4002), "Error while decoding payload.");
+    };
+    match op {
+        1 => heartbeat(connection),
+        2 => identify(connection, &payload["d"]),
+        6 => resume(connection, &payload["d"]),
+        3 | 4 | 8 | 31 | 43 => {
+            let session = connection.session.lock().clone();
+            match session {
+                None => connection.close(Some(4003), "Not authenticated."),
+                Some(session) => commands::run(connection, &session, op, &payload["d"]),
+            }
+        }
+        _ => connection.close(Some(4001), "Unknown opcode."),
+    }
+}
+
+fn over_limit(connection: &Connection) -> bool {
+    let limit = connection.server.config.command_limit;
+    let now = Instant::now();
+    let mut sends = connection.sends.lock();
+    sends.push_back(now);
+    while sends.front().is_some_and(|at| now.duration_since(*at) > WINDOW) {
+        sends.pop_front();
+    }
+    limit > 0 && sends.len() > limit
+}
+
+fn heartbeat(connection: &Arc<Connection>) {
+    let (ack, delay) = {
+        let switches = connection.switches.borrow();
+        (switches.ack, switches.ack_delay)
+    };
+    if !ack {
+        return;
+    }
+    connection.record.lock().acks += 1;
+    if delay == 0 {
+        acknowledge(connection);
+    } else {
+        let connection = Arc::clone(connection);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            acknowledge(&connection);
+        });
+    }
+}
+
+fn acknowledge(connection: &Connection) {
+    if !connection.outbox.release_slot() {
+        connection.send(ACK);
+    }
+}
+
+/// `[id, count]`, `[0, 1]` when absent.
+fn shard(data: &Value) -> Option<(u64, u64)> {
+    match &data["shard"] {
+        Value::Null => Some((0, 1)),
+        Value::Array(pair) => match pair.as_slice() {
+            [id, count] => Some((id.as_u64()?, count.as_u64()?)).filter(|(id, count)| id < count),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn token_is_right(connection: &Connection, data: &Value) -> bool {
+    let given = data["token"].as_str().unwrap_or_default();
+    // the `Bot ` prefix belongs to REST; the gateway takes the bare token
+    !given.is_empty()
+        && !given.starts_with("Bot ")
+        && connection.server.config.token.as_deref().is_none_or(|token| token == given)
+}
+
+fn identify(connection: &Arc<Connection>, data: &Value) {
+    let server = &connection.server;
+    if connection.session.lock().is_some() {
+        return connection.close(Some(4005), "Already authenticated.");
+    }
+    if !data.is_object() || !data["properties"].is_object() {
+        return connection.close(Some(4002), "Error while decoding payload.");
+    }
+    if !token_is_right(connection, data) {
+        return connection.close(Some(4004), "Authentication failed.");
+    }
+    let Some(shard) = shard(data) else {
+        return connection.close(Some(4010), "Invalid shard.");
+    };
+    match data["intents"].as_u64() {
+        Some(intents) if intents & !KNOWN_INTENTS == 0 => {
+            if intents & server.config.disallowed_intents != 0 {
+                return connection.close(Some(4014), "Disallowed intent(s).");
+            }
+        }
+        _ => return connection.close(Some(4013), "Invalid intent(s)."),
+    }
+    let (in_time, number) = server.take_identify(shard.0);
+    if !in_time {
+        return invalid_session(connection, &Value::Bool(false));
+    }
+    if !connection.switches.borrow().ready {
+        return;
+    }
+    if data["compress"].as_bool() == Some(true) {
+        connection.encode(|encoder, _| encoder.begin_payload_compression());
+    }
+    ready(connection, data["intents"].as_u64().unwrap_or_default(), shard, number);
+}
+
+fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: u32) {
+    let server = &connection.server;
+    let config = &server.config;
+    // numbered and seeded: the same run gives the same bytes
+    let id = format!("{:032x}", (u128::from(config.seed) << 64) + (u128::from(shard.0) << 32) + u128::from(number));
+    let allowed = if config.respect_intents { intents } else { u64::MAX };
+    let stream = server.generator.stream(&server.world, shard, allowed);
+    let generator = Arc::clone(&server.generator);
+    let session = Arc::new(Session::new(id.clone(), shard, intents, server.watch.ms(), config, generator, stream));
+    server.add_session(Arc::clone(&session));
+    session.attach(connection);
+    *connection.session.lock() = Some(Arc::clone(&session));
+
+    let guilds = server.world.guilds_of(shard.0, shard.1);
+    let stubs: Vec<Value> = guilds.iter().map(|guild| json!({"unavailable": true, "id": guild.to_string()})).collect();
+    let mut data = json!({
+        "v": 10, "user_settings": {}, "user": World::bot_user(), "shard": [shard.0, shard.1], "session_type": "normal",
+        "session_id": id, "resume_gateway_url": server.resume_url(), "relationships": [], "private_channels": [],
+        "presences": [], "guilds": stubs, "guild_join_requests": [], "geo_ordered_rtc_regions": ["rotterdam"],
+        "application": {"id": crate::traffic::BOT_ID.to_string(), "flags": 565_248},
+        "_trace": ["[\"gateway-sim\",{\"micros\":0}]"],
+    });
+    {
+        let switches = connection.switches.borrow();
+        for (key, value) in &switches.ready_set {
+            data[key] = value.clone();
+        }
+        for key in &switches.ready_remove {
+            if let Some(fields) = data.as_object_mut() {
+                fields.remove(key);
+            }
+        }
+    }
+    session.dispatch("READY", data.to_string().into_bytes().into());
+    if config.guild_creates && intents & 1 != 0 {
+        for guild in guilds {
+            let data = server.world.guild_create(guild, config.guild_create_members);
+            session.dispatch("GUILD_CREATE", data.into_bytes().into());
+        }
+    }
+    {
+        let mut record = connection.record.lock();
+        record.session = Some(id);
+        record.ready_ms = Some(server.watch.ms());
+    }
+    connection.served.store(true, Relaxed);
+    tokio::spawn(crate::pace::run(Arc::clone(server), session, config.start == Start::Ready));
+    connection.progressed();
+}
+
+fn resume(connection: &Arc<Connection>, data: &Value) {
+    let server = &connection.server;
+    if connection.session.lock().is_some() {
+        return connection.close(Some(4005), "Already authenticated.");
+    }
+    if !token_is_right(connection, data) {
+        return connection.close(Some(4004), "Authentication failed.");
+    }
+    let on_resume = connection.switches.borrow().resume.clone();
+    let truncate = match on_resume {
+        OnResume::Normal => None,
+        OnResume::Truncated(count) => Some(count),
+        OnResume::Silence => return,
+        OnResume::Close(code) => return connection.close(Some(code), "Resume refused."),
+        OnResume::InvalidSession(resumable) => {
+            return invalid_session(connection, &Value::Bool(resumable));
+        }
+    };
+    let session = data["session_id"].as_str().and_then(|id| server.session(id));
+    let (Some(session), Some(sequence)) = (session, data["seq"].as_u64()) else {
+        return invalid_session(connection, &Value::Bool(false));
+    };
+    *connection.session.lock() = Some(Arc::clone(&session));
+    match session.resume(connection, sequence, truncate) {
+        Resume::Done => {
+            {
+                let mut record = connection.record.lock();
+                record.session = Some(session.id.clone());
+                record.resumed_ms = truncate.is_none().then(|| server.watch.ms());
+            }
+            connection.served.store(true, Relaxed);
+            connection.progressed();
+        }
+        refused => {
+            connection.session.lock().take();
+            if refused == Resume::TooNew {
+                connection.close(Some(4007), "Invalid seq.");
+            } else {
+                invalid_session(connection, &Value::Bool(false));
+            }
+        }
+    }
+}

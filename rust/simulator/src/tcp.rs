@@ -1,0 +1,34 @@
+//! What happens below TLS and HTTP: listening, and peers that say nothing, or nothing good.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Listens on loopback; port 0 takes a free one.
+pub(crate) fn bind(port: u16, send_buffer: Option<u32>) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // `listen again` while old connections of the port are still in TIME_WAIT
+    socket.set_reuseaddr(true)?;
+    if let Some(bytes) = send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    socket.listen(1024)
+}
+
+/// Keeps a connection open in silence until the peer leaves.
+pub(crate) async fn hold(mut tcp: TcpStream) {
+    let mut ignored = [0; 1024];
+    while tcp.read(&mut ignored).await.is_ok_and(|count| count > 0) {}
+}
+
+/// Answers a TLS hello with a fatal alert.
+pub(crate) async fn alert(mut tcp: TcpStream, code: u8) {
+    let mut hello = [0; 4096];
+    let _ = tcp.read(&mut hello).await;
+    // record type 21 (alert), TLS 1.1, two bytes: fatal, code
+    let _ = tcp.write_all(&[21, 3, 2, 0, 2, 2, code]).await;
+    let _ = tcp.shutdown().await;
+}

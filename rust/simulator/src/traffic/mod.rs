@@ -1,0 +1,10 @@
+//! What the simulated Discord talks about: its guilds and users, and a seeded, endless stream of realistic events.
+
+mod generator;
+mod templates;
+mod text;
+mod world;
+
+pub(crate) use generator::{Generator, Stream};
+pub(crate) use templates::EVENTS;
+pub(crate) use world::{BOT_ID, World};

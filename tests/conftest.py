@@ -1,0 +1,25 @@
+"""Fixtures of the whole suite."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest_asyncio
+
+from face.support import make_gateway
+from propylon import Gateway
+from propylon.testing import Simulator
+
+
+@pytest_asyncio.fixture
+async def gateway_to() -> AsyncIterator[Callable[..., Gateway]]:
+    """Make gateways, ``gateway_to(sim, compression=None)``, closed after the test."""
+    made: list[Gateway] = []
+
+    def make(sim: Simulator, **options: Any) -> Gateway:
+        gateway = make_gateway(sim, **options)
+        made.append(gateway)
+        return gateway
+
+    yield make
+    for gateway in made:
+        await gateway.close()

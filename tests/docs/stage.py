@@ -1,0 +1,80 @@
+"""Runs one block of a document as its reader would, except that Discord is a simulator on this machine.
+
+The token stands in the environment, every `Gateway` goes to the simulator by default, and Ctrl-C comes once a gateway
+has handed out events, for the blocks that serve for ever.
+"""
+
+import os
+import runpy
+import signal
+import sys
+import threading
+
+from blocks import STAND_INS
+
+from propylon import Gateway
+from propylon.testing import Simulator
+
+ENOUGH = 50
+PING = {
+    "id": "3",
+    "channel_id": "2",
+    "guild_id": "1",
+    "author": {"id": "4", "username": "reader", "discriminator": "0", "avatar": None},
+    "content": "!ping",
+    "timestamp": "2026-01-01T00:00:00.000000+00:00",
+    "edited_timestamp": None,
+    "tts": False,
+    "mention_everyone": False,
+    "mentions": [],
+    "mention_roles": [],
+    "attachments": [],
+    "embeds": [],
+    "pinned": False,
+    "type": 0,
+}
+
+
+opened: list[Gateway] = []
+_open = Gateway.open
+
+
+async def open_noted(self: Gateway, *, timeout: float | None = None) -> None:
+    """`Gateway.open`, noting which gateways there are."""
+    opened.append(self)
+    await _open(self, timeout=timeout)
+
+
+def interrupt(simulator: Simulator, ended: threading.Event) -> None:
+    """Ctrl-C, once the block has heard enough."""
+    while not simulator.holds("ready", count=1):
+        if ended.wait(0.01):
+            return
+    simulator.dispatch("MESSAGE_CREATE", PING)
+    while not ended.wait(0.01):
+        if any(gateway.metrics().delivered >= ENOUGH for gateway in opened):
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+
+
+def main(block: str) -> None:
+    """Run it."""
+    sys.path.insert(0, str(STAND_INS))
+    os.environ["DISCORD_TOKEN"] = "token"
+    ended = threading.Event()
+    with Simulator(rate=500, guilds=2, identify_interval=0, respect_intents=True) as simulator:
+        defaults = Gateway.__init__.__kwdefaults__
+        assert defaults is not None
+        defaults["gateway_url"] = simulator.url
+        Gateway.open = open_noted
+        threading.Thread(target=interrupt, args=(simulator, ended), daemon=True).start()
+        try:
+            runpy.run_path(block, run_name="__main__")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            ended.set()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

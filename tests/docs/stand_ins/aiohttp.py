@@ -1,0 +1,27 @@
+"""As much of aiohttp as README uses; prints the request instead of sending it."""
+
+import json as json_module
+from typing import Any, Self
+
+
+class ClientResponse:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def raise_for_status(self) -> None: ...
+
+
+class ClientSession:
+    def __init__(self, *, headers: dict[str, str]) -> None:
+        assert headers["Authorization"].startswith("Bot ")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def post(self, url: str, *, json: dict[str, Any]) -> ClientResponse:
+        print("POST", url, json_module.dumps(json), flush=True)
+        return ClientResponse()

@@ -1,0 +1,1 @@
+"""The Python face: options, life, commands, counters."""

@@ -1,0 +1,225 @@
+"""Connections that end while a session lives: RESUME at once, at the right place, and nothing is lost."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from face.support import eventually
+from faults.conftest import Witness, ops
+from propylon import Backoff, GatewayStatus, Timeouts
+from propylon.testing import Simulator, steps
+
+pytestmark = pytest.mark.asyncio
+
+Start = Callable[..., Simulator]
+Make = Callable[..., Witness]
+
+ENDS = {
+    "op 7": [steps.reconnect()],
+    "op 7, then its close": [steps.reconnect(), steps.close(4000)],
+    "op 9 true": [steps.invalid_session(True)],
+    "reset": [steps.reset()],
+    "drop": [steps.drop()],
+    "half close": [steps.half_close()],
+    "close without code": [steps.close()],
+    **{f"close {code}": [steps.close(code)] for code in (1000, 1001, 1011, 1012, 4000, 4002, 4999)},
+    "malformed close": [steps.close_raw(b"\x03")],
+    "reserved close code": [steps.close_raw(b"\x03\xed")],
+    "close reason no UTF-8": [steps.close_raw(b"\x0f\xa0\xff\xfe")],
+    "corrupt": [steps.corrupt(), steps.dispatch("TYPING_START", {"n": 1})],
+    "no JSON": [steps.send_payload("no JSON")],
+    "masked frame": [steps.send_frame(1, "{}", masked=True)],
+    "reserved bits": [steps.send_frame(1, "{}", rsv=4)],
+    "reserved opcode": [steps.send_frame(3, "{}")],
+    "fragmented ping": [steps.send_frame(9, "x", fin=False)],
+    "continuation of nothing": [steps.send_frame(0, "{}")],
+    "announces 2^63 bytes": [steps.send_frame(2, "{}", length=2**63)],
+    "announces 2^40 bytes": [steps.send_frame(2, "{}", length=2**40)],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_the_session_is_resumed_at_once_and_without_loss(
+    propylon_simulator: Start, witness_to: Make, end: str
+) -> None:
+    """F07, F09, F20, F21, F22, F25, F31."""
+    sim = propylon_simulator(guilds=1, separate_resume_port=True)
+    witness = witness_to(sim)
+    gateway = witness.gateway
+    await gateway.open(timeout=10)
+    sim.dispatch("TYPING_START", {"n": 0})
+    for step in ENDS[end]:
+        try:
+            sim.act(step, 1)
+        except RuntimeError:  # the connection has ended by the step before
+            assert step is not ENDS[end][0]
+    await sim.wait_for("closed", connection=1)
+    sim.dispatch("TYPING_START", {"n": 2})
+    await sim.wait_for("resumed")
+    await eventually(lambda: gateway.metrics().resumes == 1)
+    last = sim.dispatch("TYPING_START", {"n": 3}) and sim.record()["sessions"][0]["sequence"]
+    await eventually(lambda: witness.sequences and witness.sequences[-1] == last)
+    assert witness.sequences == list(range(1, last + 1))
+    first, second = sim.record()["connections"]
+    assert (first["port"], second["port"]) == ("main", "resume")
+    assert first["query"] == second["query"]
+    assert (ops(first), ops(second)) == ([2], [6])
+    assert first["closed"]["code"] not in (1000, 1001) or end in ("close 1000", "close 1001")  # the echo
+    assert witness.ends[0].reconnect
+    metrics = gateway.metrics()
+    assert (metrics.reconnects, metrics.identifies, metrics.duplicates) == (1, 1, 0)
+    assert gateway.status is GatewayStatus.READY
+
+
+async def test_a_flood_that_is_cut_again_and_again_arrives_whole_and_in_order(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """F22, F23: by the sequence, over every way to cut."""
+    events = 4_000
+    sim = propylon_simulator(guilds=2, rate=4_000, count=events, replay_buffer=1_000_000)
+    witness = witness_to(sim, backoff=Backoff(base=0.005, cap=0.01, reset_after=0))
+    await witness.gateway.open(timeout=10)
+    cuts = [steps.reset(), steps.drop(), steps.close(4000), steps.reconnect(), steps.half_close(), steps.close()]
+    for number, cut in enumerate([*cuts, *cuts], 1):
+        await sim.wait_for("dispatched", count=number * 250, timeout=20)
+        sim.act(cut)
+        await sim.wait_for("resumed", count=number)
+    await sim.wait_for("traffic_done", timeout=30)
+    last = sim.record()["sessions"][0]["sequence"]
+    await eventually(lambda: witness.sequences[-1] == last)
+    assert witness.sequences == list(range(1, last + 1))
+    assert witness.types.count("RESUMED") == 12
+    metrics = witness.gateway.metrics()
+    assert (metrics.resumes, metrics.identifies) == (12, 1)
+
+
+async def test_a_reset_during_the_replay_resumes_from_the_advanced_sequence(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """F23."""
+    sim = propylon_simulator(guilds=0)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.script("next", steps.truncate_replay(30), steps.wait_for_op(6), steps.wait(0.1), steps.reset())
+    sim.script("next", steps.truncate_replay(20), steps.wait_for_op(6), steps.wait(0.1), steps.reset())
+    sim.act(steps.reset())
+    await sim.wait_for("closed", connection=1)
+    for number in range(100):
+        sim.dispatch("TYPING_START", {"n": number})
+    await sim.wait_for("resumed", timeout=20)
+    last = sim.record()["sessions"][0]["sequence"]
+    await eventually(lambda: witness.sequences[-1] == last)
+    assert witness.sequences == list(range(1, last + 1))
+    resumes = [op["payload"]["d"]["seq"] for c in sim.record()["connections"] for op in c["ops"] if op["op"] == 6]
+    assert resumes == sorted(resumes)
+    assert resumes[-1] > resumes[0]
+    assert witness.gateway.metrics().identifies == 1
+
+
+async def test_a_dead_resume_url_leaves_the_session_to_the_base_url(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """F11, and what one library does for ever: redial it."""
+    sim = propylon_simulator(guilds=0)
+    # Nobody listens at port 1 of this machine.
+    sim.script(1, steps.ready(set={"resume_gateway_url": "ws://127.0.0.1:1"}))
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    session = witness.gateway.session
+    assert session is not None
+    assert session.resume_url == "ws://127.0.0.1:1"
+    sim.act(steps.reset())
+    await sim.wait_for("resumed")
+    await eventually(lambda: witness.gateway.metrics().resumes == 1)
+    connections = sim.record()["connections"]
+    assert [ops(connection) for connection in connections] == [[2], [6]]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://evil.example",
+        "ws://evil.example",
+        "http://127.0.0.1",
+        "not a url",
+        "",
+        None,
+        5,
+        "wss://gateway.discord.gg.evil",
+    ],
+)
+async def test_a_resume_url_of_another_host_is_refused_and_the_session_kept(
+    propylon_simulator: Start, witness_to: Make, url: Any
+) -> None:
+    """F11: the token goes with a RESUME."""
+    sim = propylon_simulator(guilds=0)
+    sim.script(1, steps.ready(set={"resume_gateway_url": url}))
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.act(steps.reset())
+    await sim.wait_for("resumed")
+    connections = sim.record()["connections"]
+    assert [ops(connection) for connection in connections] == [[2], [6]]
+
+
+async def test_a_zombie_is_dropped_and_resumed(propylon_simulator: Start, witness_to: Make) -> None:
+    """F14."""
+    sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.act(steps.stop_acking())
+    await sim.wait_for("resumed")
+    first, second = sim.record()["connections"]
+    assert first["closed"]["code"] not in (1000, 1001)
+    assert [ops(first), ops(second)] == [[2], [6]]
+    # Two beats without ACK at most, and no more than two intervals of waiting.
+    assert second["accepted_ms"] - first["upgraded_ms"] < 1_000
+    assert witness.ends[0].code == 4000
+    await eventually(lambda: witness.gateway.latency is not None)
+
+
+async def test_late_and_superfluous_acknowledgements_change_nothing(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """F15."""
+    sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.act(steps.acknowledge(10))
+    sim.act(steps.ack_delay(0.05))
+    await sim.wait_for("op", op=1, count=5)
+    await eventually(lambda: (witness.gateway.latency or 0) >= 0.04)
+    assert not witness.ends
+    assert (witness.gateway.latency or 0) < 0.1
+
+
+async def test_requested_heartbeats_are_answered_without_flooding(propylon_simulator: Start, witness_to: Make) -> None:
+    """F16: a thousand requests in one write stay below the 120 in 60 s."""
+    sim = propylon_simulator(guilds=0, heartbeat_interval=0.5)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.act(steps.request_heartbeats(1000))
+    await sim.wait_for("op", op=1, count=3)
+    assert not witness.ends
+    assert len(sim.record()["connections"][0]["beats"]) < 110
+
+
+async def test_status_follows_the_connection(propylon_simulator: Start, witness_to: Make) -> None:
+    sim = propylon_simulator(guilds=0, scripts={1: [steps.never_ready()]})
+    witness = witness_to(sim, timeouts=Timeouts(close=0.5))
+    gateway = witness.gateway
+    opening = asyncio.create_task(gateway.open(timeout=10))
+    await eventually(lambda: gateway.status is GatewayStatus.WAITING_FOR_READY)
+    assert gateway.status.is_connected
+    sim.act({"step": "send_json", "payload": {"op": 0, "t": "READY", "s": 1, "d": {"session_id": "x", "v": 10}}})
+    await opening
+    sim.script("next", steps.not_answer_resume())
+    sim.act(steps.reset())
+    await eventually(lambda: gateway.status is GatewayStatus.RESUMING)
+    sim.act({"step": "send_json", "payload": {"op": 0, "t": "RESUMED", "s": 2, "d": {}}})
+    await eventually(lambda: gateway.status is GatewayStatus.READY)
+    await gateway.close()
+    assert gateway.status is GatewayStatus.DISCONNECTED
+    assert not gateway.status.is_connected

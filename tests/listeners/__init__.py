@@ -1,0 +1,1 @@
+"""Listeners: what they say they want, what they get, in which order."""

@@ -1,0 +1,134 @@
+"""The same under ``from __future__ import annotations``: names come from globals, closures and the caller's locals."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from propylon import Dispatch, Gateway
+from propylon.events import Event, MessageCreate, Ready
+
+if TYPE_CHECKING:
+    from propylon.events import GuildCreate
+
+
+class OnlyHere(Event, event="MESSAGE_CREATE"):
+    content: str
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway("token")
+
+
+def events(listener: Any) -> list[Any]:
+    return [wanted.kind or (wanted.event, None) for wanted in listener.wanted]
+
+
+def test_globals(gateway: Gateway) -> None:
+    @gateway.listen
+    async def on(message: MessageCreate | Ready) -> None: ...
+
+    assert events(on) == [MessageCreate, Ready]
+
+
+def test_quoted_and_postponed(gateway: Gateway) -> None:
+    @gateway.listen
+    async def on(message: "MessageCreate", dispatch: "Dispatch") -> None: ...  # noqa: UP037
+
+    assert events(on) == [MessageCreate]
+    assert on.inject == "dispatch"
+
+
+def test_holders(gateway: Gateway) -> None:
+    @gateway.listen
+    def on(dispatch: Dispatch[MessageCreate]) -> None: ...
+
+    assert events(on) == [("MESSAGE_CREATE", None)]
+
+
+def test_locals_of_the_caller(gateway: Gateway) -> None:
+    class Local(Event, event="MESSAGE_CREATE"):
+        content: str
+
+    @gateway.listen
+    def on(message: Local) -> None: ...
+
+    @gateway.listen()
+    def on_called(message: Local) -> None: ...
+
+    assert events(on) == events(on_called) == [Local]
+
+
+def test_closure(gateway: Gateway) -> None:
+    def make() -> Any:
+        class Enclosed(Event, event="MESSAGE_CREATE"):
+            content: str
+
+        def on(message: Enclosed) -> type[Enclosed]:
+            return Enclosed
+
+        return on
+
+    function = make()
+    assert events(gateway.listen(function)) == [function(None)]
+
+
+class Robot:
+    def method(self, message: OnlyHere) -> None: ...
+
+    def __call__(self, message: OnlyHere) -> None: ...
+
+
+def two(prefix: str, message: OnlyHere) -> None: ...
+
+
+def elsewhere(gateway: Gateway, function: Any) -> Any:
+    """Called with globals that know none of the names, as from another module."""
+    scope: dict[str, Any] = {"gateway": gateway, "function": function}
+    exec("listener = gateway.listen(function)", scope)
+    return scope["listener"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Robot().method,
+        Robot(),
+        functools.partial(two, "x"),
+        functools.partial(Robot(), *()),
+        functools.partial(Robot().method),
+    ],
+    ids=["method", "object", "partial", "partial of object", "partial of method"],
+)
+def test_the_names_are_those_of_the_module_that_defines_it(gateway: Gateway, function: Any) -> None:
+    assert events(elsewhere(gateway, function)) == [OnlyHere]
+
+
+def test_an_import_for_type_checkers_alone_cannot_be_resolved(gateway: Gateway) -> None:
+    def on(guild: GuildCreate) -> None: ...
+
+    with pytest.raises(TypeError, match=r"'GuildCreate' .*cannot be resolved.*@gateway\.listen\(MessageCreate\)"):
+        gateway.listen(on)
+
+
+def test_other_annotations_are_left_alone(gateway: Gateway) -> None:
+    @gateway.listen
+    def on(message: MessageCreate) -> NoSuchName: ...  # type: ignore[name-defined] # noqa: F821
+
+    assert events(on) == [MessageCreate]
+
+
+def test_handlers_resolve_theirs_too(gateway: Gateway) -> None:
+    @gateway.on_close
+    def on_close(closed: NoSuchName, gateway: Gateway) -> None: ...  # type: ignore[name-defined] # noqa: F821
+
+    @gateway.on_error
+    def on_error(error: Exception, dispatch: Dispatch, gateway: Gateway) -> None: ...
+
+    with pytest.raises(TypeError, match="no Dispatch can be passed"):
+
+        @gateway.on_close
+        def on_close_of(closed: object, dispatch: Dispatch) -> None: ...

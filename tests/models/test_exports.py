@@ -1,0 +1,40 @@
+"""What the packages export."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+import pytest
+
+from propylon import Intents, events, models
+from propylon.events import _intents
+
+
+@pytest.mark.parametrize("package", [events, models], ids=["events", "models"])
+def test_a_package_exports_exactly_what_its_files_do(package: ModuleType) -> None:
+    names: set[str] = set()
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            names |= set(importlib.import_module(f"{package.__name__}.{module.name}").__all__)
+    extra = {"EVENTS", "Event"} if package is events else {"NO_ID", "UNSET", "UnsetType", "Unchecked"} | {
+        "Model", "Identified", "OpenIntEnum", "OpenStrEnum",
+    }  # fmt: skip
+    assert set(package.__all__) == names | extra
+    assert len(package.__all__) == len(set(package.__all__))
+
+
+@pytest.mark.parametrize("package", [events, models], ids=["events", "models"])
+def test_every_public_name_has_a_docstring(package: ModuleType) -> None:
+    for name in package.__all__:
+        value = getattr(package, name)
+        if isinstance(value, type):
+            assert value.__doc__, name
+            for member, content in vars(value).items():
+                if isinstance(content, property) or (callable(content) and not member.startswith("_")):
+                    assert content.__doc__, f"{name}.{member}"
+
+
+def test_the_bits_of_intents_are_those_that_users_see() -> None:
+    for name in _intents.__all__:
+        if name != "NO_INTENT":
+            assert getattr(_intents, name) == Intents[name]
