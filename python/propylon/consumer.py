@@ -12,7 +12,7 @@ from contextvars import copy_context
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from propylon import _core
 from propylon._core import Dispatch
@@ -29,6 +29,8 @@ _INDEX: Final = _core.event_index()
 _NAMES: Final = {index: name for name, index in _INDEX.items()}
 _UNKNOWN: Final = _INDEX["UNKNOWN"]
 _EAGER: Final = sys.version_info >= (3, 12)
+_Task: Final = cast("Callable[..., asyncio.Task[Any]]", asyncio.Task)
+"""Takes ``eager_start`` from 3.12 on; the types are those of 3.11."""
 
 _Call: TypeAlias = tuple[Listener[..., Any], Callable[..., Any], str | None, bool]
 _Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, tuple[_Call, ...]]
@@ -309,14 +311,15 @@ class Consumer:
 
     def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> None:
         """Runs a listener's coroutine up to its first suspension before the next event is handed out."""
-        if type(result) is not CoroutineType:
-            if not isinstance(result, Awaitable):
-                return
-            result = result if isinstance(result, Coroutine) else _awaited(result)
-        coroutine: Coroutine[Any, Any, Any] = result  # type: ignore[assignment]
+        if type(result) is CoroutineType:
+            coroutine: Coroutine[Any, Any, Any] | None = cast("Coroutine[Any, Any, Any]", result)
+        else:
+            coroutine = _coroutine_of(result)
+        if coroutine is None:
+            return
         loop = asyncio.get_running_loop()
         if self._eager:
-            task = asyncio.Task(coroutine, loop=loop, eager_start=True)
+            task = _Task(coroutine, loop=loop, eager_start=True)
             if task.done():
                 if task.cancelled() or task.exception() is None:
                     return
@@ -379,6 +382,12 @@ class Consumer:
             if self._suspended:
                 return False
         return True
+
+
+def _coroutine_of(result: Any) -> Coroutine[Any, Any, Any] | None:
+    if isinstance(result, Coroutine):
+        return cast("Coroutine[Any, Any, Any]", cast("object", result))
+    return _awaited(cast("Any", result)) if isinstance(result, Awaitable) else None
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

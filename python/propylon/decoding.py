@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Final, cast
 
 import msgspec
 import orjson
@@ -15,10 +15,13 @@ from propylon.events import EVENTS
 __all__ = ["decoder_for", "model_error"]
 
 
-@cache
-def decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
+def _decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
     """What decodes a dispatch into ``kind``. Lax, because Discord writes ids as strings."""
     return msgspec.json.Decoder(kind, strict=False).decode
+
+
+# Cast: the type of a cache does not take a class as Hashable.
+decoder_for: Final = cast("Callable[[Any], Callable[[Dispatch[Any]], Any]]", cache(_decoder_for))
 
 
 def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any] | None = None) -> ModelError:
@@ -29,7 +32,7 @@ def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any]
 def _decode(dispatch: Dispatch[Any]) -> Any:
     kind = EVENTS.get(dispatch.type)
     try:
-        return orjson.loads(memoryview(dispatch)) if kind is None else decoder_for(kind)(dispatch)
+        return decoder_for(kind)(dispatch) if kind else orjson.loads(memoryview(dispatch))
     # Not only msgspec's own errors: deep nesting is a RecursionError, a bad date may be a ValueError.
     except Exception as error:
         failure = model_error(dispatch, error)

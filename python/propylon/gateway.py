@@ -14,7 +14,7 @@ from propylon.commands import Commands, json_of, payload_of, presence_json
 from propylon.delivery import Delivery
 from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
-from propylon.listening import Listening
+from propylon.listening import Listening, is_task
 from propylon.metrics import Metrics
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
@@ -417,7 +417,7 @@ class Gateway(Listening):
         for function, gateway_parameter in self._close_handlers:
             extra = {} if gateway_parameter is None else {gateway_parameter: self}
             result = self._call_handler("on_close", function, closed, extra)
-            if isinstance(result, asyncio.Task):
+            if is_task(result):
                 # The end of the gateway waits for these.
                 self._handlers.add(result)
                 result.add_done_callback(self._close_handler_done)

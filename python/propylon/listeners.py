@@ -125,7 +125,7 @@ def _definition(function: Any) -> Any:
         elif hasattr(function, "__wrapped__"):
             function = function.__wrapped__
         elif isinstance(function, type):
-            function = function.__init__
+            function = inspect.getattr_static(function, "__init__")
         elif inspect.isroutine(function) or function is type(function).__call__:
             break
         else:

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 from propylon import _core, decoding
 from propylon.batches import Batches
@@ -19,7 +19,7 @@ from propylon.errors import ModelError
 from propylon.events import Event
 from propylon.listeners import ALL, Listener, Wanted, is_async, wanted_from, wants_of
 
-__all__ = ["Listening"]
+__all__ = ["Listening", "is_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +74,9 @@ class Listening:
         if isinstance(function, Listener):
             function = function.__wrapped__
         wanted, takes_gateway, takes_dispatch = wants_of(function, explicit, names, type(self))
-        call: Callable[..., Any] = function if takes_gateway is None else partial(function, **{takes_gateway: self})
+        call: Callable[..., Any] = function
+        if takes_gateway is not None:
+            call = partial(call, **{takes_gateway: self})
         isolated = not is_async(function)
         listener: Listener[P, R] = Listener(function, wanted, call, self._remove, takes_dispatch, isolated=isolated)
         self._attach(listener)
@@ -142,13 +144,11 @@ class Listening:
             if dispatch_parameter is not None:
                 extra[dispatch_parameter] = dispatch
             result = self._call_handler("on_error", function, error, extra)
-            if isinstance(result, asyncio.Task):
+            if is_task(result):
                 # As the listener's own: a flood of errors is held back too.
                 self._consumer.track(result)
 
-    def _call_handler(
-        self, name: str, function: Callable[..., Any], argument: object, extra: dict[str, Any]
-    ) -> asyncio.Task[Any] | object:
+    def _call_handler(self, name: str, function: Callable[..., Any], argument: object, extra: dict[str, Any]) -> object:
         """Calls a handler; its own failure goes to the log. The task of an async one, else its result."""
         try:
             result = function(argument, **extra)
@@ -179,7 +179,13 @@ def _names_of_caller() -> dict[str, Any]:
     return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
 
 
-def _is_event(argument: object) -> bool:
+def is_task(result: object) -> TypeGuard[asyncio.Task[Any]]:
+    """Whether a handler is still at work."""
+    return isinstance(result, asyncio.Task)
+
+
+def _is_event(argument: Any) -> bool:
     """Whether an argument of ``listen`` names events rather than being the function to decorate."""
-    is_class = isinstance(argument, type) and (issubclass(argument, Event) or argument is _core.Dispatch)
-    return is_class or not callable(argument) or hasattr(argument, "__args__")
+    if isinstance(argument, type) and (issubclass(argument, Event) or argument is _core.Dispatch):
+        return True
+    return not callable(cast("object", argument)) or hasattr(cast("object", argument), "__args__")

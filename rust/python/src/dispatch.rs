@@ -195,7 +195,14 @@ impl PyDispatch {
         // SAFETY: `view` comes from the interpreter; the pointer and length are those of an immutable
         // buffer that `slf` owns, and FillInfo takes a reference to `slf` (PEP 3118, read-only).
         let filled = unsafe {
-            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data.as_ptr().cast_mut().cast(), data.len() as isize, 1, flags)
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                data.as_ptr().cast_mut().cast(),
+                data.len().cast_signed(),
+                1,
+                flags,
+            )
         };
         if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
     }

@@ -1,5 +1,6 @@
-//! `propylon._core`: the engine behind PyO3. Thin: the engine is `propylon-core`, the face is the
+//! `propylon._core`: the engine behind `PyO3`. Thin: the engine is `propylon-core`, the face is the
 //! Python package.
+#![allow(clippy::needless_pass_by_value, clippy::unused_self)] // PyO3 fixes the signatures of what Python calls.
 
 use pyo3::prelude::*;
 

@@ -64,6 +64,7 @@ fn cpu(began: Instant) -> u64 {
 }
 
 /// Nanoseconds for each message, and all bytes that came out.
+#[allow(clippy::naive_bytecount)] // A look at each byte is what is measured.
 fn measure(compression: Compression, stream: &[Bytes], scan: bool) -> Result<(f64, usize), Box<dyn Error>> {
     let mut inflater = Inflater::new(compression);
     let mut room = vec![0; ROOM];

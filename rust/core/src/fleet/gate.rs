@@ -20,6 +20,8 @@ const SPACING: Duration = Duration::from_millis(5_250);
 pub const HOLD: Duration = Duration::from_secs(15);
 
 type Bucket = Arc<AsyncMutex<Option<Instant>>>;
+/// By the salted hash of a token and a server.
+type Gates = (RandomState, Mutex<HashMap<u64, Arc<IdentifyGate>>>);
 
 /// Gives permits to IDENTIFY, bucket by bucket (`shard_id % max_concurrency`), first come first served.
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ impl Permit {
 impl IdentifyGate {
     /// The one gate of this process for a token at a server. Keyed by a salted hash: the token is not kept.
     pub fn shared(token: &str, server: &str) -> Arc<Self> {
-        static GATES: LazyLock<(RandomState, Mutex<HashMap<u64, Arc<IdentifyGate>>>)> = LazyLock::new(Default::default);
+        static GATES: LazyLock<Gates> = LazyLock::new(Default::default);
         let key = GATES.0.hash_one((token, server));
         Arc::clone(GATES.1.lock().entry(key).or_default())
     }
@@ -83,7 +85,7 @@ mod tests {
     async fn a_bucket_is_held_until_its_permit_goes() {
         let gate = Arc::new(IdentifyGate::default());
         let first = Arc::clone(&gate).acquire(0, 1).await;
-        let second = tokio::time::timeout(Duration::from_secs(60), Arc::clone(&gate).acquire(0, 1)).await;
+        let second = tokio::time::timeout(Duration::from_mins(1), Arc::clone(&gate).acquire(0, 1)).await;
         assert!(second.is_err());
         drop(first);
         gate.acquire(0, 1).await;

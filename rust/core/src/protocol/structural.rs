@@ -3,6 +3,7 @@
 //! 64 bytes at a time, after simdjson's first stage (Langdale and Lemire, "Parsing Gigabytes of JSON per Second",
 //! section 3.1): bit masks of quotes and brackets, strings as the prefix-xor of the quotes, depth by population count.
 //! No recursion and no depth limit, so that a hostile document costs its length and no more.
+#![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_avx2`.
 
 use wide::u8x64;
 
@@ -49,6 +50,7 @@ pub(super) fn container_end_with(
 }
 
 /// Where the bytes that matter stand in a block, bit by bit.
+#[derive(Clone, Copy)]
 pub(super) struct Masks {
     pub(super) quotes: u64,
     pub(super) backslashes: u64,

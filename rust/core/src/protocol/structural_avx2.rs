@@ -11,6 +11,7 @@ use std::arch::x86_64::{
 use super::structural::{BLOCK, Masks, container_end_with};
 
 /// What `structural::container_end` gives; the outer `None`: this processor has no AVX2.
+#[allow(clippy::option_option)] // Two questions, two answers.
 #[inline]
 pub(super) fn container_end(document: &[u8], start: usize) -> Option<Option<usize>> {
     // The answer is cached by the standard library: one load and one test.

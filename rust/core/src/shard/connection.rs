@@ -7,6 +7,7 @@ use futures_util::{Sink, Stream};
 use std::pin::Pin;
 use tokio_tungstenite::tungstenite::{
     Error, Message, Utf8Bytes,
+    error::ProtocolError,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
@@ -54,10 +55,11 @@ impl Connection {
             }
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Quiet,
             Some(Err(error)) => match error {
-                Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) | Error::Tls(_) => {
-                    Incoming::Closed(None, error.to_string())
-                }
-                Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
+                Error::ConnectionClosed
+                | Error::AlreadyClosed
+                | Error::Io(_)
+                | Error::Tls(_)
+                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
                     Incoming::Closed(None, error.to_string())
                 }
                 Error::Capacity(error) => Incoming::Broken(Some(Fault::TooLarge), error.to_string()),

@@ -31,14 +31,14 @@ impl Earlier {
     }
 
     pub(super) fn publish(&self, machine: &mut Machine, state: &SharedState) {
-        let (stats, counts) = (machine.stats(), &state.counts);
-        counts.heartbeats.store(self.heartbeats + stats.heartbeats, Relaxed);
-        counts.reconnects.store(self.reconnects + stats.reconnects, Relaxed);
-        counts.resumes.store(self.resumes + stats.resumes, Relaxed);
-        counts.identifies.store(self.identifies + stats.identifies, Relaxed);
-        counts.commands_sent.store(self.commands_sent + stats.commands_sent, Relaxed);
-        counts.duplicates.store(self.duplicates + stats.duplicates, Relaxed);
-        counts.ignored.store(self.ignored + stats.ignored, Relaxed);
+        let (run, counts) = (machine.stats(), &state.counts);
+        counts.heartbeats.store(self.heartbeats + run.heartbeats, Relaxed);
+        counts.reconnects.store(self.reconnects + run.reconnects, Relaxed);
+        counts.resumes.store(self.resumes + run.resumes, Relaxed);
+        counts.identifies.store(self.identifies + run.identifies, Relaxed);
+        counts.commands_sent.store(self.commands_sent + run.commands_sent, Relaxed);
+        counts.duplicates.store(self.duplicates + run.duplicates, Relaxed);
+        counts.ignored.store(self.ignored + run.ignored, Relaxed);
         if machine.status() == Status::Ready {
             let latency = machine.latency().map_or(u64::MAX, |latency| latency.as_nanos() as u64);
             state.latency.store(latency, Relaxed);

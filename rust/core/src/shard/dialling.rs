@@ -23,12 +23,11 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn carry_out(self) -> Dialled {
-        let (base, bot) = match self.url {
-            Some(url) => (url, None),
-            None => {
-                let bot = fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await?;
-                (bot.url.clone(), Some(bot))
-            }
+        let (base, bot) = if let Some(url) = self.url {
+            (url, None)
+        } else {
+            let bot = fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await?;
+            (bot.url.clone(), Some(bot))
         };
         let url = gateway_url(&base, self.transport.compression, self.allow_plaintext)
             .map_err(|message| ConnectFailure { kind: ConnectFailureKind::Config, message, retry_after: None })?;

@@ -45,7 +45,7 @@ const BATCH: usize = 256;
 const BREATHER: Duration = Duration::from_millis(2);
 
 /// Where the timer stands while nothing is awaited.
-const FAR: Duration = Duration::from_secs(3600);
+const FAR: Duration = Duration::from_hours(1);
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
