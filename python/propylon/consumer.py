@@ -191,6 +191,11 @@ class Consumer:
         self._must_yield = True
         self._tell_idle()
 
+    def torn_down(self) -> set[asyncio.Task[Any]]:
+        """Suspend for good, because the loop is about to end; return the calls that are unfinished."""
+        self.suspend()
+        return set(self._tasks)
+
     def block(self, full: bool) -> None:
         """A stream's buffer is full, or has room again."""
         self._full_streams += 1 if full else -1

@@ -5,6 +5,7 @@ One per loop, shared by all its gateways. Owns how a loop is woken; what becomes
 """
 
 import asyncio
+import logging
 import socket
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -13,6 +14,8 @@ from propylon import _core
 from propylon._core import Dispatch
 
 __all__ = ["Delivery", "Receiver"]
+
+_log: Final = logging.getLogger("propylon")
 
 _BATCH: Final = 256
 """Events of one drain; then the loop gets its turn."""
@@ -27,6 +30,10 @@ class Receiver(Protocol):
     def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
         """Events, in order."""
 
+    def torn_down(self) -> set[asyncio.Task[Any]]:
+        """The loop is about to end: call no more listeners; return the calls that are unfinished."""
+        ...
+
 
 class Delivery:
     """The hub of one loop and the gateways behind it."""
@@ -39,6 +46,7 @@ class Delivery:
         self._receivers: Final[dict[int, Receiver]] = {}
         self._watching: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
+        self._guard: asyncio.Task[None] | None = None
 
     @classmethod
     def current(cls) -> "Delivery":
@@ -52,8 +60,13 @@ class Delivery:
     def add(self, shard: _core.Shard, receiver: Receiver) -> None:
         """Bind a shard to this loop."""
         self._receivers[shard.key] = receiver
+        loop = asyncio.get_running_loop()
         if self._watching is None:
-            self._watch(asyncio.get_running_loop())
+            self._watch(loop)
+        if self._guard is None or self._guard.done():
+            self._guard = loop.create_task(self._until_cancelled(), name="propylon guard")
+            # A loop that ends without cancelling its tasks needs no word about this one.
+            self._guard._log_destroy_pending = False  # type: ignore[attr-defined]
         shard.bind(self.hub)
 
     def remove(self, shard: _core.Shard) -> None:
@@ -73,11 +86,33 @@ class Delivery:
 
     def _unwatch(self) -> None:
         loop, self._watching = self._watching, None
+        guard, self._guard = self._guard, None
+        if guard is not None and loop is not None and not loop.is_closed():
+            guard.cancel()
         if self._poller is not None:
             self._poller.cancel()
             self._poller = None
         elif loop is not None and not loop.is_closed():
             loop.remove_reader(self.hub.fd)
+
+    async def _until_cancelled(self) -> None:
+        """Hears of the end of the loop: `asyncio.run` cancels what is left and lets the loop run on for that.
+
+        A listener called then would begin a task that nobody cancels, and that the loop's end destroys with a
+        complaint.
+        """
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if self._guard is None:
+                raise
+            _log.info("the loop's tasks are being cancelled: listeners are not called before the next open()")
+            calls = {call for receiver in self._receivers.values() for call in receiver.torn_down()}
+            for call in calls:
+                call.cancel()
+            if calls:
+                await asyncio.wait(calls)
+            raise
 
     async def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         waker = socket.socket(fileno=self.hub.fd)

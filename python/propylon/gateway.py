@@ -391,6 +391,10 @@ class Gateway(Listening):
         """Take events. For `Delivery`."""
         self._consumer.feed(generation, dispatches, routes)
 
+    def torn_down(self) -> set[asyncio.Task[Any]]:
+        """The loop is about to end. For `Delivery`."""
+        return self._consumer.torn_down()
+
     def notice(self, kind: str, *facts: Any) -> None:
         """Take news. For `Delivery`."""
         if kind == "ready":

@@ -13,7 +13,7 @@ import pytest
 from face.support import eventually, make_gateway, message
 from propylon import Gateway, GatewayStatus, NotConnected
 from propylon.delivery import Delivery
-from propylon.events import MessageCreate, Ready
+from propylon.events import MessageCreate, MessageDelete, Ready
 from propylon.testing import Simulator, steps
 
 Start = Callable[..., Simulator]
@@ -428,3 +428,39 @@ async def test_state_can_be_read_from_any_thread(propylon_simulator: Start, gate
         thread.join()
     assert not errors
     assert sequences[-1] > 1000
+
+
+@pytest.mark.asyncio
+async def test_after_all_tasks_were_cancelled_no_listener_is_called_until_the_next_open(
+    propylon_simulator: Start, gateway_to: Any
+) -> None:
+    """What `asyncio.run` does at its end: a call begun then would be destroyed while it is pending."""
+    sim = propylon_simulator(guilds=0)
+    gateway: Gateway = gateway_to(sim)
+    heard: list[int] = []
+    cancelled = 0
+
+    @gateway.listen
+    async def on_delete(message: MessageDelete) -> None:
+        nonlocal cancelled
+        heard.append(message.id)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+
+    await gateway.open(timeout=10)
+    sim.dispatch("MESSAGE_DELETE", {"id": "1", "channel_id": "2"})
+    await eventually(lambda: heard == [1])
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.wait(others)
+    assert cancelled == 1
+    sim.dispatch("MESSAGE_DELETE", {"id": "2", "channel_id": "2"})
+    await eventually(lambda: gateway.metrics().received_by_type.get("MESSAGE_DELETE") == 2)
+    await gateway.close()
+    assert heard == [1]
+    await gateway.open(timeout=10)
+    await eventually(lambda: heard == [1, 2])
