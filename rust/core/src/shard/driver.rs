@@ -31,6 +31,7 @@ use crate::{
     protocol::{
         envelope::{self, EventName},
         event::EventType,
+        opcode::Opcode,
     },
     session::{Action, Ended, Fault, Machine, Verdict},
     transport::TransportConfig,
@@ -66,6 +67,8 @@ pub(super) struct Driver {
     max_concurrency: u32,
     gate: Arc<IdentifyGate>,
     connection: Option<Connection>,
+    /// Opened beside `connection` to take its place at HELLO.
+    next: Option<Connection>,
     dialling: Option<Boxed<Dialled>>,
     asking: Option<Boxed<Permit>>,
     /// Held until IDENTIFY is answered, or for [`fleet::HOLD`].
@@ -111,6 +114,7 @@ impl Driver {
             max_concurrency: 1,
             gate: IdentifyGate::shared(&config.token, server),
             connection: None,
+            next: None,
             dialling: None,
             asking: None,
             permit: None,
@@ -161,6 +165,7 @@ impl Driver {
         moved |= self.poll_permit(cx);
         moved |= self.poll_room(cx);
         let read = self.poll_socket(cx);
+        moved |= self.poll_next(cx);
         moved |= read > 0;
         if let Some(connection) = &mut self.connection {
             connection.poll_flush(cx);
@@ -219,7 +224,12 @@ impl Driver {
                     self.base_url = Some(bot.url);
                 }
                 let inflater = Inflater::new(self.compression, self.max_payload_bytes);
-                self.connection = Some(Connection::new(socket, inflater));
+                let connection = Connection::new(socket, inflater);
+                if self.machine.is_handing_over() {
+                    self.next = Some(connection);
+                } else {
+                    self.connection = Some(connection);
+                }
                 self.machine.connected(now);
             }
             Err(failure) => self.machine.connect_failed(now, failure),
@@ -312,6 +322,39 @@ impl Driver {
         count
     }
 
+    /// The connection beside the current one: nothing but its HELLO is awaited.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(next) = &mut self.next else { return false };
+        let hello = match next.poll_read(cx) {
+            Poll::Pending => {
+                next.poll_flush(cx);
+                return false;
+            }
+            Poll::Ready(Incoming::Quiet) => return true,
+            Poll::Ready(Incoming::Message(message, binary)) => {
+                self.state.counts.wire_bytes.fetch_add(message.len() as u64, Relaxed);
+                match next.inflater.push(&message, binary) {
+                    Ok(false) => return true,
+                    Ok(true) => envelope::scan(next.inflater.document())
+                        .is_ok_and(|envelope| envelope.op == Some(Opcode::Hello.code())),
+                    Err(_) => false,
+                }
+            }
+            Poll::Ready(Incoming::Closed(..) | Incoming::Broken(..)) => false,
+        };
+        let now = clock::now();
+        if hello {
+            self.machine.switch(now);
+            self.act(now);
+            self.documents(now);
+        } else {
+            self.next = None;
+            self.machine.next_lost(now);
+            self.act(now);
+        }
+        true
+    }
+
     /// One WebSocket message. `false`: the connection is over.
     fn message(&mut self, now: Duration, message: &Bytes, binary: bool) -> bool {
         let Some(connection) = &mut self.connection else { return false };
@@ -330,6 +373,12 @@ impl Driver {
                 return false;
             }
         }
+        self.documents(now)
+    }
+
+    /// The document that was inflated, or the documents: several may stand in one message. `false`: the connection is over.
+    fn documents(&mut self, now: Duration) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
         let length = connection.inflater.document().len();
         let counts = &self.state.counts;
         counts.inflated_bytes.store(counts.inflated_bytes.load(Relaxed) + length as u64, Relaxed);
@@ -433,6 +482,17 @@ impl Driver {
             match action {
                 Action::Connect { resume_url } => self.dial(resume_url),
                 Action::AbortConnect => self.dialling = None,
+                Action::TakeNext => {
+                    if let Some(next) = self.next.take() {
+                        self.connection = Some(next);
+                    }
+                }
+                Action::DropNext => {
+                    if let Some(mut next) = self.next.take() {
+                        next.close(4000, "not needed");
+                        next.linger(self.close_timeout);
+                    }
+                }
                 Action::AcquirePermit => {
                     let gate = Arc::clone(&self.gate);
                     self.asking = Some(Box::pin(gate.acquire(self.shard_id, self.max_concurrency)));
@@ -505,6 +565,7 @@ impl Driver {
     fn end(&mut self, how: Ended) {
         self.flush_batch(clock::now());
         self.drop_connection();
+        self.next = None;
         self.dialling = None;
         self.permit = None;
         self.ended = true;

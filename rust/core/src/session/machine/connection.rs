@@ -19,12 +19,16 @@ pub(super) const RESUMABLE_CLOSE: u16 = 4000;
 
 impl Machine {
     pub(super) fn connect(&mut self, now: Time) {
-        let resume_url = self.session.as_ref().and_then(|session| session.resume_url.clone());
-        let resume_url = resume_url.filter(|url| self.may_use(url));
+        let resume_url = self.usable_resume_url();
         self.at_resume_url = resume_url.is_some();
         self.phase = Phase::Connecting { deadline: now + self.config.timeouts.connect };
         self.set_status(Status::Connecting);
         self.actions.push_back(Action::Connect { resume_url });
+    }
+
+    pub(super) fn usable_resume_url(&mut self) -> Option<String> {
+        let resume_url = self.session.as_ref().and_then(|session| session.resume_url.clone());
+        resume_url.filter(|url| self.may_use(url))
     }
 
     fn may_use(&mut self, url: &str) -> bool {
@@ -45,6 +49,9 @@ impl Machine {
 
     /// The WebSocket is open.
     pub fn connected(&mut self, now: Time) {
+        if self.next_connected() {
+            return;
+        }
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
         }
@@ -58,6 +65,9 @@ impl Machine {
 
     /// The connection did not come about.
     pub fn connect_failed(&mut self, now: Time, failure: ConnectFailure) {
+        if self.is_handing_over() {
+            self.hand_over_late(now);
+        }
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
         }
@@ -221,6 +231,11 @@ impl Machine {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
+        if self.session.is_some() && self.handover.is_some() {
+            // The current connection ended while the next one was on its way: it is there sooner than any other.
+            return self.take_next(now);
+        }
+        self.drop_next();
         self.set_status(Status::Disconnected);
         if delay.is_zero() {
             self.connect(now);

@@ -3,6 +3,7 @@
 
 mod commands;
 mod connection;
+mod handover;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use commands::Commands;
 pub use commands::SendError;
+use handover::Handover;
 pub use types::{
     Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, Stats, Timeouts, Verdict,
 };
@@ -80,6 +82,8 @@ pub struct Machine {
     failed_resumes: u32,
     failed_resumes_since: Time,
     reading_paused: bool,
+    /// op 7: the next connection, beside the current one.
+    handover: Option<Handover>,
     /// What the transport said of the connection that is about to end.
     fault: Option<Fault>,
     stats: Stats,
@@ -103,6 +107,7 @@ impl Machine {
             failed_resumes: 0,
             failed_resumes_since: Time::ZERO,
             reading_paused: false,
+            handover: None,
             fault: None,
             stats: Stats::default(),
             status: Status::Unconnected,
@@ -163,6 +168,7 @@ impl Machine {
         }
         self.commands.fail_all(SendError::NotConnected, &mut self.actions);
         self.config.auto_reconnect = false;
+        self.drop_next();
         match self.phase {
             Phase::Idle | Phase::Waiting { .. } => self.end(Ended::ByUser),
             Phase::Connecting { .. } => {
@@ -183,6 +189,7 @@ impl Machine {
     /// what has been remade meanwhile is taken down again, and the end is that of the lost connection.
     pub fn stop_reconnecting(&mut self) {
         self.config.auto_reconnect = false;
+        self.drop_next();
         let (code, reason) = self.stats.last_close.clone();
         let ended = Ended::NotRemade { code, reason };
         match self.phase {
@@ -215,7 +222,8 @@ impl Machine {
         };
         let beat = self.heartbeat.as_ref().map(Heartbeat::deadline);
         let command = if matches!(self.phase, Phase::Ready { .. }) { self.commands.deadline(now) } else { None };
-        [phase, beat, command].into_iter().flatten().min()
+        let handover = self.handover.as_ref().map(Handover::deadline);
+        [phase, beat, command, handover].into_iter().flatten().min()
     }
 
     /// Time has passed. `backlog`: unread data lies in the socket, so an ACK may be on its way.
@@ -241,6 +249,9 @@ impl Machine {
             Phase::Closing { deadline } if now >= deadline => {
                 self.actions.push_back(Action::Drop);
                 self.closed(now, None, "");
+            }
+            Phase::Ready { .. } if self.handover.is_some_and(|handover| now >= handover.deadline()) => {
+                self.hand_over_late(now);
             }
             Phase::Ready { .. } => self.flush_commands(now),
             _ => {}
@@ -310,6 +321,7 @@ impl Machine {
 
     fn end(&mut self, how: Ended) {
         self.heartbeat = None;
+        self.drop_next();
         self.phase = Phase::Ended;
         self.commands.fail_all(SendError::NotConnected, &mut self.actions);
         self.set_status(Status::Disconnected);

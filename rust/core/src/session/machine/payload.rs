@@ -207,6 +207,8 @@ impl Machine {
             intents: self.config.intents,
         });
         self.resume_host = ResumeHost::Usable;
+        // It was on its way for the session before.
+        self.drop_next();
         self.established(now, false);
     }
 
@@ -234,7 +236,7 @@ impl Machine {
     }
 
     fn reconnect_requested(&mut self, now: Time) -> Verdict {
-        if matches!(self.phase, Phase::Closing { .. }) {
+        if matches!(self.phase, Phase::Closing { .. }) || self.is_handing_over() {
             return Verdict::Control;
         }
         if let Phase::Ready { since } = self.phase {
@@ -243,6 +245,9 @@ impl Machine {
         // Not a failure of the network, but if this was a RESUME it came to nothing.
         self.note_failed_resume(now);
         let delay = self.backoff.after_reconnect_request(&mut self.rng);
+        if delay.is_zero() && self.hand_over(now) {
+            return Verdict::Control;
+        }
         self.hang_up("reconnect requested", true);
         self.finish(Some(super::connection::RESUMABLE_CLOSE), "reconnect requested", None);
         self.wait(now, delay);

@@ -161,7 +161,7 @@ pub enum Ended {
 /// What the driver must do.
 #[derive(Clone, PartialEq)]
 pub enum Action {
-    /// Open a connection: to the resume URL given, else to the base URL. Answer with
+    /// Open a connection, beside the current one where there is one: to the resume URL given, else to the base URL. Answer with
     /// [`super::Machine::connected`] or [`super::Machine::connect_failed`].
     Connect {
         /// The bare resume URL; `None`: the base URL.
@@ -169,6 +169,10 @@ pub enum Action {
     },
     /// Give up the connection attempt.
     AbortConnect,
+    /// The connection that was opened beside the current one, or is being opened, takes its place.
+    TakeNext,
+    /// Close the connection that was opened beside the current one.
+    DropNext,
     /// Ask the identify gate; answer with [`super::Machine::permitted`].
     AcquirePermit,
     /// IDENTIFY was answered (READY, op 9, close): the gate's key is free.
@@ -211,6 +215,8 @@ impl fmt::Debug for Action {
         match self {
             Self::Connect { resume_url } => write!(f, "Connect({resume_url:?})"),
             Self::AbortConnect => f.write_str("AbortConnect"),
+            Self::TakeNext => f.write_str("TakeNext"),
+            Self::DropNext => f.write_str("DropNext"),
             Self::AcquirePermit => f.write_str("AcquirePermit"),
             Self::ReleasePermit => f.write_str("ReleasePermit"),
             Self::Send(text) => write!(f, "Send({} bytes)", text.len()),

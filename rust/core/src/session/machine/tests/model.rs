@@ -41,13 +41,29 @@ enum Link {
     Open,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    at_resume_url: bool,
+    open: bool,
+}
+
 #[allow(clippy::struct_excessive_bools)] // As above.
 pub(super) struct Model {
     machine: Machine,
     now: Time,
     interval: u64,
     acks: bool,
+    /// A beat is out that the server answers next.
+    ack_due: bool,
     link: Link,
+    /// op 7: the connection beside the current one.
+    next: Option<Next>,
+    /// How often it took the place of the current one.
+    taken: u64,
+    /// HELLO came on it, the machine is taking it.
+    switching: bool,
+    /// A dial came to nothing, the machine is being told.
+    failing: bool,
     connection: Connection,
     /// Asked for and not given yet.
     asking: bool,
@@ -78,7 +94,12 @@ impl Model {
             now: Duration::from_secs(100),
             interval,
             acks,
+            ack_due: false,
             link: Link::None,
+            next: None,
+            taken: 0,
+            switching: false,
+            failing: false,
             connection: Connection::default(),
             asking: false,
             permit: false,
@@ -110,6 +131,7 @@ impl Model {
             }
             Input::ConnectFailed(kind, retry) => self.connect_failed(kind, retry),
             Input::Hello(interval) => self.hello(interval),
+            Input::NextLost => self.next_lost(),
             Input::Ready(sequence, session) => self.ready(sequence, session),
             Input::Resumed(sequence) => {
                 self.accept(sequence);
@@ -135,9 +157,10 @@ impl Model {
             }
             Input::Closed(code) => self.closed(code),
             Input::TransportFailed if self.link == Link::Open => {
+                let before = self.taken;
                 self.machine.transport_failed(self.now, "broken");
                 self.act();
-                assert!(self.link != Link::Open, "an unusable connection is kept");
+                assert!(self.gone(before), "an unusable connection is kept");
             }
             Input::Send(count, opcode) => (0..count).for_each(|_| self.command(opcode, false)),
             Input::Presence(count) => (0..count).for_each(|_| self.command(3, true)),
@@ -201,6 +224,20 @@ impl Model {
                 self.act();
             }
             Link::Open if self.connection.closing => self.closed(Some(1000)),
+            Link::Open if self.next.is_some_and(|next| next.open) => {
+                self.switching = true;
+                self.machine.switch(self.now);
+                self.act();
+                self.switching = false;
+                assert!(self.link == Link::Open && self.next.is_none(), "HELLO and no switch");
+                self.reached.handed_over += 1;
+                self.hello(self.interval);
+            }
+            Link::Open if self.next.is_some() => {
+                self.next.as_mut().unwrap().open = true;
+                self.machine.connected(self.now);
+                assert!(!self.act(), "nothing is to be done before HELLO");
+            }
             Link::Open if self.connection.interval.is_none() => self.hello(self.interval),
             Link::Open if self.asking => {
                 self.asking = false;
@@ -227,10 +264,16 @@ impl Model {
             return;
         }
         let envelope = envelope::scan(json.as_bytes()).unwrap();
+        let before = self.taken;
         let verdict = self.machine.payload(self.now, &envelope, json.as_bytes());
         self.act();
         // Whatever else lies in the same message is read exactly where the connection stands.
-        assert_eq!(verdict == Verdict::Disconnected, self.link != Link::Open, "{json}: {verdict:?}");
+        assert_eq!(verdict == Verdict::Disconnected, self.gone(before), "{json}: {verdict:?}");
+    }
+
+    /// Whether the connection that was current is so no more; `before`: [`Model::taken`] at that time.
+    fn gone(&self, before: u64) -> bool {
+        self.link != Link::Open || self.taken != before
     }
 
     fn hello(&mut self, interval: u64) {
@@ -276,14 +319,37 @@ impl Model {
         }
     }
 
+    fn next_lost(&mut self) {
+        if let Some(next) = self.next
+            && self.link == Link::Open
+        {
+            if !next.open {
+                self.machine.connected(self.now);
+            }
+            self.next = None;
+            self.machine.next_lost(self.now);
+            self.act();
+            assert!(self.link != Link::Open, "the old connection is kept though the next is gone");
+            self.reached.next_lost += 1;
+        }
+    }
+
     fn connect_failed(&mut self, kind: ConnectFailureKind, retry: bool) {
-        let Link::Dialling { at_resume_url } = self.link else { return };
-        self.link = Link::None;
+        let at_resume_url = match (&self.link, self.next) {
+            (Link::Open, Some(Next { at_resume_url, open: false })) => at_resume_url,
+            (Link::Dialling { at_resume_url }, _) => *at_resume_url,
+            _ => return,
+        };
+        if self.next.is_none() {
+            self.link = Link::None;
+        }
+        self.failing = true;
         self.reached.fallbacks += u64::from(at_resume_url);
         let retry_after = retry.then(|| Duration::from_secs(7));
         let failure = ConnectFailure { kind, message: "no".to_owned(), retry_after };
         self.machine.connect_failed(self.now, failure);
         self.act();
+        self.failing = false;
     }
 
     fn closed(&mut self, code: Option<u16>) {
@@ -301,9 +367,10 @@ impl Model {
                 }
             }
         }
+        let before = self.taken;
         self.machine.closed(self.now, code, "why");
         self.act();
-        assert!(self.link != Link::Open, "a closed connection is kept");
+        assert!(self.gone(before), "a closed connection is kept");
         assert!(!self.fatal || self.ended.is_some(), "fatal and not ended");
     }
 
@@ -375,6 +442,15 @@ impl Model {
     }
 
     fn act(&mut self) -> bool {
+        let taken = self.taken;
+        let acted = self.obey();
+        if std::mem::take(&mut self.ack_due) && self.taken == taken {
+            self.frame(r#"{"op":11}"#);
+        }
+        acted
+    }
+
+    fn obey(&mut self) -> bool {
         let mut acted = false;
         while let Some(action) = self.machine.poll_action() {
             acted = true;
@@ -382,16 +458,40 @@ impl Model {
             assert!(self.ended.is_none() || refusal, "after the end: {action:?}");
             match action {
                 Action::Connect { resume_url } => {
-                    assert_eq!(self.link, Link::None, "two connections");
                     assert!(!self.fatal && !self.user_closed, "I6: connects after the end");
                     assert!(resume_url.is_none() || self.session.is_some(), "no session to resume there");
                     assert!(resume_url.as_deref().is_none_or(|url| url == RESUME), "a refused URL");
-                    self.link = Link::Dialling { at_resume_url: resume_url.is_some() };
+                    let at_resume_url = resume_url.is_some();
+                    if self.link == Link::Open {
+                        assert!(self.next.is_none() && self.connection.established, "two connections");
+                        assert!(self.session.is_some(), "nothing to hand over");
+                        self.next = Some(Next { at_resume_url, open: false });
+                    } else {
+                        assert_eq!(self.link, Link::None, "two connections");
+                        self.link = Link::Dialling { at_resume_url };
+                    }
                     note(&mut self.connects, self.now, Duration::from_secs(1), 24, "connections in a second");
                 }
                 Action::AbortConnect => {
-                    assert!(matches!(self.link, Link::Dialling { .. }));
-                    self.link = Link::None;
+                    if let Some(next) = self.next.take() {
+                        assert!(!next.open);
+                    } else {
+                        assert!(matches!(self.link, Link::Dialling { .. }));
+                        self.link = Link::None;
+                    }
+                }
+                Action::DropNext => assert!(self.next.take().is_some_and(|next| next.open)),
+                Action::TakeNext => {
+                    assert_eq!(self.link, Link::None, "two connections");
+                    let Next { at_resume_url, open } = self.next.take().expect("a next connection");
+                    self.taken += 1;
+                    self.reached.next_taken_early += u64::from(!self.switching);
+                    self.link = match (open, self.failing) {
+                        (true, _) => Link::Open,
+                        (false, true) => Link::None,
+                        (false, false) => Link::Dialling { at_resume_url },
+                    };
+                    self.connection = Connection { at_resume_url, ..Connection::default() };
                 }
                 Action::AcquirePermit => {
                     assert!(self.connection.interval.is_some() && !self.asking && !self.permit);
@@ -422,6 +522,7 @@ impl Model {
                 Action::CommandDone(id, _) => *self.commands.get_mut(&id).expect("a command of ours") += 1,
                 Action::Ended(how) => {
                     assert_eq!(self.link, Link::None, "a connection outlives the end");
+                    assert!(self.next.is_none(), "the next connection outlives the end");
                     self.ended = Some(how);
                 }
                 Action::Status(_) | Action::Ready { .. } | Action::ConnectFailed(..) | Action::Warn(_) => {}
@@ -441,9 +542,7 @@ impl Model {
         // Commands are plain; only what carries facts is parsed.
         if text.starts_with(r#"{"op":1,"#) {
             connection.beat = self.now;
-            if self.acks {
-                self.frame(r#"{"op":11}"#);
-            }
+            self.ack_due |= self.acks;
         } else if text.starts_with(r#"{"op":2,"#) {
             assert!(!connection.at_resume_url, "I5: IDENTIFY on the resume URL");
             assert!(self.permit && !connection.identified && !connection.resumed, "IDENTIFY out of turn");

@@ -1,7 +1,8 @@
 //! protocol.md §8 and §9: op 7, op 9, and everything between a lost connection and RESUMED.
 
-use super::super::{Action, ConnectFailureKind, Phase, Verdict};
+use super::super::{Action, Closed, ConnectFailureKind, Phase, Verdict};
 use super::support::{Fake, INTERVAL, RESUME, Stage, seconds, session};
+use crate::shard::Status;
 
 const RECONNECT: &str = r#"{"op":7,"d":null}"#;
 const INVALID: &str = r#"{"op":9,"d":false}"#;
@@ -182,13 +183,113 @@ fn s9_f23_a_reset_during_the_replay_resumes_from_the_advanced_sequence() {
 }
 
 #[test]
-fn s8_f07_op_7_reconnects_at_once_and_resumes_closing_with_4000() {
+fn s8_f07_op_7_takes_the_next_connection_to_hello_and_then_closes_the_old_one_with_4000_and_resumes() {
     let mut fake = ready();
-    assert_eq!(fake.frame(RECONNECT), Verdict::Disconnected);
-    assert!(matches!(fake.seen[0].1, Action::Close { code: 4000, linger: false, .. }));
+    assert_eq!(fake.frame(RECONNECT), Verdict::Control);
     assert_eq!(fake.next_connect(), (seconds(0.0), Some(RESUME.to_owned())));
-    fake.connected_and_hello();
+    fake.connected();
+    // The old connection still serves, and says the same again.
+    fake.dispatch(3);
+    assert_eq!(fake.frame(RECONNECT), Verdict::Control);
+    assert!(fake.seen.is_empty());
+    assert_eq!(fake.machine.status(), Status::Ready);
+    fake.hello(INTERVAL);
+    let actions = fake.actions();
+    assert!(matches!(actions[0], Action::Close { code: 4000, linger: false, .. }), "{actions:?}");
+    assert!(matches!(actions[1], Action::Closed(Closed { code: Some(4000), reconnect: true, .. })), "{actions:?}");
+    assert_eq!(actions[2], Action::TakeNext);
     assert_eq!(fake.opcodes(), [6]);
+    assert_eq!(fake.sent()[0].1["d"]["seq"], 3);
+    fake.resumed(4);
+    assert_eq!((fake.machine.stats().resumes, fake.machine.stats().reconnects), (1, 1));
+}
+
+#[test]
+fn s8_op_7_waits_no_longer_than_750_ms_for_the_next_connection() {
+    for open in [false, true] {
+        let mut fake = ready();
+        fake.frame(RECONNECT);
+        fake.next_connect();
+        if open {
+            fake.connected();
+        }
+        fake.pass(0.749);
+        assert_eq!(fake.count(|action| matches!(action, Action::Close { .. })), 0, "{open}");
+        fake.pass(0.001);
+        assert_eq!(fake.count(|action| matches!(action, Action::Close { code: 4000, .. })), 1, "{open}");
+        assert_eq!(fake.count(|action| matches!(action, Action::Connect { .. })), 0, "the same attempt goes on");
+        if !open {
+            fake.connected();
+        }
+        fake.hello(INTERVAL);
+        assert_eq!(fake.opcodes(), [6], "{open}");
+    }
+}
+
+#[test]
+fn s8_when_the_old_connection_ends_first_the_next_one_takes_its_place() {
+    for open in [false, true] {
+        for code in [None, Some(4000), Some(4008)] {
+            let mut fake = ready();
+            fake.frame(RECONNECT);
+            fake.next_connect();
+            if open {
+                fake.connected();
+            }
+            fake.closed(code);
+            assert_eq!(fake.count(|action| *action == Action::TakeNext), 1);
+            if !open {
+                fake.connected();
+            }
+            fake.hello(INTERVAL);
+            assert_eq!(fake.opcodes(), [6], "{open} {code:?}");
+        }
+    }
+}
+
+#[test]
+fn s8_when_the_session_ends_the_next_connection_at_the_resume_url_is_dropped() {
+    type Way = fn(&mut Fake);
+    let ways: [Way; 4] = [
+        |fake| fake.closed(Some(4009)),
+        |fake| fake.closed(Some(4004)),
+        |fake| fake.close(1000),
+        |fake| assert_eq!(fake.frame(r#"{"op":9,"d":false}"#), Verdict::Disconnected),
+    ];
+    for way in ways {
+        for open in [false, true] {
+            let mut fake = ready();
+            fake.frame(RECONNECT);
+            fake.next_connect();
+            if open {
+                fake.connected();
+            }
+            way(&mut fake);
+            let dropped = if open { Action::DropNext } else { Action::AbortConnect };
+            assert_eq!(fake.count(|action| *action == dropped), 1, "{:?}", fake.actions());
+            assert!(!fake.machine.is_handing_over());
+        }
+    }
+}
+
+#[test]
+fn s8_a_next_connection_that_comes_to_nothing_is_a_failed_resume() {
+    let mut fake = ready();
+    fake.frame(RECONNECT);
+    fake.next_connect();
+    fake.refused();
+    // The resume URL is dead: the base URL has its turn at once.
+    assert_eq!(fake.next_connect(), (seconds(0.0), None));
+    let mut fake = ready();
+    fake.frame(RECONNECT);
+    fake.next_connect();
+    fake.connected();
+    fake.machine.next_lost(fake.now);
+    fake.act();
+    assert_eq!(fake.count(|action| matches!(action, Action::Close { code: 4000, .. })), 1);
+    let (wait, url) = fake.next_connect();
+    assert!(!wait.is_zero());
+    assert_eq!(url.as_deref(), Some(RESUME));
 }
 
 #[test]

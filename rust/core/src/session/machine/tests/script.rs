@@ -22,6 +22,8 @@ pub(super) enum Input {
     Stop(u64),
     ConnectFailed(ConnectFailureKind, bool),
     Hello(u64),
+    /// The connection beside the current one ends, or says something else than HELLO.
+    NextLost,
     Ready(Option<u64>, ReadySession),
     Resumed(Option<u64>),
     Dispatch(Option<u64>),
@@ -56,10 +58,13 @@ pub(super) struct Reached {
     pub(super) paused: u64,
     pub(super) fallbacks: u64,
     pub(super) closed_by_user: u64,
+    pub(super) handed_over: u64,
+    pub(super) next_lost: u64,
+    pub(super) next_taken_early: u64,
 }
 
 impl Reached {
-    pub(super) fn all(&self) -> [(&'static str, u64); 8] {
+    pub(super) fn all(&self) -> [(&'static str, u64); 11] {
         [
             ("identified", self.identified),
             ("resumed", self.resumed),
@@ -69,6 +74,9 @@ impl Reached {
             ("paused", self.paused),
             ("fallbacks", self.fallbacks),
             ("closed by the user", self.closed_by_user),
+            ("handed over", self.handed_over),
+            ("next lost", self.next_lost),
+            ("next taken early", self.next_taken_early),
         ]
     }
 
@@ -81,5 +89,8 @@ impl Reached {
         self.paused += other.paused;
         self.fallbacks += other.fallbacks;
         self.closed_by_user += other.closed_by_user;
+        self.handed_over += other.handed_over;
+        self.next_lost += other.next_lost;
+        self.next_taken_early += other.next_taken_early;
     }
 }

@@ -181,6 +181,10 @@ impl Fake {
     }
 
     pub(super) fn hello(&mut self, interval: u64) {
+        if self.machine.is_handing_over() {
+            self.machine.switch(self.now);
+            self.act();
+        }
         self.frame(&format!(r#"{{"op":10,"d":{{"heartbeat_interval":{interval}}}}}"#));
     }
 
