@@ -26,6 +26,7 @@
 ``str(error)`` says what to do next. No error holds the token.
 """
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from propylon.intents import Intents
@@ -200,15 +201,41 @@ FATAL: Final[dict[int, type[GatewayClosed]]] = {
 }
 
 
+_ALLOWED_BY: Final = {
+    Intents.GUILD_PRESENCES: 1 << 12 | 1 << 13,
+    Intents.GUILD_MEMBERS: 1 << 14 | 1 << 15,
+    Intents.MESSAGE_CONTENT: 1 << 18 | 1 << 19,
+}
+"""The application's flags either of which allows a privileged intent:
+https://discord.com/developers/docs/resources/application#application-object-application-flags"""
+
+
+def _disallowed(reason: str, advice: str, asked: Intents, flags: int | None) -> DisallowedIntents:
+    """Names the intents at fault; ``flags`` are the application's, None where nobody could be asked for them."""
+    refused = Intents(0)
+    for intent, allowing in _ALLOWED_BY.items():
+        if intent & asked and flags is not None and not flags & allowing:
+            refused |= intent
+    told = "not enabled" if refused else "asked for"
+    at_fault = refused or asked
+    names = ", ".join(flag.name or "" for flag in at_fault)
+    return DisallowedIntents(4014, reason, f"{advice} ({told}: {names})", at_fault)
+
+
 def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError | None:
     """The exception for an end of a connection as the engine tells it; ``intents`` are those that were asked for."""
     match how:
-        case ("fatal", int(code), str(reason), str(advice)):
+        case ("fatal", int(code), str(reason), str(advice), flags):
             if code == 4014:
-                asked = intents & Intents.PRIVILEGED
-                names = ", ".join(flag.name or "" for flag in asked)
-                return DisallowedIntents(code, reason, f"{advice} (asked for: {names})", asked)
+                return _disallowed(reason, advice, intents & Intents.PRIVILEGED, flags)
             return FATAL[code](code, reason, advice)
+        case ("budget exhausted", float(resets_at)):
+            when = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            return IdentifyBudgetExhausted(
+                "hardly any IDENTIFY is left of what Discord allows in a day, and using up the rest resets the token: "
+                f"wait until {when}, and find out what starts so many sessions",
+                resets_at,
+            )
         case ("not remade", code, str(reason)):
             return GatewayClosed(code, reason)
         case ("unreachable", "certificate", str(message)):

@@ -155,6 +155,14 @@ class Gateway(Listening):
         return self._shard.latency
 
     @property
+    def identify_blocked_until(self) -> float | None:
+        """Unix time in seconds until which no new session is started, because the day's budget is all but used up.
+
+        None while there is none to wait for. From any thread.
+        """
+        return self._shard.identify_blocked_until
+
+    @property
     def intents(self) -> Intents:
         """The intents it asks for."""
         return self._intents

@@ -223,3 +223,31 @@ async def test_status_follows_the_connection(propylon_simulator: Start, witness_
     await gateway.close()
     assert gateway.status is GatewayStatus.DISCONNECTED
     assert not gateway.status.is_connected
+
+
+async def test_on_op_7_the_old_connection_serves_until_the_next_one_has_its_hello(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """F07, faster than a reconnect: events stop for one round trip only."""
+    sim = propylon_simulator(guilds=0, separate_resume_port=True)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    # The upgrade of the next connection takes some 0.3 s; what comes meanwhile comes on the old one.
+    sim.script("next", steps.trickle_handshake(0.02, size=10))
+    sim.act(steps.reconnect(), 1)
+    await sim.wait_for("accepted", count=2)
+    sim.dispatch("TYPING_START", {"n": 1})
+    await eventually(lambda: witness.heard("TYPING_START"))
+    assert witness.gateway.metrics().reconnects == 0
+    assert witness.gateway.status is GatewayStatus.READY
+    await sim.wait_for("resumed")
+    sim.dispatch("TYPING_START", {"n": 2})
+    await eventually(lambda: len(witness.heard("TYPING_START")) == 2)
+    await sim.wait_for("closed", connection=1)
+    first, second = sim.record()["connections"]
+    assert first["closed"]["code"] == 4000
+    assert second["upgraded_ms"] < first["closed"]["ms"]
+    assert (ops(first), ops(second)) == ([2], [6])
+    assert witness.sequences == sorted(set(witness.sequences))
+    metrics = witness.gateway.metrics()
+    assert (metrics.reconnects, metrics.resumes, metrics.duplicates) == (1, 1, 0)

@@ -83,7 +83,10 @@ fn kind_name(kind: ConnectFailureKind) -> &'static str {
 fn ended(py: Python<'_>, how: Ended) -> PyResult<Bound<'_, PyTuple>> {
     match how {
         Ended::ByUser => ("by user",).into_pyobject(py),
-        Ended::Fatal { close, reason } => ("fatal", close.code(), reason, close.advice()).into_pyobject(py),
+        Ended::Fatal { close, reason, application_flags } => {
+            ("fatal", close.code(), reason, close.advice(), application_flags).into_pyobject(py)
+        }
+        Ended::BudgetExhausted { resets_at } => ("budget exhausted", resets_at).into_pyobject(py),
         Ended::NotRemade { code, reason } => ("not remade", code, reason).into_pyobject(py),
         Ended::Unreachable(failure) => ("unreachable", kind_name(failure.kind), failure.message).into_pyobject(py),
     }

@@ -235,6 +235,12 @@ impl PyShard {
         Ok(self.get()?.state.latency().map(|latency| latency.as_secs_f64()))
     }
 
+    /// Unix time in seconds until which no IDENTIFY leaves.
+    #[getter]
+    fn identify_blocked_until(&self) -> PyResult<Option<f64>> {
+        Ok(self.get()?.state.identify_blocked_until())
+    }
+
     /// `(id, sequence, resume_url, shard, intents)` or `None`.
     #[getter]
     fn session(&self) -> PyResult<Option<SessionFacts>> {

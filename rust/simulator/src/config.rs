@@ -42,7 +42,7 @@ pub struct SimulatorConfig {
     pub session_start_total: u32,
     /// `session_start_limit.remaining` at start; every IDENTIFY takes one.
     pub session_start_remaining: u32,
-    /// `session_start_limit.reset_after` in milliseconds.
+    /// `session_start_limit.reset_after` in milliseconds, counted from the start; then the budget is full.
     pub session_start_reset_after: u64,
     /// Intent bits that the application may not use: 4014.
     pub disallowed_intents: u64,

@@ -122,6 +122,15 @@ pub(crate) fn response(status: u16, headers: &BTreeMap<String, String>, body: &s
     text.into_bytes()
 }
 
+/// The flags of an application that may use every privileged intent but these.
+fn application_flags(disallowed_intents: u64) -> u64 {
+    // The bit of an intent, and that of the flag that allows it to an application in few guilds.
+    [(8, 13), (1, 15), (15, 19)]
+        .into_iter()
+        .filter(|(intent, _)| disallowed_intents >> intent & 1 == 0)
+        .fold(0, |flags, (_, flag)| flags | 1 << flag)
+}
+
 /// Answers a request that is no upgrade.
 pub(crate) async fn serve_api(server: &Server, stream: &mut Stream, request: Request) {
     let json_headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
@@ -141,13 +150,18 @@ pub(crate) async fn serve_api(server: &Server, stream: &mut Stream, request: Req
                     "shards": server.config.shards,
                     "session_start_limit": {
                         "total": server.config.session_start_total,
-                        "remaining": server.session_starts_remaining(),
-                        "reset_after": server.config.session_start_reset_after,
+                        "remaining": server.session_starts().0,
+                        "reset_after": server.session_starts().1,
                         "max_concurrency": server.config.max_concurrency,
                     },
                 }),
             ),
-            ("GET", "/api/v10/gateway/bot") => (401, json!({"message": "401: Unauthorized", "code": 0})),
+            ("GET", "/api/v10/applications/@me") if authorized => {
+                (200, json!({"id": "1", "flags": application_flags(server.config.disallowed_intents)}))
+            }
+            ("GET", "/api/v10/gateway/bot" | "/api/v10/applications/@me") => {
+                (401, json!({"message": "401: Unauthorized", "code": 0}))
+            }
             _ => (404, json!({"message": "404: Not Found", "code": 0})),
         };
         (status, json_headers, body.to_string())

@@ -328,8 +328,12 @@ impl Server {
         (!early, number)
     }
 
-    pub(crate) fn session_starts_remaining(&self) -> u32 {
-        self.config.session_start_remaining.saturating_sub(self.state.lock().identifies)
+    /// `(remaining, reset_after)`: full again once, `session_start_reset_after` after the start.
+    pub(crate) fn session_starts(&self) -> (u32, u64) {
+        let config = &self.config;
+        let left = config.session_start_reset_after.saturating_sub(self.watch.ms() as u64);
+        let of = if left == 0 { config.session_start_total } else { config.session_start_remaining };
+        (of.saturating_sub(self.state.lock().identifies), left)
     }
 
     /// Seconds to wait before all members of a guild may be asked for again; `None`: now.

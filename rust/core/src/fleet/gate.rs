@@ -1,11 +1,12 @@
 //! The identify gate (protocol.md §5): one IDENTIFY per bucket in 5 s, whatever the number of shards,
-//! gateways and reconnects in this process that share a token and a server.
+//! gateways and reconnects in this process that share a token and a server; and a floor under the day's budget, because
+//! an application that uses it up has its token reset.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{Arc, LazyLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -14,10 +15,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::SessionStartLimit;
+
 /// Discord's 5 s are measured at its end: a little more at ours.
 const SPACING: Duration = Duration::from_millis(5_250);
 /// An IDENTIFY that is not answered holds its bucket no longer than this.
 pub const HOLD: Duration = Duration::from_secs(15);
+/// What `/gateway/bot` said is asked for again before an IDENTIFY that comes later than this.
+const FRESH: Duration = Duration::from_mins(5);
 
 type Bucket = Arc<AsyncMutex<Option<Instant>>>;
 /// By the salted hash of a token and a server.
@@ -27,17 +32,50 @@ type Gates = (RandomState, Mutex<HashMap<u64, Arc<IdentifyGate>>>);
 #[derive(Debug, Default)]
 pub struct IdentifyGate {
     buckets: Mutex<HashMap<u32, Bucket>>,
+    budget: Mutex<Option<Budget>>,
+}
+
+/// What is left of the day's IDENTIFYs, as `/gateway/bot` told it and less those that left since.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    floor: u32,
+    remaining: u32,
+    max_concurrency: u32,
+    told: Instant,
+    resets: Instant,
+    /// The same as Unix time in seconds.
+    resets_at: f64,
+}
+
+/// So few IDENTIFYs are left that the next one is refused.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Blocked {
+    /// How long from now.
+    pub wait: Duration,
+    /// Unix time in seconds.
+    pub resets_at: f64,
 }
 
 /// The right to one IDENTIFY; its bucket is free again when it is dropped and 5 s have passed.
 #[derive(Debug)]
-pub struct Permit(OwnedMutexGuard<Option<Instant>>);
+pub struct Permit {
+    last: OwnedMutexGuard<Option<Instant>>,
+    gate: Arc<IdentifyGate>,
+}
 
 impl Permit {
     /// IDENTIFY leaves now: the 5 s run from here.
     pub fn spend(&mut self) {
-        *self.0 = Some(Instant::now() + SPACING);
+        *self.last = Some(Instant::now() + SPACING);
+        if let Some(budget) = &mut *self.gate.budget.lock() {
+            budget.remaining = budget.remaining.saturating_sub(1);
+        }
     }
+}
+
+/// IDENTIFYs that are never spent: 5 % of the day's, or ten, or a tenth where there are few at all.
+fn floor(total: u32) -> u32 {
+    (total / 20).max((total / 10).min(10))
 }
 
 impl IdentifyGate {
@@ -48,17 +86,56 @@ impl IdentifyGate {
         Arc::clone(GATES.1.lock().entry(key).or_default())
     }
 
+    /// What `/gateway/bot` says. It counts the IDENTIFYs of other processes too, and those before a restart.
+    pub fn learn(&self, limit: &SessionStartLimit) {
+        let now = Instant::now();
+        // A day is the longest that Discord says; a time beyond reckoning must not panic.
+        let reset_after = Duration::from_millis(limit.reset_after).min(Duration::from_hours(48));
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        *self.budget.lock() = Some(Budget {
+            floor: floor(limit.total),
+            remaining: limit.remaining,
+            max_concurrency: limit.max_concurrency.max(1),
+            told: now,
+            resets: now + reset_after,
+            resets_at: (unix + reset_after).as_secs_f64(),
+        });
+    }
+
+    /// Whether what is known of the budget is too old, or too little, to go by.
+    pub fn is_stale(&self) -> bool {
+        self.budget.lock().is_none_or(|budget| budget.told.elapsed() > FRESH || budget.remaining <= budget.floor)
+    }
+
+    fn blocked(&self) -> Option<Blocked> {
+        let budget = (*self.budget.lock())?;
+        let now = Instant::now();
+        let spent = budget.remaining <= budget.floor && now < budget.resets;
+        spent.then(|| Blocked { wait: budget.resets - now, resets_at: budget.resets_at })
+    }
+
     /// Waits for the turn of `shard_id`. Cancel-safe: dropping the future gives the turn up.
-    pub async fn acquire(self: Arc<Self>, shard_id: u32, max_concurrency: u32) -> Permit {
+    ///
+    /// # Errors
+    /// [`Blocked`] where the day's budget is down to its floor. Where no budget was told there is none to keep.
+    pub async fn acquire(self: Arc<Self>, shard_id: u32) -> Result<Permit, Blocked> {
+        if let Some(blocked) = self.blocked() {
+            return Err(blocked);
+        }
         let bucket = {
+            let max_concurrency = self.budget.lock().map_or(1, |budget| budget.max_concurrency);
             let mut buckets = self.buckets.lock();
-            Arc::clone(buckets.entry(shard_id % max_concurrency.max(1)).or_default())
+            Arc::clone(buckets.entry(shard_id % max_concurrency).or_default())
         };
-        let next = bucket.lock_owned().await;
-        if let Some(at) = *next {
+        let last = bucket.lock_owned().await;
+        if let Some(at) = *last {
             sleep_until(at).await;
         }
-        Permit(next)
+        // Again: those before this one in the queue have spent theirs.
+        match self.blocked() {
+            Some(blocked) => Err(blocked),
+            None => Ok(Permit { last, gate: self }),
+        }
     }
 }
 
@@ -66,28 +143,80 @@ impl IdentifyGate {
 mod tests {
     use super::*;
 
+    fn limit(total: u32, remaining: u32, max_concurrency: u32) -> SessionStartLimit {
+        SessionStartLimit { total, remaining, reset_after: 3_600_000, max_concurrency }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn i2_a_bucket_lets_one_identify_through_in_five_seconds() {
         let gate = Arc::new(IdentifyGate::default());
+        gate.learn(&limit(1000, 1000, 2));
         let start = Instant::now();
         for turn in 0..4 {
-            let mut permit = Arc::clone(&gate).acquire(0, 1).await;
+            let mut permit = Arc::clone(&gate).acquire(2).await.unwrap();
             assert!(start.elapsed() >= Duration::from_secs(5) * turn);
             permit.spend();
         }
         // Another bucket does not wait for this one.
         let before = Instant::now();
-        let _other = Arc::clone(&gate).acquire(1, 2).await;
+        let _other = Arc::clone(&gate).acquire(1).await.unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i2_sixty_shards_that_lose_their_sessions_together_keep_to_their_buckets() {
+        let gate = Arc::new(IdentifyGate::default());
+        gate.learn(&limit(1000, 1000, 16));
+        let start = Instant::now();
+        let shards = (0..60).map(|shard| {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move {
+                let mut permit = gate.acquire(shard).await.unwrap();
+                permit.spend();
+                let at = start.elapsed();
+                // READY takes a while.
+                tokio::time::sleep(Duration::from_millis(u64::from(shard) * 37 % 900)).await;
+                (shard % 16, at)
+            })
+        });
+        let mut times: HashMap<u32, Vec<Duration>> = HashMap::new();
+        for shard in shards.collect::<Vec<_>>() {
+            let (bucket, at) = shard.await.unwrap();
+            times.entry(bucket).or_default().push(at);
+        }
+        for times in times.values_mut() {
+            times.sort_unstable();
+            assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_secs(5)), "{times:?}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "buckets wait for each other");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_bucket_is_held_until_its_permit_goes() {
         let gate = Arc::new(IdentifyGate::default());
-        let first = Arc::clone(&gate).acquire(0, 1).await;
-        let second = tokio::time::timeout(Duration::from_mins(1), Arc::clone(&gate).acquire(0, 1)).await;
+        let first = Arc::clone(&gate).acquire(0).await;
+        let second = tokio::time::timeout(Duration::from_mins(1), Arc::clone(&gate).acquire(0)).await;
         assert!(second.is_err());
         drop(first);
-        gate.acquire(0, 1).await;
+        gate.acquire(0).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s5_f10_at_the_floor_no_identify_leaves_until_the_budget_is_full_again() {
+        let gate = Arc::new(IdentifyGate::default());
+        gate.learn(&limit(1000, 52, 1));
+        for _ in 0..2 {
+            Arc::clone(&gate).acquire(0).await.unwrap().spend();
+        }
+        assert!(gate.is_stale(), "what is left is to be asked for again");
+        let blocked = Arc::clone(&gate).acquire(0).await.unwrap_err();
+        assert!(blocked.wait > Duration::from_mins(59) && blocked.wait <= Duration::from_hours(1));
+        tokio::time::sleep(blocked.wait).await;
+        Arc::clone(&gate).acquire(0).await.unwrap();
+    }
+
+    #[test]
+    fn s5_the_floor_is_5_percent_or_ten_and_never_all() {
+        assert_eq!([0, 1, 10, 100, 200, 1000, 2000].map(floor), [0, 0, 1, 10, 10, 50, 100]);
     }
 }

@@ -1,7 +1,7 @@
-//! What the shards of one application share: the identify gate and what `/gateway/bot` says.
+//! What the shards of one application share: the identify gate and what the REST API says.
 
 mod gate;
 mod rest;
 
-pub use gate::{HOLD, IdentifyGate, Permit};
-pub use rest::{GatewayBot, SessionStartLimit, gateway_bot};
+pub use gate::{Blocked, HOLD, IdentifyGate, Permit};
+pub use rest::{GatewayBot, SessionStartLimit, application_flags, gateway_bot};

@@ -1,4 +1,4 @@
-//! The one REST call of a Gateway client: `GET /gateway/bot`.
+//! The REST calls of a Gateway client: `GET /gateway/bot`, and `GET /applications/@me` to tell why an intent is refused.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use crate::{
@@ -24,9 +24,9 @@ pub struct GatewayBot {
     /// The number of shards Discord recommends.
     #[serde(default)]
     pub shards: u32,
-    /// How many sessions may still be started.
+    /// How many sessions may still be started; a compatible server may not say.
     #[serde(default)]
-    pub session_start_limit: SessionStartLimit,
+    pub session_start_limit: Option<SessionStartLimit>,
 }
 
 /// Discord's session start limit.
@@ -39,13 +39,18 @@ pub struct SessionStartLimit {
     /// Milliseconds until the number is full again.
     pub reset_after: u64,
     /// IDENTIFYs in 5 s.
+    #[serde(default = "one")]
     pub max_concurrency: u32,
 }
 
-impl Default for SessionStartLimit {
-    fn default() -> Self {
-        Self { total: 1000, remaining: 1000, reset_after: 0, max_concurrency: 1 }
-    }
+const fn one() -> u32 {
+    1
+}
+
+#[derive(Deserialize)]
+struct Application {
+    #[serde(default)]
+    flags: u64,
 }
 
 const MAX_BODY: usize = 64 * 1024;
@@ -55,9 +60,28 @@ const MAX_BODY: usize = 64 * 1024;
 /// # Errors
 /// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again.
 pub async fn gateway_bot(api_url: &str, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
+    get(api_url, "/gateway/bot", token, config).await
+}
+
+/// The application's flags, which tell the privileged intents that it may use.
+///
+/// Source: <https://discord.com/developers/docs/resources/application#application-object-application-flags>
+///
+/// # Errors
+/// As [`gateway_bot`].
+pub async fn application_flags(api_url: &str, token: &str, config: &TransportConfig) -> Result<u64, ConnectFailure> {
+    get::<Application>(api_url, "/applications/@me", token, config).await.map(|application| application.flags)
+}
+
+async fn get<T: DeserializeOwned>(
+    api_url: &str,
+    path: &str,
+    token: &str,
+    config: &TransportConfig,
+) -> Result<T, ConnectFailure> {
     let fail = |kind, message: String| ConnectFailure { kind, message, retry_after: None };
-    let broken = |message: String| fail(ConnectFailureKind::Unreachable, format!("GET /gateway/bot: {message}"));
-    let url = Url::parse(&format!("{}/gateway/bot", api_url.trim_end_matches('/')))
+    let broken = |message: String| fail(ConnectFailureKind::Unreachable, format!("GET {path}: {message}"));
+    let url = Url::parse(&format!("{}{path}", api_url.trim_end_matches('/')))
         .map_err(|error| fail(ConnectFailureKind::Config, format!("api_url {api_url:?}: {error}")))?;
     let stream = connect_stream(&url, &Arc::clone(&config.tls)).await?;
     let (mut sender, connection) =
@@ -82,5 +106,5 @@ pub async fn gateway_bot(api_url: &str, token: &str, config: &TransportConfig) -
         return Err(failure);
     }
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
-    serde_json::from_slice::<GatewayBot>(&body.to_bytes()).map_err(|error| broken(error.to_string()))
+    serde_json::from_slice(&body.to_bytes()).map_err(|error| broken(error.to_string()))
 }

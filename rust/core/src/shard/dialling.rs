@@ -15,6 +15,8 @@ pub(super) type Dialled = Result<(Socket, Option<GatewayBot>), ConnectFailure>;
 pub(super) struct Plan {
     /// `None`: nobody has said yet where the Gateway is.
     pub(super) url: Option<String>,
+    /// Ask `/gateway/bot` first, for the budget; where that fails, `url` serves all the same.
+    pub(super) ask: bool,
     pub(super) api_url: String,
     pub(super) token: Zeroizing<String>,
     pub(super) transport: TransportConfig,
@@ -23,11 +25,13 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn carry_out(self) -> Dialled {
-        let (base, bot) = if let Some(url) = self.url {
-            (url, None)
-        } else {
-            let bot = fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await?;
-            (bot.url.clone(), Some(bot))
+        let (base, bot) = match self.url {
+            Some(url) if !self.ask => (url, None),
+            known => match (fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await, known) {
+                (Ok(bot), _) => (bot.url.clone(), Some(bot)),
+                (Err(failure), Some(url)) if failure.kind != ConnectFailureKind::Unauthorized => (url, None),
+                (Err(failure), _) => return Err(failure),
+            },
         };
         let url = gateway_url(&base, self.transport.compression, self.allow_plaintext)
             .map_err(|message| ConnectFailure { kind: ConnectFailureKind::Config, message, retry_after: None })?;

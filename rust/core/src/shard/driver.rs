@@ -26,14 +26,15 @@ use super::{
 use crate::{
     clock,
     delivery::{Dispatch, Fill, Notice, Slots, Subscriptions, Tally},
-    fleet::{self, IdentifyGate, Permit},
+    fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, DecompressionError, Inflater},
     protocol::{
+        close_code::FatalClose,
         envelope::{self, EventName},
         event::EventType,
         opcode::Opcode,
     },
-    session::{Action, Ended, Fault, Machine, Verdict},
+    session::{Action, Closed, Ended, Fault, Machine, Verdict},
     transport::TransportConfig,
 };
 
@@ -45,11 +46,15 @@ const BATCH: usize = 256;
 /// any bot gets, and neither beats nor ACKs are late by more.
 const BREATHER: Duration = Duration::from_millis(2);
 
+/// The end of a gateway is not told later than this because a question is unanswered.
+const INQUIRY: Duration = Duration::from_secs(3);
+
 /// Where the timer stands while nothing is awaited.
 const FAR: Duration = Duration::from_hours(1);
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+#[allow(clippy::struct_excessive_bools)] // Facts that do not depend on each other.
 pub(super) struct Driver {
     machine: Machine,
     state: Arc<SharedState>,
@@ -63,14 +68,15 @@ pub(super) struct Driver {
     api_url: String,
     /// What the user gave, else what `/gateway/bot` said last.
     base_url: Option<String>,
+    /// The user gave it: no REST call is made.
+    given_url: bool,
     shard_id: u32,
-    max_concurrency: u32,
     gate: Arc<IdentifyGate>,
     connection: Option<Connection>,
     /// Opened beside `connection` to take its place at HELLO.
     next: Option<Connection>,
     dialling: Option<Boxed<Dialled>>,
-    asking: Option<Boxed<Permit>>,
+    asking: Option<Boxed<Result<Permit, Blocked>>>,
     /// Held until IDENTIFY is answered, or for [`fleet::HOLD`].
     permit: Option<(Permit, Pin<Box<Sleep>>)>,
     sleep: Pin<Box<Sleep>>,
@@ -87,6 +93,9 @@ pub(super) struct Driver {
     /// Unread data lies in the socket: an ACK may be in it.
     backlog: bool,
     earlier: Earlier,
+    /// The application's flags are asked for, and `unanswered` waits for them.
+    inquiry: Option<Boxed<Option<u64>>>,
+    unanswered: Option<Closed>,
     ended: bool,
 }
 
@@ -110,8 +119,8 @@ impl Driver {
             token: config.token.clone(),
             api_url: config.api_url.clone(),
             base_url: config.gateway_url.clone(),
+            given_url: config.gateway_url.is_some(),
             shard_id: config.shard.map_or(0, |(id, _)| id),
-            max_concurrency: 1,
             gate: IdentifyGate::shared(&config.token, server),
             connection: None,
             next: None,
@@ -129,6 +138,8 @@ impl Driver {
             breather: None,
             backlog: false,
             earlier: Earlier::of(state.counts()),
+            inquiry: None,
+            unanswered: None,
             ended: false,
             state,
         })
@@ -163,6 +174,7 @@ impl Driver {
         let mut moved = self.poll_requests(cx);
         moved |= self.poll_dialling(cx);
         moved |= self.poll_permit(cx);
+        moved |= self.poll_inquiry(cx);
         moved |= self.poll_room(cx);
         let read = self.poll_socket(cx);
         moved |= self.poll_next(cx);
@@ -219,7 +231,9 @@ impl Driver {
         match outcome {
             Ok((socket, bot)) => {
                 if let Some(bot) = bot {
-                    self.max_concurrency = bot.session_start_limit.max_concurrency.max(1);
+                    if let Some(limit) = &bot.session_start_limit {
+                        self.gate.learn(limit);
+                    }
                     self.machine.set_base_url(bot.url.clone());
                     self.base_url = Some(bot.url);
                 }
@@ -245,12 +259,18 @@ impl Driver {
             self.permit = None;
         }
         let Some(asking) = &mut self.asking else { return false };
-        let Poll::Ready(mut permit) = asking.as_mut().poll(cx) else { return false };
+        let Poll::Ready(answer) = asking.as_mut().poll(cx) else { return false };
         self.asking = None;
-        permit.spend();
-        self.permit = Some((permit, Box::pin(tokio::time::sleep(fleet::HOLD))));
         let now = clock::now();
-        self.machine.permitted(now);
+        *self.state.identify_blocked_until.lock() = answer.as_ref().err().map(|blocked| blocked.resets_at);
+        match answer {
+            Ok(mut permit) => {
+                permit.spend();
+                self.permit = Some((permit, Box::pin(tokio::time::sleep(fleet::HOLD))));
+                self.machine.permitted(now);
+            }
+            Err(blocked) => self.machine.permit_refused(now, blocked.wait, blocked.resets_at),
+        }
         self.act(now);
         true
     }
@@ -495,7 +515,7 @@ impl Driver {
                 }
                 Action::AcquirePermit => {
                     let gate = Arc::clone(&self.gate);
-                    self.asking = Some(Box::pin(gate.acquire(self.shard_id, self.max_concurrency)));
+                    self.asking = Some(Box::pin(gate.acquire(self.shard_id)));
                 }
                 Action::ReleasePermit => {
                     self.permit = None;
@@ -513,16 +533,55 @@ impl Driver {
                     self.flush_batch(now);
                     self.state.set_session(self.machine.session().cloned());
                     self.drop_connection();
-                    self.state.queue.notify(Notice::Closed(closed));
+                    if self.inquire(closed.error.as_ref()) {
+                        self.unanswered = Some(closed);
+                    } else {
+                        self.state.queue.notify(Notice::Closed(closed));
+                    }
                 }
                 Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
                 Action::ConnectFailed(failure, delay) => {
                     self.state.queue.notify(Notice::ConnectFailed(failure, delay));
                 }
                 Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
-                Action::Ended(how) => self.end(how),
+                // With an answer awaited, it ends when that is in.
+                Action::Ended(how) => {
+                    if self.inquiry.is_none() {
+                        self.end(how);
+                    }
+                }
             }
         }
+    }
+
+    /// 4014 does not say which intent it refuses, but the application's flags do. Whether they are being asked for.
+    fn inquire(&mut self, error: Option<&Ended>) -> bool {
+        let refused = matches!(error, Some(Ended::Fatal { close: FatalClose::DisallowedIntents, .. }));
+        if !refused || self.given_url {
+            return false;
+        }
+        let (api_url, token, transport) = (self.api_url.clone(), self.token.clone(), self.transport.clone());
+        self.inquiry = Some(Box::pin(async move {
+            let flags = fleet::application_flags(&api_url, &token, &transport);
+            tokio::time::timeout(INQUIRY, flags).await.ok()?.ok()
+        }));
+        true
+    }
+
+    fn poll_inquiry(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(inquiry) = &mut self.inquiry else { return false };
+        let Poll::Ready(flags) = inquiry.as_mut().poll(cx) else { return false };
+        self.inquiry = None;
+        let Some(mut closed) = self.unanswered.take() else { return false };
+        if let Some(Ended::Fatal { application_flags, .. }) = &mut closed.error {
+            *application_flags = flags;
+        }
+        let how = closed.error.clone();
+        self.state.queue.notify(Notice::Closed(closed));
+        if let Some(how) = how {
+            self.end(how);
+        }
+        true
     }
 
     fn send(&mut self, now: Duration, text: String) {
@@ -577,8 +636,10 @@ impl Driver {
     }
 
     fn dial(&mut self, resume_url: Option<String>) {
+        let ask = !self.given_url && self.machine.session().is_none() && self.gate.is_stale();
         let plan = Plan {
             url: resume_url.or_else(|| self.base_url.clone()),
+            ask,
             api_url: self.api_url.clone(),
             token: self.token.clone(),
             transport: self.transport.clone(),

@@ -95,6 +95,8 @@ pub struct SharedState {
     pub(super) queue: Arc<ShardQueue>,
     pub(super) running: AtomicBool,
     pub(super) send_window: Mutex<(usize, Duration, Duration)>,
+    /// Unix time in seconds until which the identify gate refuses.
+    pub(super) identify_blocked_until: Mutex<Option<f64>>,
 }
 
 impl SharedState {
@@ -111,6 +113,7 @@ impl SharedState {
             queue,
             running: AtomicBool::new(false),
             send_window: Mutex::default(),
+            identify_blocked_until: Mutex::default(),
         })
     }
 
@@ -144,6 +147,11 @@ impl SharedState {
         let mut current = self.session.lock();
         self.sequence.store(session.as_ref().map_or(0, |session| session.sequence), Relaxed);
         *current = session;
+    }
+
+    /// Unix time in seconds until which no IDENTIFY leaves, because the day's budget is down to its floor.
+    pub fn identify_blocked_until(&self) -> Option<f64> {
+        *self.identify_blocked_until.lock()
     }
 
     /// The counters.

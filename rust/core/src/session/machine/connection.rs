@@ -72,7 +72,7 @@ impl Machine {
             return;
         }
         if failure.kind == ConnectFailureKind::Unauthorized {
-            return self.end(Ended::Fatal { close: FatalClose::AuthenticationFailed, reason: failure.message });
+            return self.end(Ended::fatal(FatalClose::AuthenticationFailed, failure.message));
         }
         let delay = if self.at_resume_url {
             // The host behind the resume URL is gone: the base URL gets its chance at once, for one
@@ -119,8 +119,7 @@ impl Machine {
         match close_code::action(code) {
             CloseAction::Fatal(close) => {
                 self.session = None;
-                let ended = Ended::Fatal { close, reason: reason.to_owned() };
-                self.finish(code, reason, Some(ended));
+                self.finish(code, reason, Some(Ended::fatal(close, reason.to_owned())));
             }
             CloseAction::Identify => {
                 self.session = None;

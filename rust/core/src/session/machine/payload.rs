@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Action, Machine, Phase, ResumeHost, Time, Verdict};
+use super::{Action, Ended, Machine, Phase, ResumeHost, Time, Verdict};
 use crate::{
     inflate::Compression,
     protocol::{
@@ -149,6 +149,23 @@ impl Machine {
         self.phase = Phase::Identifying { since: now, deadline: now + self.config.timeouts.ready };
         self.actions.push_back(Action::Send(payload));
         self.set_status(Status::WaitingForReady);
+    }
+
+    /// The identify gate said no: the day's budget is down to its floor for `wait` from now, until the Unix time
+    /// `resets_at`. A gateway that has never been ready ends with that; a running one waits.
+    pub fn permit_refused(&mut self, now: Time, wait: Duration, resets_at: f64) {
+        if !matches!(self.phase, Phase::AwaitPermit) {
+            return;
+        }
+        let why = "no IDENTIFY left in today's budget";
+        let error = self.stats.ready_at.is_none().then_some(Ended::BudgetExhausted { resets_at });
+        self.hang_up(why, true);
+        self.finish(Some(super::connection::RESUMABLE_CLOSE), why, error);
+        if !matches!(self.phase, Phase::Ended) {
+            let minutes = wait.as_secs().div_ceil(60);
+            self.warn(&format!("{why}: a new session can be started in {minutes} min"));
+        }
+        self.wait(now, wait.max(Duration::from_secs(1)));
     }
 
     fn identify(&self, presence: Option<&str>) -> String {

@@ -112,7 +112,7 @@ impl ConnectFailure {
 }
 
 /// The end of one connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Closed {
     /// The close code received, or ours where we closed; `None` for a drop without one.
     pub code: Option<u16>,
@@ -136,7 +136,7 @@ pub enum Fault {
 }
 
 /// How it all ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
     /// `close` was called.
     ByUser,
@@ -146,6 +146,13 @@ pub enum Ended {
         close: FatalClose,
         /// The server's words.
         reason: String,
+        /// The application's flags, where the driver could ask for them: which privileged intents it may use.
+        application_flags: Option<u64>,
+    },
+    /// The day's IDENTIFYs are down to the floor that is never spent.
+    BudgetExhausted {
+        /// Unix time in seconds at which they are full again.
+        resets_at: f64,
     },
     /// `auto_reconnect` is off, or an `on_close` handler said no.
     NotRemade {
@@ -156,6 +163,12 @@ pub enum Ended {
     },
     /// No connection could be made and none will be tried.
     Unreachable(ConnectFailure),
+}
+
+impl Ended {
+    pub(super) fn fatal(close: FatalClose, reason: String) -> Self {
+        Self::Fatal { close, reason, application_flags: None }
+    }
 }
 
 /// What the driver must do.
@@ -173,7 +186,7 @@ pub enum Action {
     TakeNext,
     /// Close the connection that was opened beside the current one.
     DropNext,
-    /// Ask the identify gate; answer with [`super::Machine::permitted`].
+    /// Ask the identify gate; answer with [`super::Machine::permitted`] or [`super::Machine::permit_refused`].
     AcquirePermit,
     /// IDENTIFY was answered (READY, op 9, close): the gate's key is free.
     ReleasePermit,

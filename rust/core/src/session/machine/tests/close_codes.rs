@@ -62,7 +62,7 @@ fn s10_f20_the_whole_table_in_every_state() {
             let [(_, Action::Closed(closed))] = closed[..] else { panic!("one Closed for {context}") };
             assert_eq!((closed.code, closed.reason.as_str()), (code, "why"), "{context}");
             if let Then::Fatal(close) = then {
-                let ended = Ended::Fatal { close, reason: "why".to_owned() };
+                let ended = Ended::fatal(close, "why".to_owned());
                 assert_eq!((closed.reconnect, &closed.error), (false, &Some(ended.clone())), "{context}");
                 assert_eq!(fake.ended(), Some(ended), "{context}");
                 fake.pass(3600.0);
@@ -125,6 +125,6 @@ fn s10_4002_again_and_again_backs_off() {
 fn s10_http_401_of_gateway_bot_is_a_refused_token() {
     let mut fake = Fake::at(Stage::Connecting, |_| {});
     fake.fail(super::super::ConnectFailureKind::Unauthorized, None);
-    let ended = Ended::Fatal { close: FatalClose::AuthenticationFailed, reason: "no".to_owned() };
+    let ended = Ended::fatal(FatalClose::AuthenticationFailed, "no".to_owned());
     assert_eq!(fake.ended(), Some(ended));
 }

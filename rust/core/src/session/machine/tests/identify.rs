@@ -1,6 +1,6 @@
 //! protocol.md §1 to §3 and §5: from the open socket over HELLO and the identify gate to READY.
 
-use super::super::{Action, ConnectFailureKind, Phase, Verdict};
+use super::super::{Action, ConnectFailureKind, Ended, Phase, Verdict};
 use super::support::{BASE, Fake, INTERVAL, Stage, seconds};
 use crate::{inflate::Compression, protocol::command::MAX_PAYLOAD_BYTES, shard::Status};
 
@@ -207,4 +207,28 @@ fn s1_the_base_url_of_gateway_bot_decides_which_resume_url_is_trusted() {
     fake.forget();
     fake.closed(None);
     assert_eq!(fake.next_connect().1.as_deref(), Some(super::support::RESUME));
+}
+
+#[test]
+fn s5_f10_without_budget_a_new_gateway_ends_and_a_running_one_waits_for_it() {
+    let mut fake = Fake::at(Stage::AwaitPermit, |_| {});
+    fake.machine.permit_refused(fake.now, seconds(3600.0), 7.5);
+    fake.act();
+    assert_eq!(released(&fake), 1);
+    assert_eq!(fake.ended(), Some(Ended::BudgetExhausted { resets_at: 7.5 }));
+
+    let mut fake = Fake::at(Stage::Ready, |_| {});
+    fake.permits = false;
+    fake.frame(r#"{"op":9,"d":false}"#);
+    fake.next_connect();
+    fake.connected_and_hello();
+    fake.forget();
+    fake.machine.permit_refused(fake.now, seconds(3600.0), 7.5);
+    fake.act();
+    assert_eq!((released(&fake), fake.ended()), (1, None));
+    assert_eq!(fake.count(|action| matches!(action, Action::Close { code: 4000, .. })), 1);
+    fake.permits = true;
+    assert_eq!(fake.next_connect(), (seconds(3600.0), None));
+    fake.connected_and_hello();
+    assert_eq!(fake.opcodes(), [2]);
 }

@@ -189,6 +189,13 @@ impl Model {
                     assert!(!self.permit, "a permit of no use is kept");
                 }
             }
+            Input::PermitRefused(millis) => {
+                if self.asking {
+                    self.machine.permit_refused(self.now, Duration::from_millis(millis), 0.0);
+                    self.act();
+                    assert!(!self.asking && self.link != Link::Open, "what was refused goes on");
+                }
+            }
             Input::UserClose(code) => self.user_close(code),
             Input::StopReconnecting => {
                 self.machine.stop_reconnecting();

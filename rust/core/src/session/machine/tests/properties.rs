@@ -57,7 +57,7 @@ fn input() -> impl Strategy<Value = Input> {
         3 => (1_u64..200_000).prop_map(Input::Stop),
         6 => (failure(), any::<bool>()).prop_map(|(kind, retry)| Input::ConnectFailed(kind, retry)),
         2 => interval().prop_map(Input::Hello),
-        9 => Just(Input::NextLost),
+        18 => Just(Input::NextLost),
         2 => ready.prop_map(|(sequence, session)| Input::Ready(sequence, session)),
         2 => sequence().prop_map(Input::Resumed),
         8 => sequence().prop_map(Input::Dispatch),
@@ -75,6 +75,7 @@ fn input() -> impl Strategy<Value = Input> {
         3 => Just(Input::Pause),
         4 => Just(Input::ResumeReading),
         2 => Just(Input::LatePermit),
+        2 => (0_u64..100_000).prop_map(Input::PermitRefused),
         1 => prop_oneof![Just(1000), Just(1001), Just(4000)].prop_map(Input::UserClose),
         1 => Just(Input::StopReconnecting),
     ]

@@ -41,6 +41,8 @@ pub(super) enum Input {
     Cancel(u64),
     Pause,
     ResumeReading,
+    /// The day's budget is used up for so long.
+    PermitRefused(u64),
     /// A permit that nobody asked for any more.
     LatePermit,
     UserClose(u16),
