@@ -1,12 +1,15 @@
 import builtins
 from collections.abc import Callable
 from types import GenericAlias
-from typing import Any, Final, Generic, final
+from typing import Any, Final, Generic, Literal, TypeAlias, final
 
 from typing_extensions import Buffer, TypeVar
 
 _E = TypeVar("_E", default=Any)
 _T = TypeVar("_T")
+
+# Of type checkers only: the module has no such name at run time.
+GuildChange: TypeAlias = Literal["available", "joined", "unavailable", "removed"]
 
 DEBUG_BUILD: Final[bool]
 
@@ -26,6 +29,7 @@ class Dispatch(Generic[_E], Buffer):
         shard_id: int = 0,
         sequence: int | None = None,
         received_at: float = 0.0,
+        guild_change: GuildChange | None = None,
     ) -> Dispatch[Any]: ...
     @property
     def type(self) -> str:
@@ -39,6 +43,14 @@ class Dispatch(Generic[_E], Buffer):
     @property
     def received_at(self) -> float:
         """When it was read from the socket: seconds of `time.monotonic`."""
+    @property
+    def guild_change(self) -> GuildChange | None:
+        """What a GUILD_CREATE or GUILD_DELETE means; None for other events and for a stub that says nothing yet.
+
+        ``"available"``: a guild of READY, or one after an outage, is there. ``"joined"``: the bot was added to it.
+        ``"unavailable"``: an outage, the bot is still in it. ``"removed"``: the bot is no longer in it.
+        https://discord.com/developers/docs/events/gateway-events#guild-create
+        """
     @property
     def raw(self) -> bytes:
         """The JSON text of ``d``, byte for byte as Discord sent it; not validated."""
@@ -92,6 +104,8 @@ class Shard:
     def status(self) -> str: ...
     @property
     def latency(self) -> float | None: ...
+    @property
+    def guilds_ready(self) -> bool: ...
     @property
     def identify_blocked_until(self) -> float | None: ...
     @property

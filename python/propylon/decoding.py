@@ -56,8 +56,10 @@ def _decode_as(dispatch: Dispatch[Any], kind: Any) -> Any:
         raise model_error(dispatch, error, dispatch) from None
 
 
-def _restore(kind: str, raw: bytes, shard_id: int, sequence: int | None, received_at: float) -> Dispatch[Any]:
-    return Dispatch(kind, raw, shard_id=shard_id, sequence=sequence, received_at=received_at)
+def _restore(
+    kind: str, raw: bytes, shard_id: int, sequence: int | None, received_at: float, guild_change: Any
+) -> Dispatch[Any]:
+    return Dispatch(kind, raw, shard_id=shard_id, sequence=sequence, received_at=received_at, guild_change=guild_change)
 
 
 _core.set_decoders(_decode, _to_json, _decode_as, _restore)

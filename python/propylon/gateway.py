@@ -134,6 +134,7 @@ class Gateway(Listening):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[PropylonError | None] | None = None
+        self._all_guilds: asyncio.Future[None] | None = None
         self._unraised: PropylonError | None = None
         self._commands: Final = Commands(self._shard)
         self._handlers: Final[set[asyncio.Task[Any]]] = set()
@@ -153,6 +154,15 @@ class Gateway(Listening):
     def latency(self) -> float | None:
         """Seconds from the last acknowledged heartbeat to its ACK; None before the first. From any thread."""
         return self._shard.latency
+
+    @property
+    def guilds_ready(self) -> bool:
+        """Whether each guild of the session's READY has been heard of, or nothing came for 4 s. From any thread.
+
+        True from READY on without the intent GUILDS, because then no guild is sent. Listeners may still have some of
+        the guilds before them. https://discord.com/developers/docs/events/gateway-events#guild-create
+        """
+        return self._shard.guilds_ready
 
     @property
     def identify_blocked_until(self) -> float | None:
@@ -304,6 +314,29 @@ class Gateway(Listening):
         await asyncio.shield(ended)
         self._unraised = None
 
+    async def wait_guilds_ready(self, *, timeout: float | None = None) -> None:
+        """Return when `guilds_ready` is true; at once where it is.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+
+        Raises:
+            TimeoutError: Not in time.
+            NotConnected: The gateway is not open, or was closed meanwhile.
+        """
+        self._check_process()
+        if self._ended is None or self._ended.done():
+            raise NotConnected("the gateway is not open; open it first")
+        ended = self._adopt(self._ended)
+        while not self.guilds_ready:
+            if self._all_guilds is None or self._all_guilds.done():
+                self._all_guilds = asyncio.get_running_loop().create_future()
+            either: set[asyncio.Future[Any]] = {self._all_guilds, ended}
+            async with asyncio.timeout(timeout):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise NotConnected("the gateway was closed before all guilds were there")
+
     async def wait_closed(self) -> None:
         """Return when the gateway is closed by `close`.
 
@@ -413,6 +446,9 @@ class Gateway(Listening):
         elif kind == "closed":
             code, reason, error, reconnect = facts
             self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
+        elif kind == "guilds ready":
+            if self._all_guilds is not None and not self._all_guilds.done():
+                self._all_guilds.set_result(None)
         elif kind == "connect failed":
             what, message, delay = facts
             self._last_failure = message

@@ -4,9 +4,9 @@
 
 use std::{os::raw::c_int, sync::OnceLock};
 
-use propylon_core::{delivery::Dispatch, protocol::event::EventType};
+use propylon_core::{delivery::Dispatch, protocol::event::EventType, session::GuildChange};
 use pyo3::{
-    exceptions::PyRuntimeError,
+    exceptions::{PyRuntimeError, PyValueError},
     ffi,
     prelude::*,
     sync::PyOnceLock,
@@ -88,8 +88,19 @@ impl PyDispatch {
 #[pymethods]
 impl PyDispatch {
     #[new]
-    #[pyo3(signature = (r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0))]
-    fn new(r#type: &str, raw: &[u8], shard_id: u32, sequence: Option<u64>, received_at: f64) -> Self {
+    #[pyo3(signature = (r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0, guild_change = None))]
+    fn new(
+        r#type: &str,
+        raw: &[u8],
+        shard_id: u32,
+        sequence: Option<u64>,
+        received_at: f64,
+        guild_change: Option<&str>,
+    ) -> PyResult<Self> {
+        let guild_change = guild_change.map(|name| {
+            let change = GuildChange::ALL.into_iter().find(|change| change.name() == name);
+            change.ok_or_else(|| PyValueError::new_err(format!("guild_change {name:?} is none")))
+        });
         let known = EventType::from_name(r#type.as_bytes());
         let inner = Dispatch {
             event: known.unwrap_or(EventType::UNKNOWN),
@@ -98,10 +109,11 @@ impl PyDispatch {
             sequence,
             received_at: std::time::Duration::ZERO,
             data: propylon_core::bytes::Bytes::copy_from_slice(raw),
+            guild_change: guild_change.transpose()?,
             generation: 0,
             slots: 0,
         };
-        Self { inner, received_at, decoded: PyOnceLock::new() }
+        Ok(Self { inner, received_at, decoded: PyOnceLock::new() })
     }
 
     #[getter]
@@ -117,6 +129,11 @@ impl PyDispatch {
     #[getter]
     fn sequence(&self) -> Option<u64> {
         self.inner.sequence
+    }
+
+    #[getter]
+    fn guild_change(&self) -> Option<&'static str> {
+        self.inner.guild_change.map(GuildChange::name)
     }
 
     #[getter]
@@ -173,6 +190,7 @@ impl PyDispatch {
             this.inner.shard_id,
             this.inner.sequence,
             this.received_at(),
+            this.guild_change(),
         );
         (hook(py, &RESTORE)?, arguments).into_pyobject(py)
     }

@@ -95,6 +95,7 @@ fn ended(py: Python<'_>, how: Ended) -> PyResult<Bound<'_, PyTuple>> {
 fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyTuple>> {
     match notice {
         Notice::Ready { resumed } => (key, "ready", resumed).into_pyobject(py),
+        Notice::GuildsReady => (key, "guilds ready").into_pyobject(py),
         Notice::Closed(closed) => {
             let error = match (closed.error, closed.fault) {
                 (Some(how), _) => Some(ended(py, how)?),

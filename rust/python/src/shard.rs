@@ -235,6 +235,12 @@ impl PyShard {
         Ok(self.get()?.state.latency().map(|latency| latency.as_secs_f64()))
     }
 
+    /// Whether every guild of READY has been heard of.
+    #[getter]
+    fn guilds_ready(&self) -> PyResult<bool> {
+        Ok(self.get()?.state.guilds_ready())
+    }
+
     /// Unix time in seconds until which no IDENTIFY leaves.
     #[getter]
     fn identify_blocked_until(&self) -> PyResult<Option<f64>> {

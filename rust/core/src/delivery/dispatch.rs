@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{envelope::EventName, event::EventType};
+use crate::{
+    protocol::{envelope::EventName, event::EventType},
+    session::GuildChange,
+};
 
 /// An event that somebody listens to. Owns its bytes: the `d` of the payload, exactly as it came.
 #[derive(Debug, Clone)]
@@ -19,6 +22,8 @@ pub struct Dispatch {
     pub received_at: std::time::Duration,
     /// The JSON text of `d`; not validated.
     pub data: Bytes,
+    /// What it means for its guild.
+    pub guild_change: Option<GuildChange>,
     /// The generation of the subscription table that matched it.
     pub generation: u32,
     /// The slots of that table that matched, bit by bit.

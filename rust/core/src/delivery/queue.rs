@@ -47,6 +47,8 @@ pub enum Notice {
         /// RESUMED rather than READY.
         resumed: bool,
     },
+    /// Every guild of READY has been heard of.
+    GuildsReady,
     /// A connection ended.
     Closed(Closed),
     /// A connection did not come about; the next attempt is in so many seconds.

@@ -3,12 +3,14 @@
 //! gives actions, so that each rule is a unit test with virtual time.
 
 mod backoff;
+mod guilds;
 mod heartbeat;
 mod limiter;
 mod machine;
 mod record;
 
 pub use backoff::{Backoff, BackoffConfig};
+pub use guilds::{GuildChange, Guilds};
 pub use heartbeat::{Due, Heartbeat};
 pub use limiter::{PresenceLimiter, SendLimiter};
 pub use machine::{

@@ -22,6 +22,7 @@ use super::{
     connection::{Connection, Incoming},
     counters::Earlier,
     dialling::{Dialled, Plan},
+    guild_watch::GuildWatch,
 };
 use crate::{
     clock,
@@ -93,6 +94,7 @@ pub(super) struct Driver {
     /// Unread data lies in the socket: an ACK may be in it.
     backlog: bool,
     earlier: Earlier,
+    guilds: GuildWatch,
     /// The application's flags are asked for, and `unanswered` waits for them.
     inquiry: Option<Boxed<Option<u64>>>,
     unanswered: Option<Closed>,
@@ -138,6 +140,7 @@ impl Driver {
             breather: None,
             backlog: false,
             earlier: Earlier::of(state.counts()),
+            guilds: GuildWatch::new(&state, config.intents),
             inquiry: None,
             unanswered: None,
             ended: false,
@@ -161,7 +164,7 @@ impl Driver {
     /// Sets the timer to the machine's next deadline, where that moved.
     fn arm(&mut self) {
         let now = clock::now();
-        let deadline = self.machine.deadline(now);
+        let deadline = self.machine.deadline(now).into_iter().chain(self.guilds.deadline()).min();
         if deadline != self.deadline {
             self.deadline = deadline;
             let wait = deadline.map_or(FAR, |at| at.saturating_sub(now));
@@ -187,6 +190,7 @@ impl Driver {
         let woken = self.sleep.as_mut().poll(cx).is_ready();
         let now = clock::now();
         if self.deadline.is_some_and(|at| now >= at) {
+            self.guilds.timeout(now);
             self.machine.timeout(now, self.backlog);
             self.act(now);
             moved = true;
@@ -427,6 +431,7 @@ impl Driver {
                         EventName::Known(event) => *event,
                         _ => EventType::UNKNOWN,
                     };
+                    let guild_change = self.guilds.note(now, event, &rest[envelope.data.clone()]);
                     match self.subscriptions.matches(event, &rest[envelope.data.clone()]) {
                         Slots::Unheard => {
                             self.tally.unheard[event.index()] += 1;
@@ -443,6 +448,7 @@ impl Driver {
                                 sequence: envelope.sequence,
                                 received_at: now,
                                 data,
+                                guild_change,
                                 generation: self.subscriptions.generation(),
                                 slots,
                             };
@@ -606,6 +612,7 @@ impl Driver {
     }
 
     fn drop_connection(&mut self) {
+        self.guilds.disconnected();
         self.connection = None;
         self.asking = None;
         self.breather = None;

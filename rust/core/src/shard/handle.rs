@@ -94,6 +94,7 @@ pub struct SharedState {
     pub(super) subscriptions: arc_swap::ArcSwap<Subscriptions>,
     pub(super) queue: Arc<ShardQueue>,
     pub(super) running: AtomicBool,
+    pub(super) guilds_ready: AtomicBool,
     pub(super) send_window: Mutex<(usize, Duration, Duration)>,
     /// Unix time in seconds until which the identify gate refuses.
     pub(super) identify_blocked_until: Mutex<Option<f64>>,
@@ -112,6 +113,7 @@ impl SharedState {
             subscriptions: arc_swap::ArcSwap::default(),
             queue,
             running: AtomicBool::new(false),
+            guilds_ready: AtomicBool::new(false),
             send_window: Mutex::default(),
             identify_blocked_until: Mutex::default(),
         })
@@ -167,6 +169,11 @@ impl SharedState {
     /// Swaps the subscriptions; they hold from the next batch on.
     pub fn subscribe(&self, subscriptions: Subscriptions) {
         self.subscriptions.store(Arc::new(subscriptions));
+    }
+
+    /// Whether every guild of the session's READY has been heard of.
+    pub fn guilds_ready(&self) -> bool {
+        self.guilds_ready.load(Relaxed)
     }
 
     /// Whether a driver runs.

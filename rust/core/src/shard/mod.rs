@@ -6,6 +6,7 @@ mod connection;
 mod counters;
 mod dialling;
 mod driver;
+mod guild_watch;
 mod handle;
 mod status;
 
