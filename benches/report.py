@@ -15,7 +15,7 @@ from scenarios import LOOP, SECTIONS, TARGETS, Section
 Runs = dict[tuple[str, str], list[dict[str, Any]]]
 """Section and case to the results of its rounds, in the order of the rounds (None where one failed)."""
 
-BEGIN, END = "<!-- results: written by run.py --write-readme -->", "<!-- end of results -->"
+BEGIN, END = "<!-- {}: written by --write-readme -->", "<!-- end of {} -->"
 PACKAGES = ("aiohttp", "zstandard", "backports.zstd", "msgspec", "orjson", "discord.py", "hikari", "uvloop")
 
 
@@ -153,10 +153,12 @@ def machine() -> str:
     )
 
 
-def write_readme(text: str) -> None:
-    """Put the results between the markers."""
+def write_readme(text: str, what: str = "results") -> None:
+    """Put a part of the results between its markers."""
     path = Path(__file__).with_name("README.md")
-    readme = path.read_text()
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    begin, end = BEGIN.format(what), END.format(what)
+    before, found, rest = path.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise ValueError(f"README.md has no place for {what}")
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")
