@@ -100,4 +100,5 @@ $(BENCH)/.done: $(DONE)/base $(RUST_SOURCES) $(shell find python -name '*.py') |
 	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BENCH)/bin/python -m pip install --quiet --group bench '$(BENCH)/wheel/'*.whl
 	$(BENCH)/bin/python -m pip install --quiet --force-reinstall --no-deps '$(BENCH)/wheel/'*.whl
+	$(CARGO) build --quiet --release -p propylon-simulator --example floor
 	@touch $@
