@@ -127,7 +127,6 @@ async def test_a_server_that_says_it_back_is_not_repeated(
     assert "hush" not in str(raised.value) + caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="the engine passes a peer's close reason on as it is")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_a_server_that_says_it_back_in_its_close_reason_is_not_repeated(
     propylon_simulator: Start, caplog: pytest.LogCaptureFixture

@@ -39,6 +39,15 @@ pub struct QueueConfig {
     pub overflow: Overflow,
 }
 
+/// How much a line of the log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For who debugs a bot.
+    Debug,
+    /// Worth knowing.
+    Info,
+}
+
 /// News about the shard itself; never behind events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -57,7 +66,19 @@ pub enum Notice {
     CommandDone(u64, Result<(), SendError>),
     /// Worth a line in the log.
     Warn(String),
+    /// A line for the log that is no warning.
+    Log(Level, String),
 }
+
+impl Notice {
+    /// Whether nothing but the log hears of it: such lines may be lost.
+    fn is_line(&self) -> bool {
+        matches!(self, Self::ConnectFailed(..) | Self::Warn(_) | Self::Log(..))
+    }
+}
+
+/// Lines for the log that may wait. Others are counted, so that a loop that is blocked for days costs no memory.
+const LINES: usize = 1_000;
 
 /// Counts by event type.
 pub type Counts = [u64; EventType::SLOTS];
@@ -104,6 +125,9 @@ struct State {
     items: VecDeque<Dispatch>,
     bytes: usize,
     notices: VecDeque<Notice>,
+    /// Lines for the log among the notices, and those that found no room.
+    lines: usize,
+    lines_lost: u64,
     ledger: Ledger,
     hub: Option<Arc<Hub>>,
     /// The consumer has too many unfinished listener calls: nothing is handed out.
@@ -243,10 +267,17 @@ impl ShardQueue {
         self.room.notified().await;
     }
 
-    /// Adds news.
+    /// Adds news. Of lines for the log, a thousand wait; of what comes beyond, only the number is kept.
     pub fn notify(&self, notice: Notice) {
         let hub = {
             let mut state = self.state.lock();
+            if notice.is_line() {
+                if state.lines >= LINES {
+                    state.lines_lost += 1;
+                    return;
+                }
+                state.lines += 1;
+            }
             state.notices.push_back(notice);
             state.hub.clone()
         };
@@ -276,6 +307,12 @@ impl ShardQueue {
     pub(super) fn take(&self, limit: usize, notices: &mut Vec<(u64, Notice)>) -> Vec<Dispatch> {
         let mut state = self.state.lock();
         notices.extend(state.notices.drain(..).map(|notice| (self.key, notice)));
+        state.lines = 0;
+        let lost = std::mem::take(&mut state.lines_lost);
+        if lost > 0 {
+            let text = format!("{lost} further lines for the log were lost while the event loop was blocked");
+            notices.push((self.key, Notice::Warn(text)));
+        }
         if state.held || state.items.is_empty() {
             return Vec::new();
         }

@@ -1,17 +1,21 @@
 //! The one REST call of a Gateway client: `GET /gateway/bot`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+};
 
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     session::{ConnectFailure, ConnectFailureKind},
-    transport::{TransportConfig, connect_stream},
+    transport::{TransportConfig, connect_stream, retry_after},
 };
 
 /// The answer of `GET /gateway/bot`.
@@ -48,39 +52,58 @@ impl Default for SessionStartLimit {
     }
 }
 
+/// Discord's answer has 200 bytes.
 const MAX_BODY: usize = 64 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
 
-/// Asks `api_url` (`https://discord.com/api/v10`) where the Gateway is.
+/// Asks `url` (see [`api_url`](crate::transport::api_url)) where the Gateway is.
 ///
 /// # Errors
-/// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again.
-pub async fn gateway_bot(api_url: &str, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
+/// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again. No redirect is
+/// followed: it would get the token.
+pub async fn gateway_bot(url: &Url, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
     let fail = |kind, message: String| ConnectFailure { kind, message, retry_after: None };
     let broken = |message: String| fail(ConnectFailureKind::Unreachable, format!("GET /gateway/bot: {message}"));
-    let url = Url::parse(&format!("{}/gateway/bot", api_url.trim_end_matches('/')))
-        .map_err(|error| fail(ConnectFailureKind::Config, format!("api_url {api_url:?}: {error}")))?;
-    let stream = connect_stream(&url, &Arc::clone(&config.tls)).await?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+    let stream = connect_stream(url, config).await?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(error.to_string()))?;
+    let authorization = Bytes::from_owner(Zeroizing::new(format!("Bot {token}")));
+    let mut authorization = HeaderValue::from_maybe_shared(authorization)
+        .map_err(|_| fail(ConnectFailureKind::Config, "the token holds characters that no header may".to_owned()))?;
+    authorization.set_sensitive(true);
     let request = Request::get(url.path())
         .header(header::HOST, url.authority())
         .header(header::USER_AGENT, &config.user_agent)
-        .header(header::AUTHORIZATION, format!("Bot {token}"))
+        .header(header::AUTHORIZATION, authorization)
         .body(Empty::<Bytes>::new())
-        .map_err(|_| fail(ConnectFailureKind::Config, "the token holds characters that no header may".to_owned()))?;
-    // Moves the connection; it ends when `sender` and the body are gone.
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
-    let (head, body) = response.into_parts();
-    if head.status == StatusCode::UNAUTHORIZED {
-        return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
-    }
-    if head.status != StatusCode::OK {
-        let retry = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut failure = broken(format!("HTTP {}", head.status));
-        failure.retry_after = retry.map(Duration::from_secs);
-        return Err(failure);
-    }
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
-    serde_json::from_slice::<GatewayBot>(&body.to_bytes()).map_err(|error| broken(error.to_string()))
+        .map_err(|error| fail(ConnectFailureKind::Config, format!("GET /gateway/bot: {error}")))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
+        }
+        if head.status != StatusCode::OK {
+            let advice =
+                if head.status.is_redirection() { "; redirects are not followed, so check api_url" } else { "" };
+            let mut failure = broken(format!("HTTP {}{advice}", head.status));
+            failure.retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
+            return Err(failure);
+        }
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
+        serde_json::from_slice::<GatewayBot>(&body.to_bytes())
+            .map_err(|error| broken(format!("the answer is not what Discord's API says: {error}")))
+    };
+    // Side by side rather than in a task of its own: an attempt that is given up leaves nothing behind.
+    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
+    let mut over = false;
+    poll_fn(|cx| {
+        // It ends when the server hangs up; what came before is still to be read.
+        over = over || connection.as_mut().poll(cx).is_ready();
+        exchange.as_mut().poll(cx)
+    })
+    .await
 }

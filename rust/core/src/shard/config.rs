@@ -1,6 +1,6 @@
 //! Everything a shard is told at its start.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ use crate::{
         intents::Intents,
     },
     session::{BackoffConfig, MachineConfig, Session, Timeouts},
-    transport::{TlsError, TransportConfig, client_config, gateway_url, refuse_resume_url},
+    transport::{Proxy, Stage, TlsError, TransportConfig, api_url, client_config, gateway_url, refuse_resume_url},
 };
 
 /// The options of one shard.
@@ -43,6 +43,8 @@ pub struct ShardConfig {
     pub backoff: BackoffConfig,
     /// Cap of one payload, inflated, in bytes.
     pub max_payload_bytes: usize,
+    /// The way out; `None`: straight.
+    pub proxy: Option<Arc<Proxy>>,
     /// PEM certificates trusted besides the roots.
     pub ca_file: Option<PathBuf>,
     /// The operating system's roots instead of Mozilla's.
@@ -100,11 +102,12 @@ impl ShardConfig {
         {
             return Err(ConfigError(format!("shard ({id}, {count}): the id must be below the count, and starts at 0")));
         }
-        if let Some(url) = &self.gateway_url {
-            gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?;
-        }
+        match &self.gateway_url {
+            Some(url) => gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?,
+            None => api_url(&self.api_url, self.allow_plaintext).map_err(ConfigError)?,
+        };
         let [os, browser, device] = &self.properties;
-        let identify = command::identify(&IdentifyOptions {
+        let identify = Zeroizing::new(command::identify(&IdentifyOptions {
             token: &self.token,
             intents: Intents(self.intents),
             shard: self.shard,
@@ -112,7 +115,7 @@ impl ShardConfig {
             compress: false,
             presence: self.presence.as_deref(),
             properties: Properties { os, browser, device },
-        });
+        }));
         if identify.len() > command::MAX_PAYLOAD_BYTES {
             return Err(ConfigError(format!(
                 "IDENTIFY would be {} bytes, Discord takes {}: shorten the presence",
@@ -130,9 +133,11 @@ impl ShardConfig {
     pub fn transport(&self) -> Result<TransportConfig, ConfigError> {
         Ok(TransportConfig {
             tls: client_config(self.ca_file.as_deref(), self.native_roots)?,
+            proxy: self.proxy.clone(),
             compression: self.compression,
             max_payload_bytes: self.max_payload_bytes,
             user_agent: self.user_agent.clone(),
+            stage: Stage::default(),
         })
     }
 

@@ -22,6 +22,7 @@ use super::{
     connection::{Connection, Incoming},
     counters::Earlier,
     dialling::{Dialled, Plan},
+    story,
 };
 use crate::{
     clock,
@@ -83,6 +84,7 @@ pub(super) struct Driver {
     breather: Option<Boxed<()>>,
     /// Unread data lies in the socket: an ACK may be in it.
     backlog: bool,
+    pauses: story::Pauses,
     earlier: Earlier,
     ended: bool,
 }
@@ -124,6 +126,7 @@ impl Driver {
             paused: None,
             breather: None,
             backlog: false,
+            pauses: story::Pauses::default(),
             earlier: Earlier::of(state.counts()),
             ended: false,
             state,
@@ -296,6 +299,8 @@ impl Driver {
                 Poll::Ready(Incoming::Quiet) => count += 1,
                 Poll::Ready(Incoming::Closed(code, reason)) => {
                     count += 1;
+                    let session = self.machine.session().map(|session| session.id.as_str());
+                    let reason = story::without(reason, [Some(self.token.as_str()), session]);
                     self.machine.closed(now, code, &reason);
                     self.act(now);
                     break;
@@ -423,6 +428,7 @@ impl Driver {
         }
         self.state.counts.pauses.fetch_add(1, Relaxed);
         self.state.counts.paused_since.store(now.as_nanos() as u64, Relaxed);
+        self.pauses.began(&self.state.queue, now);
         self.paused = Some((Box::pin(room), now));
         self.machine.pause_reading();
     }
@@ -444,7 +450,10 @@ impl Driver {
                 Action::Send(text) => self.send(now, text),
                 Action::Close { code, reason, linger } => self.hang_up(now, code, &reason, linger),
                 Action::Drop => self.drop_connection(),
-                Action::Status(status) => self.state.status.store(status as u8, Relaxed),
+                Action::Status(status) => {
+                    self.state.status.store(status as u8, Relaxed);
+                    story::turned(&self.state.queue, status, &mut self.machine, now);
+                }
                 Action::Ready { resumed } => {
                     *self.state.session.lock() = self.machine.session().cloned();
                     self.state.queue.notify(Notice::Ready { resumed });
@@ -457,9 +466,13 @@ impl Driver {
                 }
                 Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
                 Action::ConnectFailed(failure, delay) => {
+                    let failure = story::explained(failure, &self.transport.stage);
                     self.state.queue.notify(Notice::ConnectFailed(failure, delay));
                 }
                 Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
+                Action::Ended(Ended::Unreachable(failure)) => {
+                    self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage)));
+                }
                 Action::Ended(how) => self.end(how),
             }
         }
@@ -496,8 +509,9 @@ impl Driver {
         }
     }
 
-    fn count_pause(&self, since: Duration, now: Duration) {
+    fn count_pause(&mut self, since: Duration, now: Duration) {
         let paused = now.saturating_sub(since).as_nanos() as u64;
+        self.pauses.ended(&self.state.queue, now.saturating_sub(since));
         self.state.counts.paused_since.store(0, Relaxed);
         self.state.counts.paused_nanos.fetch_add(paused, Relaxed);
     }
@@ -516,8 +530,11 @@ impl Driver {
     }
 
     fn dial(&mut self, resume_url: Option<String>) {
+        let resuming = self.machine.session().is_some();
+        let url = resume_url.or_else(|| self.base_url.clone());
+        story::connecting(&self.state.queue, url.as_deref(), &self.api_url, resuming, &self.transport);
         let plan = Plan {
-            url: resume_url.or_else(|| self.base_url.clone()),
+            url,
             api_url: self.api_url.clone(),
             token: self.token.clone(),
             transport: self.transport.clone(),

@@ -8,6 +8,7 @@ mod dialling;
 mod driver;
 mod handle;
 mod status;
+mod story;
 
 pub use config::{ConfigError, ShardConfig};
 pub use handle::{Request, ShardHandle, SharedState, WireCounts};
