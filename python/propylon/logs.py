@@ -5,7 +5,7 @@ Three loggers: ``propylon.gateway`` tells of connections, ``propylon.payload`` o
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -19,8 +19,8 @@ PAYLOAD_LIMIT: Final = 2048
 """Characters of a payload that are logged."""
 
 _HIDDEN: Final = "<hidden>"
-_SECRET: Final = frozenset({"token", "session_id"})
-"""Keys of READY, VOICE_SERVER_UPDATE, voice states, interactions and webhooks."""
+_SECRET: Final = frozenset({"token", "session_id", "secrets"})
+"""Keys of READY, VOICE_SERVER_UPDATE, voice states, interactions, webhooks and activities."""
 
 _payloads: Final = logging.getLogger("propylon.payload")
 
@@ -50,16 +50,15 @@ def payload_writer() -> Callable[["Dispatch[Any]"], None]:
         if _payloads.isEnabledFor(logging.DEBUG):
             text = _without_secrets(dispatch.raw)
             more = f"... ({len(text)} characters)" if len(text) > PAYLOAD_LIMIT else ""
-            _payloads.debug(
-                "shard %d: %s s=%s %s%s",
-                dispatch.shard_id,
-                dispatch.type,
-                dispatch.sequence,
-                text[:PAYLOAD_LIMIT],
-                more,
-            )
+            event, shown = _one_line(dispatch.type), _one_line(text[:PAYLOAD_LIMIT])
+            _payloads.debug("shard %d: %s s=%s %s%s", dispatch.shard_id, event, dispatch.sequence, shown, more)
 
     return log_payload
+
+
+def _one_line(text: str) -> str:
+    """What a terminal would obey is spelled out: the name of an event, too, is the server's."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _without_secrets(raw: bytes) -> str:
@@ -76,5 +75,5 @@ def _hide(value: Any) -> Any:
         fields = cast("dict[str, Any]", value)
         return {key: _HIDDEN if key in _SECRET and item is not None else _hide(item) for key, item in fields.items()}
     if isinstance(value, list):
-        return [_hide(item) for item in cast("list[Any]", value)]
+        return [_hide(item) for item in cast("Iterable[Any]", value)]
     return value

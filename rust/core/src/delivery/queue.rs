@@ -351,3 +351,31 @@ impl ShardQueue {
         self.wakeups.load(Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_for_the_log_wait_in_bounded_number_and_news_in_any() {
+        let config = QueueConfig { bytes: 1, events: 1, overflow: Overflow::Pause };
+        let queue = ShardQueue::new(7, config);
+        let line = || Notice::Log(Level::Debug, String::new());
+        for number in 0..LINES as u64 + 5 {
+            queue.notify(line());
+            queue.notify(Notice::CommandDone(number, Ok(())));
+        }
+        let mut notices = Vec::new();
+        queue.take(1, &mut notices);
+        let count = |wanted: fn(&Notice) -> bool| notices.iter().filter(|(_, notice)| wanted(notice)).count();
+        assert_eq!(count(|notice| matches!(notice, Notice::Log(..))), LINES);
+        assert_eq!(count(|notice| matches!(notice, Notice::CommandDone(..))), LINES + 5);
+        let Some((7, Notice::Warn(text))) = notices.last() else { panic!("what was lost is not told") };
+        assert!(text.starts_with("5 further lines"), "{text}");
+        // There is room again.
+        queue.notify(line());
+        notices.clear();
+        queue.take(1, &mut notices);
+        assert_eq!(notices, [(7, line())]);
+    }
+}

@@ -55,6 +55,16 @@ impl Default for SessionStartLimit {
 /// Discord's answer has 200 bytes.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_HEAD: usize = 32 * 1024;
+const MAX_URL: usize = 200;
+
+/// What is wrong with an answer, less what the parser quotes of it.
+fn complaint(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once('"') {
+        None => text,
+        Some((before, _)) => format!("{} at line {} column {}", before.trim_end(), error.line(), error.column()),
+    }
+}
 
 /// Asks `url` (see [`api_url`](crate::transport::api_url)) where the Gateway is.
 ///
@@ -94,8 +104,12 @@ pub async fn gateway_bot(url: &Url, token: &str, config: &TransportConfig) -> Re
             return Err(failure);
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
-        serde_json::from_slice::<GatewayBot>(&body.to_bytes())
-            .map_err(|error| broken(format!("the answer is not what Discord's API says: {error}")))
+        let bot = serde_json::from_slice::<GatewayBot>(&body.to_bytes())
+            .map_err(|error| broken(format!("the answer is not what Discord's API says: {}", complaint(&error))))?;
+        if bot.url.len() > MAX_URL {
+            return Err(broken(format!("the gateway's URL is over {MAX_URL} bytes")));
+        }
+        Ok(bot)
     };
     // Side by side rather than in a task of its own: an attempt that is given up leaves nothing behind.
     let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));

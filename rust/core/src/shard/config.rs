@@ -161,3 +161,55 @@ impl ShardConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Machine;
+
+    #[test]
+    fn f40_debug_of_what_holds_secrets_shows_none() {
+        let config = ShardConfig {
+            token: Zeroizing::new("hush-token".to_owned()),
+            intents: 1,
+            compression: Compression::None,
+            presence: None,
+            large_threshold: 50,
+            auto_reconnect: true,
+            shard: Some((1, 4)),
+            session: Some(Session {
+                id: "hush-session".to_owned(),
+                sequence: 7,
+                resume_url: None,
+                shard: Some((1, 4)),
+                intents: 1,
+            }),
+            gateway_url: Some("ws://127.0.0.1:1".to_owned()),
+            api_url: "https://discord.com/api/v10".to_owned(),
+            timeouts: Timeouts::default(),
+            backoff: BackoffConfig::default(),
+            max_payload_bytes: 4096,
+            proxy: Some(Arc::new(Proxy::parse("http://ada:hush-proxy@localhost").unwrap())),
+            ca_file: None,
+            native_roots: false,
+            properties: ["os", "browser", "device"].map(str::to_owned),
+            user_agent: "DiscordBot (test, 1)".to_owned(),
+            allow_plaintext: false,
+        };
+        config.check().unwrap();
+        let mut machine = Machine::new(config.machine(), 1);
+        machine.open(std::time::Duration::ZERO);
+        machine.connected(std::time::Duration::ZERO);
+        let hello = br#"{"op":10,"d":{"heartbeat_interval":41250}}"#;
+        machine.payload(std::time::Duration::ZERO, &crate::protocol::envelope::scan(hello).unwrap(), hello);
+        let actions: Vec<_> = std::iter::from_fn(|| machine.poll_action()).collect();
+        let text = format!(
+            "{config:?} {:?} {:?} {:?} {actions:?}",
+            config.machine(),
+            config.transport().unwrap(),
+            config.session,
+        );
+        assert!(text.contains("Send(") && text.contains("Proxy(Http localhost:80)"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+}

@@ -452,7 +452,7 @@ impl Driver {
                 Action::Drop => self.drop_connection(),
                 Action::Status(status) => {
                     self.state.status.store(status as u8, Relaxed);
-                    story::turned(&self.state.queue, status, &mut self.machine, now);
+                    story::turned(&self.state.queue, status, &self.machine, now);
                 }
                 Action::Ready { resumed } => {
                     *self.state.session.lock() = self.machine.session().cloned();
@@ -466,12 +466,12 @@ impl Driver {
                 }
                 Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
                 Action::ConnectFailed(failure, delay) => {
-                    let failure = story::explained(failure, &self.transport.stage);
+                    let failure = story::explained(failure, &self.transport.stage, &self.token);
                     self.state.queue.notify(Notice::ConnectFailed(failure, delay));
                 }
                 Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
                 Action::Ended(Ended::Unreachable(failure)) => {
-                    self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage)));
+                    self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage, &self.token)));
                 }
                 Action::Ended(how) => self.end(how),
             }

@@ -36,7 +36,7 @@ pub(super) fn connecting(queue: &ShardQueue, url: Option<&str>, api_url: &str, r
 }
 
 /// Tells of a turn of the lifecycle.
-pub(super) fn turned(queue: &ShardQueue, status: Status, machine: &mut Machine, now: Duration) {
+pub(super) fn turned(queue: &ShardQueue, status: Status, machine: &Machine, now: Duration) {
     let beat = machine.heartbeat_interval().map_or(0.0, |interval| interval.as_secs_f64());
     let line = match status {
         Status::WaitingForHello => "connected; waiting for HELLO".to_owned(),
@@ -47,7 +47,7 @@ pub(super) fn turned(queue: &ShardQueue, status: Status, machine: &mut Machine, 
             format!("HELLO: a heartbeat every {beat} s; RESUME sent, from sequence {sequence}")
         }
         // Where the next connection begins at once, `connecting` tells.
-        Status::Disconnected if machine.status() == Status::Disconnected => match machine.deadline(now) {
+        Status::Disconnected => match machine.next_connection() {
             Some(at) => format!("next connection in {:.1} s", at.saturating_sub(now).as_secs_f64()),
             None => return,
         },
@@ -82,11 +82,12 @@ impl Pauses {
     }
 }
 
-/// A passed deadline, with what was being waited for.
-pub(super) fn explained(mut failure: ConnectFailure, stage: &Stage) -> ConnectFailure {
+/// A failure as it is told: a passed deadline with what was being waited for, and nothing that a server repeats of ours.
+pub(super) fn explained(mut failure: ConnectFailure, stage: &Stage, token: &str) -> ConnectFailure {
     if failure.kind == ConnectFailureKind::Timeout {
         failure.message = format!("{}: {}", failure.message, stage.missing());
     }
+    failure.message = without(failure.message, [Some(token), None]);
     failure
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Deadlines of the steps of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
-    /// TCP, TLS and the HTTP upgrade together.
+    /// Proxy, TCP, TLS and the HTTP upgrade together, and `/gateway/bot` where it is asked.
     pub connect: Duration,
     /// From the upgrade to HELLO.
     pub hello: Duration,
