@@ -87,11 +87,9 @@ impl Connection {
     /// Queues a text and wipes it: IDENTIFY and RESUME hold the token. A copy of it, masked by a random key beside it
     /// (RFC 6455, section 5.3), stays in tungstenite's buffer of what is to be written until later frames lie over it.
     /// `false`: the peer does not read, the buffer is full.
-    pub(super) fn send(&mut self, text: String) -> bool {
+    pub(super) fn send(&mut self, text: Zeroizing<String>) -> bool {
         self.unflushed = true;
-        let Ok(text) = Utf8Bytes::try_from(Bytes::from_owner(Zeroizing::new(text))) else {
-            unreachable!("a String is UTF-8")
-        };
+        let Ok(text) = Utf8Bytes::try_from(Bytes::from_owner(text)) else { unreachable!("a String is UTF-8") };
         Pin::new(&mut self.socket).start_send(Message::Text(text)).is_ok()
     }
 

@@ -479,6 +479,8 @@ impl Driver {
     }
 
     fn send(&mut self, now: Duration, text: String) {
+        // It may hold the token: wiped, too, where it comes too late.
+        let text = Zeroizing::new(text);
         let Some(connection) = &mut self.connection else { return };
         if !connection.send(text) {
             // 64 KiB unread by the peer: it is gone.
