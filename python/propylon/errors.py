@@ -10,7 +10,7 @@
     │   ├── InvalidApiVersion            4012
     │   ├── InvalidIntents               4013
     │   └── DisallowedIntents(intents)   4014
-    ├── HandshakeError                   no WebSocket: unreachable host, HTTP answer other than 101
+    ├── HandshakeError                   no WebSocket: unreachable host, proxy, TLS, HTTP answer other than 101
     │   └── CertificateError             the server's certificate was refused; the text names the reason
     ├── DecompressionError               what came cannot be inflated
     ├── PayloadTooLarge                  more than ``max_payload_bytes`` after inflating
@@ -117,7 +117,7 @@ class DisallowedIntents(GatewayClosed):
 
 
 class HandshakeError(PropylonError):
-    """No WebSocket came about: the host cannot be reached, or the server answered something else than HTTP 101."""
+    """No WebSocket came about: the host cannot be reached, the proxy or TLS failed, or the answer was not HTTP 101."""
 
 
 class CertificateError(HandshakeError):

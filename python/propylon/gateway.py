@@ -15,6 +15,7 @@ from propylon.delivery import Delivery
 from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
 from propylon.listening import Listening, is_task
+from propylon.logs import GatewayLog
 from propylon.metrics import Metrics
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
@@ -23,12 +24,11 @@ from propylon.settings import count_of, engine_options, session_facts
 
 __all__ = ["Gateway"]
 
-_log: Final = logging.getLogger("propylon")
-
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
 """Seconds without progress after which an ended gateway waits no longer for its listeners."""
 _NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 
 # Closes what is open and joins the engine's threads while Python can still run.
 atexit.register(_core.shutdown, 5.0)
@@ -72,6 +72,7 @@ class Gateway(Listening):
         queue_bytes: int = 64 * 1024 * 1024,
         max_pending: int = 10_000,
         max_payload_bytes: int = 64 * 1024 * 1024,
+        proxy: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         native_roots: bool = False,
         identify_properties: dict[str, str] | None = None,
@@ -97,6 +98,8 @@ class Gateway(Listening):
             queue_bytes: Bytes of events that may wait (and at most 262,144 events).
             max_pending: Listener calls that may be unfinished; beyond it events wait in the queue.
             max_payload_bytes: Cap of one payload after inflating; a larger one costs the connection.
+            proxy: ``http://user:password@host:port`` (CONNECT), ``https://``, ``socks5://`` or ``socks5h://``, for the
+                WebSocket and for ``api_url``. The proxy looks names up. The environment's proxies are not used.
             ca_file: PEM certificates trusted besides the roots.
             native_roots: Trust the operating system's roots instead of Mozilla's.
             identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.
@@ -104,7 +107,7 @@ class Gateway(Listening):
 
         Raises:
             ValueError: A setting cannot work; the text says what to change.
-            TypeError: The token is no text, the intents are no number, or the presence is no `Presence`.
+            TypeError: The token or the proxy is no text, the intents are no number, or the presence is no `Presence`.
         """
         options = engine_options(
             token,
@@ -122,6 +125,7 @@ class Gateway(Listening):
             overflow=overflow,
             queue_bytes=queue_bytes,
             max_payload_bytes=max_payload_bytes,
+            proxy=proxy,
             ca_file=ca_file,
             native_roots=native_roots,
             identify_properties=identify_properties,
@@ -130,6 +134,7 @@ class Gateway(Listening):
         super().__init__(_core.Shard(options), count_of("max_pending", max_pending, 1))
         self._intents: Final = Intents(int(intents))
         self._shard_pair: Final = shard
+        self._log: Final = GatewayLog(shard)
         self._delivery: Delivery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
@@ -439,6 +444,8 @@ class Gateway(Listening):
     def notice(self, kind: str, *facts: Any) -> None:
         """Take news. For `Delivery`."""
         if kind == "ready":
+            (resumed,) = facts
+            self._log.info("RESUMED: the session goes on" if resumed else "READY: a new session")
             if self._opened is not None and not self._opened.done():
                 self._opened.set_result(None)
         elif kind == "done":
@@ -452,16 +459,16 @@ class Gateway(Listening):
         elif kind == "connect failed":
             what, message, delay = facts
             self._last_failure = message
-            _log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
+            self._log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
         elif kind == "ended":
             (how,) = facts
             # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
             self._spawn(self._wind_up()).add_done_callback(lambda _: self._conclude(error_of_end(how, self._intents)))
         else:
-            _log.warning("%s", *facts)
+            self._log.log(_LEVELS[kind], "%s", *facts)
 
     def _connection_closed(self, closed: Closed) -> None:
-        _log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
+        self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
         for function, gateway_parameter in self._close_handlers:
             extra = {} if gateway_parameter is None else {gateway_parameter: self}
             result = self._call_handler("on_close", function, closed, extra)
@@ -480,7 +487,7 @@ class Gateway(Listening):
     async def _wind_up(self) -> None:
         """What came before the end is still handed out, and what hears of the end has its say."""
         if not self._closing and not await self._consumer.drained(_DRAIN_PATIENCE) and not self._closing:
-            _log.warning("the gateway has ended, but listeners do not take the events that still wait")
+            self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
         while self._handlers:
             await asyncio.wait(self._handlers)
 
@@ -497,7 +504,7 @@ class Gateway(Listening):
         if self._ended is not None and not self._ended.done():
             self._unraised = None if told else error
             if self._unraised is not None and not self._waiters:
-                _log.error("the gateway has ended: %s", error)
+                self._log.error("the gateway has ended: %s", error)
             self._ended.set_result(self._unraised)
 
     def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:

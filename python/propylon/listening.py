@@ -6,6 +6,7 @@ A `Gateway` is one; whatever else has listeners has this face too. Calling them 
 import asyncio
 import inspect
 import logging
+import re
 import sys
 import weakref
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from propylon.consumer import Consumer
 from propylon.errors import ModelError
 from propylon.events import Event
 from propylon.listeners import ALL, Listener, Wanted, is_async, wanted_from, wants_of
+from propylon.logs import payload_writer
 
 __all__ = ["Listening", "is_task"]
 
@@ -26,6 +28,8 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _log: Final = logging.getLogger("propylon")
+
+_EVENT_NAME: Final = re.compile("[A-Z][A-Z0-9_]*")
 
 
 class Listening:
@@ -124,6 +128,25 @@ class Listening:
         stream = Batches(wanted or [Wanted(ALL, None)], size, self._attach, self._remove, self._consumer.block)
         self._streams.add(stream)
         return stream
+
+    def log_payloads(self, *events: type[Event] | type[_core.Dispatch[Any]] | str) -> Listener[..., None]:
+        """Write events as they come to the log, at DEBUG of ``propylon.payload``; no event named: all of them.
+
+        Events are classes or names (``"MESSAGE_CREATE"``). Tokens and session ids are hidden, 2,048 characters are
+        written of each. This is a listener like any other: what is logged reaches Python; `Listener.remove` ends it.
+        """
+        wanted: list[Wanted] = []
+        for event in events:
+            if not isinstance(event, str):
+                wanted += [Wanted(want.event, None) for want in wanted_from(event, who="log_payloads()")]
+            elif _EVENT_NAME.fullmatch(event):
+                wanted.append(Wanted(event, None))
+            else:
+                raise ValueError(f"log_payloads(): {event!r} is no name of an event, such as MESSAGE_CREATE")
+        write = payload_writer()
+        listener: Listener[..., None] = Listener(write, wanted or [Wanted(ALL, None)], write, self._remove)
+        self._attach(listener)
+        return listener
 
     def _report(self, error: Exception, dispatch: _core.Dispatch[Any], listener: Listener[..., Any] | None) -> None:
         """An error of a listener (or, without one, of a payload): to the handlers, else to the log."""

@@ -24,7 +24,7 @@ class Timeouts:
     """Deadlines of the steps of a connection, in seconds."""
 
     connect: float = 20.0
-    """TCP, TLS and the HTTP upgrade together."""
+    """Proxy, TCP, TLS and the HTTP upgrade together, and ``/gateway/bot`` where it is asked."""
     hello: float = 20.0
     """From the upgrade to HELLO."""
     ready: float = 60.0

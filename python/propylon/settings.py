@@ -50,6 +50,7 @@ def engine_options(
     overflow: Overflow,
     queue_bytes: int,
     max_payload_bytes: int,
+    proxy: str | None,
     ca_file: str | os.PathLike[str] | None,
     native_roots: bool,
     identify_properties: dict[str, str] | None,
@@ -66,6 +67,8 @@ def engine_options(
         raise TypeError(f"intents are flags of Intents, not {intents!r}")
     if presence is not None and not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"presence takes a Presence, not {type(presence).__name__}")
+    if proxy is not None and not isinstance(proxy, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"proxy takes a URL as text, not {type(proxy).__name__}")
     try:
         first_presence = None if presence is None else presence_json(presence)
     except CommandError as error:
@@ -102,6 +105,7 @@ def engine_options(
         "queue_bytes": count_of("queue_bytes", queue_bytes, 1),
         "queue_events": _QUEUE_EVENTS,
         "max_payload_bytes": count_of("max_payload_bytes", max_payload_bytes, 4096),
+        "proxy": proxy,
         "ca_file": None if ca_file is None else os.fspath(ca_file),
         "native_roots": native_roots,
         "properties": [properties["os"], properties["browser"], properties["device"]],

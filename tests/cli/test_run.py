@@ -75,6 +75,25 @@ def test_a_tls_simulator_needs_its_ca_file(propylon: Start, finished: Finish) ->
     assert refused.stderr.count("\n") == 1
 
 
+def test_verbose_tells_of_each_step(propylon_simulator: Simulators, finished: Finish) -> None:
+    done = finished("run", "--gateway-url", propylon_simulator().url, "--count", "1", "--verbose")
+    assert done.returncode == 0
+    for step in ("connecting to 127.0.0.1", "HELLO: a heartbeat every", "IDENTIFY sent", "READY: a new session"):
+        assert f"propylon: {step}" in done.stderr
+
+
+def test_a_proxy_comes_from_the_option_or_the_environment(propylon_simulator: Simulators, finished: Finish) -> None:
+    url = propylon_simulator().url
+    for arguments, environment in (
+        (("--proxy", "ftp://ada:hush@localhost"), {}),
+        ((), {"PROPYLON_PROXY": "ftp://ada:hush@localhost"}),
+    ):
+        done = finished("run", "--gateway-url", url, "--count", "1", *arguments, **environment)
+        assert done.returncode == 1
+        assert done.stderr.startswith("propylon: proxy: it must start with http://")
+        assert "hush" not in done.stderr + done.stdout
+
+
 @pytest.mark.parametrize("compression", ["zlib-stream", "payload", "none"])
 def test_every_compression_gives_the_same_lines(
     propylon_simulator: Simulators, finished: Finish, compression: str

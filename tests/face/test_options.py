@@ -116,6 +116,8 @@ def test_a_session_of_other_intents_or_another_shard_is_not_taken(
         ({"max_payload_bytes": 100}, "max_payload_bytes"),
         ({"identify_properties": {"$os": "x"}}, "identify_properties"),
         ({"presence": {"status": "dnd"}}, "presence"),
+        ({"proxy": "localhost:8080"}, "proxy: it must start with http://"),
+        ({"proxy": 8080}, "proxy takes a URL as text"),
         ({"gateway_url": "http://localhost"}, "ws"),
         ({"gateway_url": "not a url"}, "url|URL"),
         ({"gateway_url": "ws://gateway.discord.gg"}, "allow_plaintext|wss"),

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from face.support import eventually
-from propylon import Closed, Gateway, GatewayStatus, HandshakeError, Presence, PropylonError
-from propylon.events import MessageCreate, Ready
+from faults.proxies import ProxyServer, connect, says
+from propylon import Backoff, Closed, Gateway, GatewayStatus, HandshakeError, Presence, PropylonError
+from propylon.events import MessageCreate, Ready, VoiceServerUpdate
 from propylon.testing import Simulator, steps
 
 Start = Callable[..., Simulator]
@@ -72,46 +73,84 @@ def test_the_error_of_a_malformed_one_does_not_repeat_it(wrong: Any) -> None:
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
-async def test_a_whole_life_shows_neither_token_nor_session(
-    propylon_simulator: Start, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_whole_life_shows_no_secret(propylon_simulator: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Token, session id, voice token and the proxy's password, whatever happens and whatever is logged."""
     caplog.set_level(logging.DEBUG)
     sim = propylon_simulator(token=TOKEN, heartbeat_interval=0.1)
-    gateway = Gateway(f"Bot {TOKEN}", gateway_url=sim.url)
-    texts: list[str] = []
-    gateway.on_close(lambda closed: texts.append(shown(closed)))
-    gateway.on_error(lambda error, *rest: texts.append("".join(traceback.format_exception(error))))
+    through = connect("ada:hush-proxy")
+    broken = [says(b"HTTP/1.1 502 hush-proxy\r\n\r\n"), says(b"HTTP/1.1 407 hush-proxy\r\n\r\n"), says(b"hush-proxy")]
 
-    @gateway.listen
-    def on_ready(ready: Ready) -> None:
-        texts.append(repr(ready))
-        raise RuntimeError("listener")
+    async def handler(proxy: ProxyServer, reader: Any, writer: Any) -> None:
+        fails = proxy.connections > 1 and broken
+        await (broken.pop() if fails else through)(proxy, reader, writer)
 
-    @gateway.listen
-    def on_message(message: MessageCreate) -> None: ...
+    async with ProxyServer(handler) as proxy:
+        gateway = Gateway(
+            f"Bot {TOKEN}",
+            gateway_url=sim.url,
+            proxy=proxy.url("http", "ada:hush-proxy"),
+            backoff=Backoff(base=0.01, cap=0.05, reset_after=0.05),
+        )
+        texts: list[str] = []
+        gateway.on_close(lambda closed: texts.append(shown(closed)))
+        gateway.on_error(lambda error, *rest: texts.append("".join(traceback.format_exception(error))))
+        gateway.log_payloads()
 
-    await gateway.open(timeout=10)
-    # The prefix is not part of it.
-    assert sim.record()["connections"][0]["ops"][0]["payload"]["d"]["token"] == TOKEN
-    session = gateway.session
-    assert session is not None
-    await gateway.set_presence(Presence())
-    sim.dispatch("MESSAGE_CREATE", {"content": []})
-    for number, step in enumerate((steps.corrupt(), steps.reconnect(), steps.reset()), 1):
-        await eventually(lambda: gateway.status is GatewayStatus.READY)
-        sim.act(step)
-        sim.dispatch("TYPING_START", {})
-        await sim.wait_for("resumed", count=number)
-        await eventually(lambda number=number: gateway.metrics().resumes == number)
-    texts += [shown(gateway), shown(gateway.metrics()), repr(session)]
-    await gateway.close(resumable=True)
+        @gateway.listen
+        def on_ready(ready: Ready) -> None:
+            texts.append(repr(ready))
+            raise RuntimeError("listener")
+
+        @gateway.listen
+        def on_voice(voice: VoiceServerUpdate) -> None:
+            texts.append(repr(voice))
+            raise RuntimeError(voice)
+
+        @gateway.listen
+        def on_message(message: MessageCreate) -> None: ...
+
+        await gateway.open(timeout=10)
+        # The prefix is not part of it.
+        assert sim.record()["connections"][0]["ops"][0]["payload"]["d"]["token"] == TOKEN
+        session = gateway.session
+        assert session is not None
+        await gateway.set_presence(Presence())
+        sim.dispatch("MESSAGE_CREATE", {"content": []})
+        sim.dispatch("VOICE_SERVER_UPDATE", {"token": "hush-voice", "guild_id": "1", "endpoint": None})
+        sim.dispatch("VOICE_SERVER_UPDATE", {"token": ["hush-voice"], "guild_id": "1"})
+        said = steps.close(4000, f"{TOKEN} {session.id}")
+        for number, step in enumerate((steps.corrupt(), steps.reconnect(), said, steps.reset()), 1):
+            await eventually(lambda: gateway.status is GatewayStatus.READY)
+            sim.act(step)
+            sim.dispatch("TYPING_START", {})
+            await sim.wait_for("resumed", count=number)
+            await eventually(lambda number=number: gateway.metrics().resumes == number)
+        texts += [shown(gateway), shown(gateway.metrics()), repr(session)]
+        await gateway.close(resumable=True)
     texts.append(caplog.text)
     everything = "\n".join(texts)
-    assert "listener" in everything
-    assert "MESSAGE_CREATE" in everything
+    for spoken in (
+        "listener",
+        "MESSAGE_CREATE",
+        "VOICE_SERVER_UPDATE",
+        "answered 407",
+        "answered 502",
+        "IDENTIFY sent",
+    ):
+        assert spoken in everything
+    assert not broken
     assert TOKEN not in everything
     assert "hush" not in everything
     assert session.id not in everything
+
+
+def test_a_proxys_password_is_in_no_error_and_no_repr() -> None:
+    gateway = Gateway(TOKEN, proxy="socks5://ada:hush@localhost:1")
+    assert "hush" not in shown(gateway)
+    for wrong in ("ftp://ada:hush@localhost", "hush", "http://ada:hush@localhost/x", "http://ada:hush@:80", 5):
+        with pytest.raises((TypeError, ValueError), match="proxy") as raised:
+            Gateway(TOKEN, proxy=wrong)  # type: ignore[arg-type]
+        assert "hush" not in "".join(traceback.format_exception_only(raised.value))
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -127,7 +166,6 @@ async def test_a_server_that_says_it_back_is_not_repeated(
     assert "hush" not in str(raised.value) + caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="the engine passes a peer's close reason on as it is")
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_a_server_that_says_it_back_in_its_close_reason_is_not_repeated(
     propylon_simulator: Start, caplog: pytest.LogCaptureFixture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from propylon import CertificateError, Gateway, GatewayStatus, HandshakeError
+from propylon import CertificateError, Gateway, GatewayStatus, HandshakeError, Timeouts
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 Start = Callable[..., Simulator]
 
 REASONS = {
-    "wrong_host": "name|host",
-    "expired": "expired",
-    "not_yet_valid": "not yet valid|not valid yet",
-    "self_signed": "self.signed|issuer|signature|authority|CA",
-    "unknown_ca": "unknown|issuer|signature",
+    "wrong_host": "not valid for name.*it belongs to another host; check the URL",
+    "expired": "expired.*the clock of this machine",
+    "not_yet_valid": "not valid yet.*the clock of this machine",
+    "self_signed": "UnknownIssuer.*nobody who is trusted has issued it.*ca_file=.*native_roots=True",
+    "unknown_ca": "UnknownIssuer.*nobody who is trusted has issued it.*ca_file=.*native_roots=True",
 }
 
 
@@ -25,7 +25,7 @@ REASONS = {
 async def test_a_bad_certificate_is_refused_and_named(propylon_simulator: Start, gateway_to: Any, kind: Any) -> None:
     sim = propylon_simulator(tls=True, certificate=kind)
     gateway: Gateway = gateway_to(sim)
-    with pytest.raises(CertificateError, match=f"(?i){REASONS[kind]}"):
+    with pytest.raises(CertificateError, match=f"(?i)the certificate of localhost failed .*{REASONS[kind]}"):
         await gateway.open(timeout=10)
     assert gateway.status is GatewayStatus.DISCONNECTED
     # Nothing was said to it: no upgrade, no token.
@@ -51,19 +51,69 @@ async def test_a_bad_one_later_costs_no_session(propylon_simulator: Start, gatew
     assert gateway.metrics().identifies == 1
 
 
-@pytest.mark.parametrize("step", [steps.plaintext(), steps.tls_alert(70)], ids=["plaintext", "alert"])
-async def test_no_tls_at_all(propylon_simulator: Start, gateway_to: Any, step: Any) -> None:
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (steps.plaintext(), "what answers does not speak TLS on this port; check the URL"),
+        (steps.tls_alert(70), "ProtocolVersion.*the server must speak TLS 1.2 or 1.3"),
+        (steps.tls_alert(40), "HandshakeFailure"),
+        (steps.silent_accept(), "no connection within 0.5 s: the TLS handshake is not finished"),
+    ],
+    ids=["plaintext", "only TLS 1.1", "no common cipher", "silence"],
+)
+async def test_no_tls_at_all(propylon_simulator: Start, gateway_to: Any, step: Any, words: str) -> None:
     sim = propylon_simulator(tls=True, scripts={"every": [step]})
-    with pytest.raises(HandshakeError):
-        await gateway_to(sim, auto_reconnect=False).open(timeout=10)
+    gateway: Gateway = gateway_to(sim, auto_reconnect=False, timeouts=Timeouts(connect=0.5))
+    with pytest.raises(HandshakeError, match=words) as raised:
+        await gateway.open(timeout=10)
+    assert not isinstance(raised.value, CertificateError)
 
 
+async def test_a_server_that_forgot_its_tls_for_a_moment_is_tried_again(
+    propylon_simulator: Start, gateway_to: Any
+) -> None:
+    sim = propylon_simulator(tls=True, scripts={1: [steps.plaintext()], 2: [steps.tls_alert(80)]})
+    await gateway_to(sim).open(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        (b"", "no PEM certificate in it"),
+        (b"no certificate", "no PEM certificate in it"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "no PEM certificate in it"),
+        (b"\x30\x82\x01\x0a\xff\xfe", "no PEM certificate in it"),
+        (b"-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "base64"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "BadEncoding"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "end"),
+    ],
+    ids=["missing", "empty", "text", "a key", "DER", "no base64", "no certificate", "cut off"],
+)
 async def test_an_authority_file_that_is_none_is_refused_at_once(
-    propylon_simulator: Start, gateway_to: Any, tmp_path: Any
+    propylon_simulator: Start, gateway_to: Any, tmp_path: Any, content: bytes | None, words: str
 ) -> None:
     sim = propylon_simulator(tls=True)
-    empty = tmp_path / "ca.pem"
-    empty.write_text("no certificate")
-    for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(ValueError, match=r"ca_file|pem"):
-            await gateway_to(sim, ca_file=path).open(timeout=10)
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^ca_file .*ca\.pem: .*{words}"):
+        await gateway_to(sim, ca_file=path).open(timeout=10)
+    assert not sim.record()["connections"]
+
+
+async def test_the_systems_roots_do_not_know_a_private_authority(
+    propylon_simulator: Start, gateway_to: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = propylon_simulator(tls=True)
+    # As an administrator would add it, or take all away.
+    monkeypatch.setenv("SSL_CERT_FILE", sim.ca_file or "")
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    await gateway_to(sim, ca_file=None, native_roots=True).open(timeout=10)
+    with pytest.raises(CertificateError, match="UnknownIssuer"):
+        await gateway_to(sim, ca_file=None).open(timeout=10)
+    empty = tmp_path / "none.pem"
+    empty.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(empty))
+    with pytest.raises(ValueError, match="native_roots=True, but the operating system gave no root certificate"):
+        await gateway_to(sim, native_roots=True).open(timeout=10)

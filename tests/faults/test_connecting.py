@@ -9,7 +9,7 @@ import pytest
 
 from face.support import eventually
 from faults.conftest import Witness, ops
-from propylon import Backoff, GatewayStatus, Timeouts
+from propylon import Backoff, GatewayStatus, HandshakeError, Timeouts
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio
@@ -25,7 +25,7 @@ SHORT = Timeouts(connect=0.3, hello=0.3, ready=0.3, close=0.3)
     [
         [steps.silent_accept()],
         [steps.trickle_handshake(0.1)],
-        [steps.huge_header(2_000_000)],
+        [steps.huge_header(20_000_000)],
         *[[steps.http_response(status, body="x" * 10_000)] for status in (200, 301, 401, 403, 429, 500, 502, 520)],
         [steps.no_hello()],
         *[
@@ -57,6 +57,15 @@ async def test_the_next_attempt_succeeds(propylon_simulator: Start, witness_to: 
     assert [ops(connection) for connection in connections] in ([[], [2]], [[2]])
     assert len(connections) == 2
     assert witness.types[:1] in ([], ["READY"])
+
+
+@pytest.mark.parametrize("script", [steps.silent_accept(), steps.trickle_handshake(0.01)])
+async def test_a_deadline_tells_what_was_waited_for(propylon_simulator: Start, witness_to: Make, script: Any) -> None:
+    """F01, F02."""
+    sim = propylon_simulator(guilds=0, scripts={"every": [script]})
+    witness = witness_to(sim, timeouts=SHORT, auto_reconnect=False)
+    with pytest.raises(HandshakeError, match=r"no connection within 0\.3 s: the server does not answer the HTTP"):
+        await witness.gateway.open(timeout=10)
 
 
 async def test_retry_after_is_honoured(propylon_simulator: Start, witness_to: Make) -> None:

@@ -68,8 +68,18 @@ def run(
     ca_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the public ones.")
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="PROPYLON_PROXY",
+            show_envvar=True,
+            help="Go out through http://, https:// or socks5://user:password@host:port.",
+        ),
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     seconds: _Seconds = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Tell of each step of a connection, on stderr.")] = False,
 ) -> None:
     """Print events as JSON lines: {"type", "shard_id", "sequence", "received_at", "data"}.
 
@@ -80,12 +90,16 @@ def run(
 
     # On stderr: stdout is for events.
     logging.basicConfig(format="propylon: %(message)s", level=logging.WARNING)
+    if verbose:
+        logging.getLogger("propylon").setLevel(logging.DEBUG)
     asked = arguments.intents_of(intents)
     events = arguments.event_classes(event or [])
     method = arguments.compression_of(compression)
     token = arguments.token_for(gateway_url)
     try:
-        gateway = Gateway(token, intents=asked, compression=method, gateway_url=gateway_url, ca_file=ca_file)
+        gateway = Gateway(
+            token, intents=asked, compression=method, gateway_url=gateway_url, ca_file=ca_file, proxy=proxy
+        )
     except (ValueError, OSError) as error:
         complain(str(error))
         raise typer.Exit(1) from None

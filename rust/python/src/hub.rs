@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use propylon_core::{
-    delivery::{Drained, Hub, Notice, Waker},
+    delivery::{Drained, Hub, Level, Notice, Waker},
     session::{ConnectFailureKind, Ended, Fault, SendError},
 };
 use pyo3::{
@@ -73,6 +73,8 @@ fn send_error(outcome: Result<(), SendError>) -> Option<&'static str> {
 fn kind_name(kind: ConnectFailureKind) -> &'static str {
     match kind {
         ConnectFailureKind::Unreachable => "unreachable",
+        ConnectFailureKind::Timeout => "timeout",
+        ConnectFailureKind::ProxyRefused => "proxy refused",
         ConnectFailureKind::Certificate => "certificate",
         ConnectFailureKind::Handshake => "handshake",
         ConnectFailureKind::Unauthorized => "unauthorized",
@@ -113,5 +115,7 @@ fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyT
         Notice::Ended(how) => (key, "ended", ended(py, how)?).into_pyobject(py),
         Notice::CommandDone(id, outcome) => (key, "done", id, send_error(outcome)).into_pyobject(py),
         Notice::Warn(text) => (key, "warn", text).into_pyobject(py),
+        Notice::Log(Level::Debug, text) => (key, "debug", text).into_pyobject(py),
+        Notice::Log(Level::Info, text) => (key, "info", text).into_pyobject(py),
     }
 }

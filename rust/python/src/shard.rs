@@ -16,6 +16,7 @@ use propylon_core::{
     protocol::event::{EventSet, EventType},
     session::{BackoffConfig, Session, Timeouts},
     shard::{Request, ShardConfig, ShardHandle, SharedState},
+    transport::Proxy,
     zeroize::Zeroizing,
 };
 use pyo3::{
@@ -63,6 +64,8 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
     let compression: Compression = compression.as_deref().unwrap_or("none").parse().map_err(|_| {
         PyValueError::new_err("compression must be \"zstd-stream\", \"zlib-stream\", \"payload\" or None")
     })?;
+    let proxy: Option<String> = option(options, "proxy")?;
+    let proxy = proxy.map(Zeroizing::new).map(|url| Proxy::parse(&url).map(Arc::new)).transpose();
     Ok(ShardConfig {
         token: Zeroizing::new(option(options, "token")?),
         intents: option(options, "intents")?,
@@ -86,6 +89,7 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
             reset_after: seconds(options, "reset_after")?,
         },
         max_payload_bytes: option(options, "max_payload_bytes")?,
+        proxy: proxy.map_err(PyValueError::new_err)?,
         ca_file: option(options, "ca_file")?,
         native_roots: option(options, "native_roots")?,
         properties: option(options, "properties")?,

@@ -9,6 +9,6 @@ mod wake;
 
 pub use dispatch::Dispatch;
 pub use hub::{Drained, Hub};
-pub use queue::{Counts, Fill, Ledger, Notice, Overflow, QueueConfig, ShardQueue, Tally};
+pub use queue::{Counts, Fill, Ledger, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
 pub use subscriptions::{Slots, Subscriptions};
 pub use wake::Waker;

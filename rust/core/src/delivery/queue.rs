@@ -39,6 +39,15 @@ pub struct QueueConfig {
     pub overflow: Overflow,
 }
 
+/// How much a line of the log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For who debugs a bot.
+    Debug,
+    /// Worth knowing.
+    Info,
+}
+
 /// News about the shard itself; never behind events.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -59,7 +68,19 @@ pub enum Notice {
     CommandDone(u64, Result<(), SendError>),
     /// Worth a line in the log.
     Warn(String),
+    /// A line for the log that is no warning.
+    Log(Level, String),
 }
+
+impl Notice {
+    /// Whether nothing but the log hears of it: such lines may be lost.
+    fn is_line(&self) -> bool {
+        matches!(self, Self::ConnectFailed(..) | Self::Warn(_) | Self::Log(..))
+    }
+}
+
+/// Lines for the log that may wait. Others are counted, so that a loop that is blocked for days costs no memory.
+const LINES: usize = 1_000;
 
 /// Counts by event type.
 pub type Counts = [u64; EventType::SLOTS];
@@ -106,6 +127,9 @@ struct State {
     items: VecDeque<Dispatch>,
     bytes: usize,
     notices: VecDeque<Notice>,
+    /// Lines for the log among the notices, and those that found no room.
+    lines: usize,
+    lines_lost: u64,
     ledger: Ledger,
     hub: Option<Arc<Hub>>,
     /// The consumer has too many unfinished listener calls: nothing is handed out.
@@ -245,10 +269,17 @@ impl ShardQueue {
         self.room.notified().await;
     }
 
-    /// Adds news.
+    /// Adds news. Of lines for the log, a thousand wait; of what comes beyond, only the number is kept.
     pub fn notify(&self, notice: Notice) {
         let hub = {
             let mut state = self.state.lock();
+            if notice.is_line() {
+                if state.lines >= LINES {
+                    state.lines_lost += 1;
+                    return;
+                }
+                state.lines += 1;
+            }
             state.notices.push_back(notice);
             state.hub.clone()
         };
@@ -278,6 +309,12 @@ impl ShardQueue {
     pub(super) fn take(&self, limit: usize, notices: &mut Vec<(u64, Notice)>) -> Vec<Dispatch> {
         let mut state = self.state.lock();
         notices.extend(state.notices.drain(..).map(|notice| (self.key, notice)));
+        state.lines = 0;
+        let lost = std::mem::take(&mut state.lines_lost);
+        if lost > 0 {
+            let text = format!("{lost} further lines for the log were lost while the event loop was blocked");
+            notices.push((self.key, Notice::Warn(text)));
+        }
         if state.held || state.items.is_empty() {
             return Vec::new();
         }
@@ -314,5 +351,33 @@ impl ShardQueue {
     /// How often this shard woke the loop.
     pub fn wakeups(&self) -> u64 {
         self.wakeups.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_for_the_log_wait_in_bounded_number_and_news_in_any() {
+        let config = QueueConfig { bytes: 1, events: 1, overflow: Overflow::Pause };
+        let queue = ShardQueue::new(7, config);
+        let line = || Notice::Log(Level::Debug, String::new());
+        for number in 0..LINES as u64 + 5 {
+            queue.notify(line());
+            queue.notify(Notice::CommandDone(number, Ok(())));
+        }
+        let mut notices = Vec::new();
+        queue.take(1, &mut notices);
+        let count = |wanted: fn(&Notice) -> bool| notices.iter().filter(|(_, notice)| wanted(notice)).count();
+        assert_eq!(count(|notice| matches!(notice, Notice::Log(..))), LINES);
+        assert_eq!(count(|notice| matches!(notice, Notice::CommandDone(..))), LINES + 5);
+        let Some((7, Notice::Warn(text))) = notices.last() else { panic!("what was lost is not told") };
+        assert!(text.starts_with("5 further lines"), "{text}");
+        // There is room again.
+        queue.notify(line());
+        notices.clear();
+        queue.take(1, &mut notices);
+        assert_eq!(notices, [(7, line())]);
     }
 }

@@ -1,17 +1,21 @@
 //! The REST calls of a Gateway client: `GET /gateway/bot`, and `GET /applications/@me` to tell why an intent is refused.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+};
 
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     session::{ConnectFailure, ConnectFailureKind},
-    transport::{TransportConfig, connect_stream},
+    transport::{TransportConfig, connect_stream, retry_after},
 };
 
 /// The answer of `GET /gateway/bot`.
@@ -53,14 +57,35 @@ struct Application {
     flags: u64,
 }
 
+/// Discord's answer has 200 bytes.
 const MAX_BODY: usize = 64 * 1024;
+const MAX_HEAD: usize = 32 * 1024;
+const MAX_URL: usize = 200;
 
-/// Asks `api_url` (`https://discord.com/api/v10`) where the Gateway is.
+/// What is wrong with an answer, less what the parser quotes of it.
+fn complaint(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split_once('"') {
+        None => text,
+        Some((before, _)) => format!("{} at line {} column {}", before.trim_end(), error.line(), error.column()),
+    }
+}
+
+/// Asks the API at `base` (see [`api_url`](crate::transport::api_url)) where the Gateway is.
 ///
 /// # Errors
-/// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again.
-pub async fn gateway_bot(api_url: &str, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
-    get(api_url, "/gateway/bot", token, config).await
+/// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again. No redirect is
+/// followed: it would get the token.
+pub async fn gateway_bot(base: &Url, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
+    let bot: GatewayBot = get(base, "/gateway/bot", token, config).await?;
+    if bot.url.len() > MAX_URL {
+        return Err(ConnectFailure {
+            kind: ConnectFailureKind::Unreachable,
+            message: format!("GET /gateway/bot: the gateway's URL is over {MAX_URL} bytes"),
+            retry_after: None,
+        });
+    }
+    Ok(bot)
 }
 
 /// The application's flags, which tell the privileged intents that it may use.
@@ -69,42 +94,60 @@ pub async fn gateway_bot(api_url: &str, token: &str, config: &TransportConfig) -
 ///
 /// # Errors
 /// As [`gateway_bot`].
-pub async fn application_flags(api_url: &str, token: &str, config: &TransportConfig) -> Result<u64, ConnectFailure> {
-    get::<Application>(api_url, "/applications/@me", token, config).await.map(|application| application.flags)
+pub async fn application_flags(base: &Url, token: &str, config: &TransportConfig) -> Result<u64, ConnectFailure> {
+    get::<Application>(base, "/applications/@me", token, config).await.map(|application| application.flags)
 }
 
 async fn get<T: DeserializeOwned>(
-    api_url: &str,
+    base: &Url,
     path: &str,
     token: &str,
     config: &TransportConfig,
 ) -> Result<T, ConnectFailure> {
     let fail = |kind, message: String| ConnectFailure { kind, message, retry_after: None };
     let broken = |message: String| fail(ConnectFailureKind::Unreachable, format!("GET {path}: {message}"));
-    let url = Url::parse(&format!("{}{path}", api_url.trim_end_matches('/')))
-        .map_err(|error| fail(ConnectFailureKind::Config, format!("api_url {api_url:?}: {error}")))?;
-    let stream = connect_stream(&url, &Arc::clone(&config.tls)).await?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(error.to_string()))?;
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    let stream = connect_stream(&url, config).await?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(error.to_string()))?;
+    let authorization = Bytes::from_owner(Zeroizing::new(format!("Bot {token}")));
+    let mut authorization = HeaderValue::from_maybe_shared(authorization)
+        .map_err(|_| fail(ConnectFailureKind::Config, "the token holds characters that no header may".to_owned()))?;
+    authorization.set_sensitive(true);
     let request = Request::get(url.path())
         .header(header::HOST, url.authority())
         .header(header::USER_AGENT, &config.user_agent)
-        .header(header::AUTHORIZATION, format!("Bot {token}"))
+        .header(header::AUTHORIZATION, authorization)
         .body(Empty::<Bytes>::new())
-        .map_err(|_| fail(ConnectFailureKind::Config, "the token holds characters that no header may".to_owned()))?;
-    // Moves the connection; it ends when `sender` and the body are gone.
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
-    let (head, body) = response.into_parts();
-    if head.status == StatusCode::UNAUTHORIZED {
-        return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
-    }
-    if head.status != StatusCode::OK {
-        let retry = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut failure = broken(format!("HTTP {}", head.status));
-        failure.retry_after = retry.map(Duration::from_secs);
-        return Err(failure);
-    }
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| broken(error.to_string()))
+        .map_err(|error| fail(ConnectFailureKind::Config, format!("GET {path}: {error}")))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
+        let (head, body) = response.into_parts();
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
+        }
+        if head.status != StatusCode::OK {
+            let advice =
+                if head.status.is_redirection() { "; redirects are not followed, so check api_url" } else { "" };
+            let mut failure = broken(format!("HTTP {}{advice}", head.status));
+            failure.retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
+            return Err(failure);
+        }
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;
+        serde_json::from_slice(&body.to_bytes())
+            .map_err(|error| broken(format!("the answer is not what Discord's API says: {}", complaint(&error))))
+    };
+    // Side by side rather than in a task of its own: an attempt that is given up leaves nothing behind.
+    let (mut connection, mut exchange) = (pin!(connection), pin!(exchange));
+    let mut over = false;
+    poll_fn(|cx| {
+        // It ends when the server hangs up; what came before is still to be read.
+        over = over || connection.as_mut().poll(cx).is_ready();
+        exchange.as_mut().poll(cx)
+    })
+    .await
 }

@@ -66,7 +66,7 @@ impl fmt::Debug for IdentifyOptions<'_> {
     }
 }
 
-/// IDENTIFY (op 2): starts a session. The result holds the token: zeroize it after sending, never log it.
+/// IDENTIFY (op 2): starts a session. The result holds the token: whoever sends it wipes it, nobody logs it.
 pub fn identify(options: &IdentifyOptions<'_>) -> String {
     let IdentifyOptions { token, intents, shard, large_threshold, compress, presence, properties } = options;
     // Room for all of it: a string that grows leaves copies of the token behind.
@@ -98,7 +98,7 @@ pub fn identify(options: &IdentifyOptions<'_>) -> String {
     json
 }
 
-/// RESUME (op 6): continues a session from `sequence`. The result holds the token: zeroize it after sending, never log it.
+/// RESUME (op 6): continues a session from `sequence`. The result holds the token: whoever sends it wipes it, nobody logs it.
 ///
 /// Source: <https://discord.com/developers/docs/events/gateway-events#resume>.
 pub fn resume(token: &str, session_id: &str, sequence: u64) -> String {

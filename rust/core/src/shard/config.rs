@@ -1,6 +1,6 @@
 //! Everything a shard is told at its start.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -11,7 +11,7 @@ use crate::{
         intents::Intents,
     },
     session::{BackoffConfig, MachineConfig, Session, Timeouts},
-    transport::{TlsError, TransportConfig, client_config, gateway_url, refuse_resume_url},
+    transport::{Proxy, Stage, TlsError, TransportConfig, api_url, client_config, gateway_url, refuse_resume_url},
 };
 
 /// The options of one shard.
@@ -43,6 +43,8 @@ pub struct ShardConfig {
     pub backoff: BackoffConfig,
     /// Cap of one payload, inflated, in bytes.
     pub max_payload_bytes: usize,
+    /// The way out; `None`: straight.
+    pub proxy: Option<Arc<Proxy>>,
     /// PEM certificates trusted besides the roots.
     pub ca_file: Option<PathBuf>,
     /// The operating system's roots instead of Mozilla's.
@@ -100,11 +102,12 @@ impl ShardConfig {
         {
             return Err(ConfigError(format!("shard ({id}, {count}): the id must be below the count, and starts at 0")));
         }
-        if let Some(url) = &self.gateway_url {
-            gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?;
-        }
+        match &self.gateway_url {
+            Some(url) => gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?,
+            None => api_url(&self.api_url, self.allow_plaintext).map_err(ConfigError)?,
+        };
         let [os, browser, device] = &self.properties;
-        let identify = command::identify(&IdentifyOptions {
+        let identify = Zeroizing::new(command::identify(&IdentifyOptions {
             token: &self.token,
             intents: Intents(self.intents),
             shard: self.shard,
@@ -112,7 +115,7 @@ impl ShardConfig {
             compress: false,
             presence: self.presence.as_deref(),
             properties: Properties { os, browser, device },
-        });
+        }));
         if identify.len() > command::MAX_PAYLOAD_BYTES {
             return Err(ConfigError(format!(
                 "IDENTIFY would be {} bytes, Discord takes {}: shorten the presence",
@@ -130,9 +133,11 @@ impl ShardConfig {
     pub fn transport(&self) -> Result<TransportConfig, ConfigError> {
         Ok(TransportConfig {
             tls: client_config(self.ca_file.as_deref(), self.native_roots)?,
+            proxy: self.proxy.clone(),
             compression: self.compression,
             max_payload_bytes: self.max_payload_bytes,
             user_agent: self.user_agent.clone(),
+            stage: Stage::default(),
         })
     }
 
@@ -154,5 +159,57 @@ impl ShardConfig {
             base_url: self.gateway_url.clone(),
             allow_plaintext: self.allow_plaintext,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Machine;
+
+    #[test]
+    fn f40_debug_of_what_holds_secrets_shows_none() {
+        let config = ShardConfig {
+            token: Zeroizing::new("hush-token".to_owned()),
+            intents: 1,
+            compression: Compression::None,
+            presence: None,
+            large_threshold: 50,
+            auto_reconnect: true,
+            shard: Some((1, 4)),
+            session: Some(Session {
+                id: "hush-session".to_owned(),
+                sequence: 7,
+                resume_url: None,
+                shard: Some((1, 4)),
+                intents: 1,
+            }),
+            gateway_url: Some("ws://127.0.0.1:1".to_owned()),
+            api_url: "https://discord.com/api/v10".to_owned(),
+            timeouts: Timeouts::default(),
+            backoff: BackoffConfig::default(),
+            max_payload_bytes: 4096,
+            proxy: Some(Arc::new(Proxy::parse("http://ada:hush-proxy@localhost").unwrap())),
+            ca_file: None,
+            native_roots: false,
+            properties: ["os", "browser", "device"].map(str::to_owned),
+            user_agent: "DiscordBot (test, 1)".to_owned(),
+            allow_plaintext: false,
+        };
+        config.check().unwrap();
+        let mut machine = Machine::new(config.machine(), 1);
+        machine.open(std::time::Duration::ZERO);
+        machine.connected(std::time::Duration::ZERO);
+        let hello = br#"{"op":10,"d":{"heartbeat_interval":41250}}"#;
+        machine.payload(std::time::Duration::ZERO, &crate::protocol::envelope::scan(hello).unwrap(), hello);
+        let actions: Vec<_> = std::iter::from_fn(|| machine.poll_action()).collect();
+        let text = format!(
+            "{config:?} {:?} {:?} {:?} {actions:?}",
+            config.machine(),
+            config.transport().unwrap(),
+            config.session,
+        );
+        assert!(text.contains("Send(") && text.contains("Proxy(Http localhost:80)"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
     }
 }

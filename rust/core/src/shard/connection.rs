@@ -1,15 +1,20 @@
 //! One open connection: the WebSocket and its inflater, read batch by batch without awaiting.
 
-use std::task::{Context, Poll};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use std::pin::Pin;
 use tokio_tungstenite::tungstenite::{
     Error, Message, Utf8Bytes,
     error::ProtocolError,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
+
+use zeroize::Zeroizing;
 
 use crate::{inflate::Inflater, session::Fault, transport::Socket};
 
@@ -39,8 +44,14 @@ impl Connection {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let incoming = match std::task::ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             None => Incoming::Closed(None, "connection lost".to_owned()),
-            Some(Ok(Message::Binary(data))) => Incoming::Message(data, true),
-            Some(Ok(Message::Text(text))) => Incoming::Message(text.into(), false),
+            Some(Ok(Message::Binary(data))) => {
+                self.socket.get_mut().message_is_whole();
+                Incoming::Message(data, true)
+            }
+            Some(Ok(Message::Text(text))) => {
+                self.socket.get_mut().message_is_whole();
+                Incoming::Message(text.into(), false)
+            }
             Some(Ok(Message::Close(frame))) => {
                 self.unflushed = true;
                 match frame {
@@ -55,6 +66,10 @@ impl Connection {
             }
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Incoming::Quiet,
             Some(Err(error)) => match error {
+                // `Metered`: frames without end.
+                Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    Incoming::Broken(Some(Fault::TooLarge), error.to_string())
+                }
                 Error::ConnectionClosed
                 | Error::AlreadyClosed
                 | Error::Io(_)
@@ -69,10 +84,13 @@ impl Connection {
         Poll::Ready(incoming)
     }
 
-    /// Queues a text. `false`: the peer does not read, the buffer is full.
-    pub(super) fn send(&mut self, text: String) -> bool {
+    /// Queues a text and wipes it: IDENTIFY and RESUME hold the token. A copy of it, masked by a random key beside it
+    /// (RFC 6455, section 5.3), stays in tungstenite's buffer of what is to be written until later frames lie over it.
+    /// `false`: the peer does not read, the buffer is full.
+    pub(super) fn send(&mut self, text: Zeroizing<String>) -> bool {
         self.unflushed = true;
-        Pin::new(&mut self.socket).start_send(Message::Text(Utf8Bytes::from(text))).is_ok()
+        let Ok(text) = Utf8Bytes::try_from(Bytes::from_owner(text)) else { unreachable!("a String is UTF-8") };
+        Pin::new(&mut self.socket).start_send(Message::Text(text)).is_ok()
     }
 
     pub(super) fn close(&mut self, code: u16, reason: &str) {

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::{
     fleet::{self, GatewayBot},
     session::{ConnectFailure, ConnectFailureKind},
-    transport::{Socket, TransportConfig, dial, gateway_url},
+    transport::{Socket, TransportConfig, api_url, dial, gateway_url},
 };
 
 /// A WebSocket, and what `/gateway/bot` said where it was asked.
@@ -25,16 +25,19 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn carry_out(self) -> Dialled {
+        let config = |message| ConnectFailure { kind: ConnectFailureKind::Config, message, retry_after: None };
         let (base, bot) = match self.url {
             Some(url) if !self.ask => (url, None),
-            known => match (fleet::gateway_bot(&self.api_url, &self.token, &self.transport).await, known) {
-                (Ok(bot), _) => (bot.url.clone(), Some(bot)),
-                (Err(failure), Some(url)) if failure.kind != ConnectFailureKind::Unauthorized => (url, None),
-                (Err(failure), _) => return Err(failure),
-            },
+            known => {
+                let api = api_url(&self.api_url, self.allow_plaintext).map_err(config)?;
+                match (fleet::gateway_bot(&api, &self.token, &self.transport).await, known) {
+                    (Ok(bot), _) => (bot.url.clone(), Some(bot)),
+                    (Err(failure), Some(url)) if failure.kind != ConnectFailureKind::Unauthorized => (url, None),
+                    (Err(failure), _) => return Err(failure),
+                }
+            }
         };
-        let url = gateway_url(&base, self.transport.compression, self.allow_plaintext)
-            .map_err(|message| ConnectFailure { kind: ConnectFailureKind::Config, message, retry_after: None })?;
+        let url = gateway_url(&base, self.transport.compression, self.allow_plaintext).map_err(config)?;
         dial(url, self.transport).await.map(|socket| (socket, bot))
     }
 }

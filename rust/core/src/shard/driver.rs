@@ -23,6 +23,7 @@ use super::{
     counters::Earlier,
     dialling::{Dialled, Plan},
     guild_watch::GuildWatch,
+    story,
 };
 use crate::{
     clock,
@@ -36,7 +37,7 @@ use crate::{
         opcode::Opcode,
     },
     session::{Action, Closed, Ended, Fault, Machine, Verdict},
-    transport::TransportConfig,
+    transport::{TransportConfig, api_url},
 };
 
 /// Messages read in one go: then one timestamp, one lock, one wake-up. Measured 539k against 325k
@@ -93,6 +94,7 @@ pub(super) struct Driver {
     breather: Option<Boxed<()>>,
     /// Unread data lies in the socket: an ACK may be in it.
     backlog: bool,
+    pauses: story::Pauses,
     earlier: Earlier,
     guilds: GuildWatch,
     /// The application's flags are asked for, and `unanswered` waits for them.
@@ -139,6 +141,7 @@ impl Driver {
             paused: None,
             breather: None,
             backlog: false,
+            pauses: story::Pauses::default(),
             earlier: Earlier::of(state.counts()),
             guilds: GuildWatch::new(&state, config.intents),
             inquiry: None,
@@ -330,6 +333,8 @@ impl Driver {
                 Poll::Ready(Incoming::Quiet) => count += 1,
                 Poll::Ready(Incoming::Closed(code, reason)) => {
                     count += 1;
+                    let session = self.machine.session().map(|session| session.id.as_str());
+                    let reason = story::without(reason, [Some(self.token.as_str()), session]);
                     self.machine.closed(now, code, &reason);
                     self.act(now);
                     break;
@@ -498,6 +503,7 @@ impl Driver {
         }
         self.state.counts.pauses.fetch_add(1, Relaxed);
         self.state.counts.paused_since.store(now.as_nanos() as u64, Relaxed);
+        self.pauses.began(&self.state.queue, now);
         self.paused = Some((Box::pin(room), now));
         self.machine.pause_reading();
     }
@@ -530,7 +536,10 @@ impl Driver {
                 Action::Send(text) => self.send(now, text),
                 Action::Close { code, reason, linger } => self.hang_up(now, code, &reason, linger),
                 Action::Drop => self.drop_connection(),
-                Action::Status(status) => self.state.status.store(status as u8, Relaxed),
+                Action::Status(status) => {
+                    self.state.status.store(status as u8, Relaxed);
+                    story::turned(&self.state.queue, status, &self.machine, now);
+                }
                 Action::Ready { resumed } => {
                     *self.state.session.lock() = self.machine.session().cloned();
                     self.state.queue.notify(Notice::Ready { resumed });
@@ -547,9 +556,13 @@ impl Driver {
                 }
                 Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
                 Action::ConnectFailed(failure, delay) => {
+                    let failure = story::explained(failure, &self.transport.stage, &self.token);
                     self.state.queue.notify(Notice::ConnectFailed(failure, delay));
                 }
                 Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
+                Action::Ended(Ended::Unreachable(failure)) => {
+                    self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage, &self.token)));
+                }
                 // With an answer awaited, it ends when that is in.
                 Action::Ended(how) => {
                     if self.inquiry.is_none() {
@@ -566,9 +579,10 @@ impl Driver {
         if !refused || self.given_url {
             return false;
         }
-        let (api_url, token, transport) = (self.api_url.clone(), self.token.clone(), self.transport.clone());
+        let Ok(api) = api_url(&self.api_url, self.allow_plaintext) else { return false };
+        let (token, transport) = (self.token.clone(), self.transport.clone());
         self.inquiry = Some(Box::pin(async move {
-            let flags = fleet::application_flags(&api_url, &token, &transport);
+            let flags = fleet::application_flags(&api, &token, &transport);
             tokio::time::timeout(INQUIRY, flags).await.ok()?.ok()
         }));
         true
@@ -591,6 +605,8 @@ impl Driver {
     }
 
     fn send(&mut self, now: Duration, text: String) {
+        // It may hold the token: wiped, too, where it comes too late.
+        let text = Zeroizing::new(text);
         let Some(connection) = &mut self.connection else { return };
         if !connection.send(text) {
             // 64 KiB unread by the peer: it is gone.
@@ -622,8 +638,9 @@ impl Driver {
         }
     }
 
-    fn count_pause(&self, since: Duration, now: Duration) {
+    fn count_pause(&mut self, since: Duration, now: Duration) {
         let paused = now.saturating_sub(since).as_nanos() as u64;
+        self.pauses.ended(&self.state.queue, now.saturating_sub(since));
         self.state.counts.paused_since.store(0, Relaxed);
         self.state.counts.paused_nanos.fetch_add(paused, Relaxed);
     }
@@ -643,9 +660,12 @@ impl Driver {
     }
 
     fn dial(&mut self, resume_url: Option<String>) {
-        let ask = !self.given_url && self.machine.session().is_none() && self.gate.is_stale();
+        let resuming = self.machine.session().is_some();
+        let ask = !self.given_url && !resuming && self.gate.is_stale();
+        let url = resume_url.or_else(|| self.base_url.clone());
+        story::connecting(&self.state.queue, url.as_deref(), &self.api_url, resuming, &self.transport);
         let plan = Plan {
-            url: resume_url.or_else(|| self.base_url.clone()),
+            url,
             ask,
             api_url: self.api_url.clone(),
             token: self.token.clone(),

@@ -9,6 +9,7 @@ mod driver;
 mod guild_watch;
 mod handle;
 mod status;
+mod story;
 
 pub use config::{ConfigError, ShardConfig};
 pub use handle::{Request, ShardHandle, SharedState, WireCounts};

@@ -37,6 +37,23 @@ pub fn gateway_url(base: &str, compression: Compression, allow_plaintext: bool) 
     Ok(url)
 }
 
+/// The base of the REST API, checked: its calls carry the token.
+///
+/// # Errors
+/// A text for the user where `base` is no `https`/`http` URL, or plaintext to a host other than this machine.
+pub fn api_url(base: &str, allow_plaintext: bool) -> Result<Url, String> {
+    let url = Url::parse(base.trim_end_matches('/')).map_err(|error| format!("api_url {base:?} is no URL: {error}"))?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_plaintext || is_loopback(&url) => Ok(url),
+        "http" => Err(format!(
+            "api_url {base:?} would send the token unencrypted; use https://, \
+             or allow_plaintext=True if that is what you want"
+        )),
+        other => Err(format!("api_url must start with https:// or http://, not {other}://")),
+    }
+}
+
 /// Whether the URL's host is this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -84,6 +101,17 @@ mod tests {
         assert!(gateway_url("ws://example.org", Compression::None, false).is_err());
         assert!(gateway_url("ws://example.org", Compression::None, true).is_ok());
         assert!(gateway_url("https://example.org", Compression::None, true).is_err());
+    }
+
+    #[test]
+    fn the_api_gets_the_token_encrypted_too() {
+        let url = api_url("https://discord.com/api/v10/", false).unwrap();
+        assert_eq!(url.as_str(), "https://discord.com/api/v10");
+        assert!(api_url("http://127.0.0.1:1/api", false).is_ok());
+        assert!(api_url("http://example.org/api", false).is_err());
+        assert!(api_url("http://example.org/api", true).is_ok());
+        assert!(api_url("discord.com/api/v10", true).is_err());
+        assert!(api_url("wss://discord.com", true).is_err());
     }
 
     #[test]

@@ -84,9 +84,10 @@ impl Machine {
             self.failed_resumes = MAX_FAILED_RESUMES - 1;
             Duration::ZERO
         } else {
-            // A certificate does not heal by itself while nothing has worked yet; later it may be a
-            // rotation in progress, and the session is worth the wait.
-            let hopeless = self.stats.connections == 0 && failure.kind == ConnectFailureKind::Certificate;
+            // A certificate, or a password for the proxy, does not heal by itself while nothing has worked
+            // yet; later it may be a rotation in progress, and the session is worth the wait.
+            let refused = matches!(failure.kind, ConnectFailureKind::Certificate | ConnectFailureKind::ProxyRefused);
+            let hopeless = self.stats.connections == 0 && refused;
             if failure.kind == ConnectFailureKind::Config || hopeless || !self.config.auto_reconnect {
                 return self.end(Ended::Unreachable(failure));
             }

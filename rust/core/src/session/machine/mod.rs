@@ -140,6 +140,19 @@ impl Machine {
         self.heartbeat.as_ref().and_then(Heartbeat::latency)
     }
 
+    /// What HELLO said; `None` without a connection.
+    pub fn heartbeat_interval(&self) -> Option<Duration> {
+        self.heartbeat.as_ref().map(Heartbeat::interval)
+    }
+
+    /// When the next connection is due; `None` where none is waited for.
+    pub fn next_connection(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Waiting { until } => Some(until),
+            _ => None,
+        }
+    }
+
     /// Payloads that the 120/60 s window still takes, and the time until all of it is free.
     pub fn send_window(&mut self, now: Time) -> (usize, Duration) {
         (self.commands.limiter.remaining(now), self.commands.limiter.resets_in(now))

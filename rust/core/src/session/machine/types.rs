@@ -15,7 +15,7 @@ use crate::{
 /// Deadlines of the steps of a connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
-    /// TCP, TLS and the HTTP upgrade together.
+    /// Proxy, TCP, TLS and the HTTP upgrade together, and `/gateway/bot` where it is asked.
     pub connect: Duration,
     /// From the upgrade to HELLO.
     pub hello: Duration,
@@ -88,11 +88,15 @@ pub struct ConnectFailure {
 /// The kinds of [`ConnectFailure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectFailureKind {
-    /// Name lookup, TCP, or the deadline.
+    /// Name lookup, TCP, or the proxy.
     Unreachable,
-    /// The certificate or the TLS handshake was refused.
+    /// The deadline.
+    Timeout,
+    /// The proxy wants other credentials.
+    ProxyRefused,
+    /// The certificate was refused.
     Certificate,
-    /// An answer other than 101, or none that is WebSocket.
+    /// TLS could not be agreed on, or the answer was other than 101 and WebSocket.
     Handshake,
     /// `/gateway/bot` refused the token (HTTP 401).
     Unauthorized,
@@ -104,7 +108,7 @@ impl ConnectFailure {
     /// The deadline passed.
     pub fn timeout(after: Duration) -> Self {
         Self {
-            kind: ConnectFailureKind::Unreachable,
+            kind: ConnectFailureKind::Timeout,
             message: format!("no connection within {} s", after.as_secs_f64()),
             retry_after: None,
         }

@@ -235,12 +235,14 @@ fn f10_op_9_for_ever_backs_off() {
 }
 
 #[test]
-fn s11_a_certificate_is_hopeless_only_before_anything_worked() {
-    let mut fake = Fake::at(Stage::Connecting, |_| {});
-    fake.fail(ConnectFailureKind::Certificate, None);
-    assert!(fake.ended().is_some());
-    let mut fake = Fake::at(Stage::Ready, |_| {});
-    fake.closed(Some(4009));
-    fake.fail(ConnectFailureKind::Certificate, None);
-    assert!(fake.ended().is_none());
+fn s11_a_certificate_or_a_proxys_password_is_hopeless_only_before_anything_worked() {
+    for kind in [ConnectFailureKind::Certificate, ConnectFailureKind::ProxyRefused] {
+        let mut fake = Fake::at(Stage::Connecting, |_| {});
+        fake.fail(kind, None);
+        assert!(fake.ended().is_some());
+        let mut fake = Fake::at(Stage::Ready, |_| {});
+        fake.closed(Some(4009));
+        fake.fail(kind, None);
+        assert!(fake.ended().is_none());
+    }
 }

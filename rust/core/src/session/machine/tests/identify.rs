@@ -33,7 +33,7 @@ fn s1_f01_a_connection_attempt_is_given_up_after_20_seconds() {
     fake.pass(20.0);
     assert_eq!(fake.seen[0].1, Action::AbortConnect);
     assert!(matches!(&fake.seen[1].1, Action::ConnectFailed(failure, delay)
-        if failure.kind == ConnectFailureKind::Unreachable && *delay > seconds(0.0)));
+        if failure.kind == ConnectFailureKind::Timeout && *delay > seconds(0.0)));
 }
 
 #[test]

@@ -270,8 +270,8 @@ fn life_without_auto_reconnect_every_end_is_the_end() {
 
 #[test]
 fn life_without_auto_reconnect_a_failed_connect_is_the_end() {
-    use ConnectFailureKind::{Certificate, Config, Handshake, Unreachable};
-    for kind in [Certificate, Config, Handshake, Unreachable] {
+    use ConnectFailureKind::{Certificate, Config, Handshake, ProxyRefused, Timeout, Unreachable};
+    for kind in [Certificate, Config, Handshake, ProxyRefused, Timeout, Unreachable] {
         let mut fake = Fake::at(Stage::Connecting, |config| config.auto_reconnect = false);
         fake.fail(kind, None);
         assert!(matches!(fake.ended(), Some(Ended::Unreachable(failure)) if failure.kind == kind));

@@ -35,11 +35,12 @@ fn close_code() -> impl Strategy<Value = Option<u16>> {
 }
 
 fn failure() -> impl Strategy<Value = ConnectFailureKind> {
-    use ConnectFailureKind::{Certificate, Config, Handshake, Unauthorized, Unreachable};
+    use ConnectFailureKind::{Certificate, Config, Handshake, ProxyRefused, Unauthorized, Unreachable};
     prop_oneof![
         30 => Just(Unreachable),
         10 => Just(Handshake),
         3 => Just(Certificate),
+        3 => Just(ProxyRefused),
         1 => Just(Config),
         1 => Just(Unauthorized),
     ]

@@ -92,8 +92,8 @@ fn s9_a_dead_resume_url_stays_dead_until_the_next_ready() {
 
 #[test]
 fn s9_every_failure_of_the_resume_host_leads_to_the_base_url_at_once() {
-    use ConnectFailureKind::{Certificate, Config, Handshake, Unreachable};
-    for kind in [Certificate, Config, Handshake, Unreachable] {
+    use ConnectFailureKind::{Certificate, Config, Handshake, ProxyRefused, Timeout, Unreachable};
+    for kind in [Certificate, Config, Handshake, ProxyRefused, Timeout, Unreachable] {
         for auto_reconnect in [true, false] {
             let mut fake = Fake::new(|config| {
                 config.session = Some(session(5));

@@ -1,0 +1,403 @@
+//! Ways out through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, RFC 1929). Owns the proxy's
+//! URL and its password, and leaves a byte stream to the wanted host; the proxy looks the host's name up.
+//!
+//! Written out because each exchange is two to four short messages: the tunnel of hyper-util does not tell the status
+//! that it was refused with, and a SOCKS crate would be used for one of its commands.
+
+use std::{fmt, io};
+
+use data_encoding::BASE64;
+use percent_encoding::percent_decode_str;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use url::{Host, Url};
+use zeroize::Zeroizing;
+
+use super::{
+    dial::{TransportConfig, failure, retry_after, secure},
+    stage::Step,
+    stream::Io,
+};
+use crate::session::{ConnectFailure, ConnectFailureKind};
+
+/// Bytes of a CONNECT answer's head. A proxy has little to say there.
+const HEAD_LIMIT: usize = 16 * 1024;
+const HEADERS: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    /// HTTP under TLS to the proxy.
+    Https,
+    Socks5,
+}
+
+struct Credentials {
+    user: Zeroizing<String>,
+    password: Zeroizing<String>,
+}
+
+/// A proxy that carries the WebSocket and `/gateway/bot`. `Debug` and `Display` leave user and password out.
+pub struct Proxy {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    credentials: Option<Credentials>,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&authority(&self.host, self.port))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({:?} {self})", self.scheme)
+    }
+}
+
+/// An IPv6 address stands in brackets before a port.
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+impl Proxy {
+    /// Reads `scheme://user:password@host:port`, the scheme `http`, `https`, `socks5` or `socks5h`. User and password
+    /// are optional, with `%` and two hex digits for what a URL cannot hold; the port too: 80, 443, 1080.
+    ///
+    /// # Errors
+    /// A text for the user that repeats nothing of the URL: a password may stand anywhere in one that is malformed.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let refuse = |why: &str| {
+            format!("proxy: {why}; write it as http://user:password@host:port or socks5://user:password@host:port")
+        };
+        let url = Url::parse(text).map_err(|error| refuse(&format!("it is no URL ({error})")))?;
+        let (scheme, default_port) = match url.scheme() {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            "socks5" | "socks5h" => (Scheme::Socks5, 1080),
+            _ => return Err(refuse("it must start with http://, https://, socks5:// or socks5h://")),
+        };
+        let host = url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned());
+        let host = host.filter(|host| !host.is_empty()).ok_or_else(|| refuse("it names no host"))?;
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("nothing may follow the port"));
+        }
+        let decoded = |part: &str| match percent_decode_str(part).decode_utf8() {
+            Ok(part) => Ok(Zeroizing::new(part.into_owned())),
+            Err(_) => Err(refuse("user or password is not UTF-8 once its %-signs are decoded")),
+        };
+        let credentials = if url.username().is_empty() && url.password().is_none() {
+            None
+        } else {
+            let (user, password) = (decoded(url.username())?, decoded(url.password().unwrap_or_default())?);
+            if scheme == Scheme::Socks5 && [&user, &password].iter().any(|part| !(1..=255).contains(&part.len())) {
+                return Err(refuse("SOCKS5 takes a user and a password of 1 to 255 bytes each"));
+            }
+            if scheme != Scheme::Socks5 && user.contains(':') {
+                return Err(refuse("HTTP takes no user with a colon"));
+            }
+            Some(Credentials { user, password })
+        };
+        Ok(Self { scheme, host, port: url.port().unwrap_or(default_port), credentials })
+    }
+
+    /// Opens a byte stream to `host` through the proxy.
+    pub(super) async fn tunnel(
+        &self,
+        host: &str,
+        port: u16,
+        config: &TransportConfig,
+    ) -> Result<Box<dyn Io>, ConnectFailure> {
+        config.stage.enter(Step::ProxyTcp);
+        let tcp = async {
+            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            tcp.set_nodelay(true)?;
+            Ok::<_, io::Error>(tcp)
+        };
+        let tcp = tcp.await.map_err(|error| self.lost(&format!("cannot be reached: {error}")))?;
+        config.stage.enter(Step::Proxy);
+        let mut stream: Box<dyn Io> = if self.scheme == Scheme::Https {
+            secure(tcp, &self.host, &config.tls).await.map_err(|mut failure| {
+                failure.message = format!("the proxy {self}: {}", failure.message);
+                failure
+            })?
+        } else {
+            Box::new(tcp)
+        };
+        match self.scheme {
+            Scheme::Socks5 => self.socks5(&mut stream, host, port).await?,
+            _ => self.connect(&mut stream, host, port, &config.user_agent).await?,
+        }
+        Ok(stream)
+    }
+
+    fn lost(&self, what: &str) -> ConnectFailure {
+        failure(ConnectFailureKind::Unreachable, format!("the proxy {self} {what}"))
+    }
+
+    fn refused(&self, what: &str) -> ConnectFailure {
+        let advice = if self.credentials.is_some() {
+            "check user and password in proxy="
+        } else {
+            "give user and password in proxy=, as scheme://user:password@host:port"
+        };
+        failure(ConnectFailureKind::ProxyRefused, format!("the proxy {self} {what}: {advice}"))
+    }
+
+    fn broken_off(&self, step: &str, error: &io::Error) -> ConnectFailure {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => {
+                self.lost(&format!("closed the connection {step}"))
+            }
+            _ => self.lost(&format!("failed {step}: {error}")),
+        }
+    }
+
+    // ---------------------------------------------------------------- HTTP CONNECT
+
+    async fn connect(
+        &self,
+        stream: &mut Box<dyn Io>,
+        host: &str,
+        port: u16,
+        user_agent: &str,
+    ) -> Result<(), ConnectFailure> {
+        let target = authority(host, port);
+        let mut request = Zeroizing::new(String::with_capacity(2048));
+        for part in ["CONNECT ", &target, " HTTP/1.1\r\nHost: ", &target, "\r\nUser-Agent: ", user_agent, "\r\n"] {
+            *request += part;
+        }
+        if let Some(Credentials { user, password }) = &self.credentials {
+            let pair = Zeroizing::new(format!("{}:{}", user.as_str(), password.as_str()));
+            let encoded = Zeroizing::new(BASE64.encode(pair.as_bytes()));
+            *request += "Proxy-Authorization: Basic ";
+            *request += &encoded;
+            *request += "\r\n";
+        }
+        *request += "\r\n";
+        let step = "instead of answering CONNECT";
+        let broken = |error: io::Error| self.broken_off(step, &error);
+        stream.write_all(request.as_bytes()).await.map_err(broken)?;
+        stream.flush().await.map_err(broken)?;
+
+        let mut head = Vec::with_capacity(1024);
+        loop {
+            if stream.read_buf(&mut head).await.map_err(broken)? == 0 {
+                return Err(self.lost(&format!("closed the connection {step}")));
+            }
+            let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+            let mut response = httparse::Response::new(&mut headers);
+            match response.parse(&head) {
+                Ok(httparse::Status::Complete(length)) => {
+                    self.check_answer(&response, &target)?;
+                    if head.len() > length {
+                        // Nobody has asked the other side anything yet.
+                        return Err(self.lost("opened the tunnel and said more than that; it is no CONNECT proxy"));
+                    }
+                    return Ok(());
+                }
+                Ok(httparse::Status::Partial) if head.len() <= HEAD_LIMIT => {}
+                Ok(httparse::Status::Partial) => {
+                    return Err(self.lost(&format!("answered CONNECT with over {HEAD_LIMIT} bytes of headers")));
+                }
+                Err(_) => return Err(self.lost("does not answer in HTTP; for a SOCKS proxy write socks5:// in proxy=")),
+            }
+        }
+    }
+
+    fn check_answer(&self, response: &httparse::Response<'_, '_>, target: &str) -> Result<(), ConnectFailure> {
+        let code = response.code.unwrap_or_default();
+        let what = match code {
+            200..=299 => return Ok(()),
+            407 => return Err(self.refused(&wanted_authentication(response))),
+            401 | 403 => format!("answered {code}: it does not allow connections to {target}"),
+            502..=504 => format!("answered {code}: it cannot reach {target}"),
+            _ => format!("answered {code} to CONNECT {target}"),
+        };
+        let mut failure = self.lost(&what);
+        failure.retry_after = response
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case("retry-after"))
+            .and_then(|header| retry_after(header.value));
+        Err(failure)
+    }
+
+    // ---------------------------------------------------------------- SOCKS5
+
+    async fn socks5(&self, stream: &mut Box<dyn Io>, host: &str, port: u16) -> Result<(), ConnectFailure> {
+        const NONE: u8 = 0;
+        const PASSWORD: u8 = 2;
+        let step = "during the greeting";
+        let offer: &[u8] = if self.credentials.is_some() { &[5, 2, NONE, PASSWORD] } else { &[5, 1, NONE] };
+        let [version, method] = self.ask(stream, offer, step).await?;
+        self.check_version(version)?;
+        match (method, &self.credentials) {
+            (NONE, _) => {}
+            (PASSWORD, Some(credentials)) => self.authenticate(stream, credentials).await?,
+            (0xff, None) => return Err(self.refused("wants to know who is asking")),
+            (0xff, Some(_)) => {
+                return Err(self.refused("takes neither a user with a password nor an anonymous one"));
+            }
+            _ => return Err(self.lost(&format!("chose a way to authenticate that was not offered ({method})"))),
+        }
+
+        let target = authority(host, port);
+        let mut request = vec![5, 1, 0];
+        match Host::parse(&if host.contains(':') { format!("[{host}]") } else { host.to_owned() }) {
+            Ok(Host::Ipv4(address)) => {
+                request.push(1);
+                request.extend(address.octets());
+            }
+            Ok(Host::Ipv6(address)) => {
+                request.push(4);
+                request.extend(address.octets());
+            }
+            _ => {
+                let Ok(length) = u8::try_from(host.len()) else {
+                    return Err(failure(ConnectFailureKind::Config, "SOCKS5 takes host names of at most 255 bytes"));
+                };
+                request.extend([3, length]);
+                request.extend(host.as_bytes());
+            }
+        }
+        request.extend(port.to_be_bytes());
+        let step = "instead of connecting";
+        let [version, reply, _, kind] = self.ask(stream, &request, step).await?;
+        self.check_version(version)?;
+        if reply != 0 {
+            return Err(self.lost(&format!("cannot connect to {target}: {} (reply {reply})", reply_text(reply))));
+        }
+        // The address from which it connects: of no use, but it has to be read.
+        let length = match kind {
+            1 => 4,
+            4 => 16,
+            3 => usize::from(self.read::<1>(stream, step).await?[0]),
+            _ => return Err(self.lost(&format!("answered with an address of no known kind ({kind})"))),
+        };
+        let mut rest = vec![0; length + 2];
+        stream.read_exact(&mut rest).await.map_err(|error| self.broken_off(step, &error))?;
+        Ok(())
+    }
+
+    async fn authenticate(&self, stream: &mut Box<dyn Io>, credentials: &Credentials) -> Result<(), ConnectFailure> {
+        let mut request = Zeroizing::new(Vec::with_capacity(3 + 2 * 255));
+        request.push(1);
+        for part in [&credentials.user, &credentials.password] {
+            request.push(part.len() as u8);
+            request.extend_from_slice(part.as_bytes());
+        }
+        let [_, status] = self.ask(stream, &request, "instead of taking the password").await?;
+        if status == 0 { Ok(()) } else { Err(self.refused("refused user and password")) }
+    }
+
+    fn check_version(&self, version: u8) -> Result<(), ConnectFailure> {
+        match version {
+            5 => Ok(()),
+            b'H' => Err(self.lost("answers in HTTP, not in SOCKS5; write http:// in proxy=")),
+            other => Err(self.lost(&format!("does not speak SOCKS5: its answer begins with {other}"))),
+        }
+    }
+
+    async fn ask<const N: usize>(
+        &self,
+        stream: &mut Box<dyn Io>,
+        request: &[u8],
+        step: &str,
+    ) -> Result<[u8; N], ConnectFailure> {
+        let broken = |error: io::Error| self.broken_off(step, &error);
+        stream.write_all(request).await.map_err(broken)?;
+        stream.flush().await.map_err(broken)?;
+        self.read(stream, step).await
+    }
+
+    async fn read<const N: usize>(&self, stream: &mut Box<dyn Io>, step: &str) -> Result<[u8; N], ConnectFailure> {
+        let mut answer = [0; N];
+        stream.read_exact(&mut answer).await.map_err(|error| self.broken_off(step, &error))?;
+        Ok(answer)
+    }
+}
+
+/// Basic is what we have; a proxy that wants something else should be told apart from a wrong password.
+fn wanted_authentication(response: &httparse::Response<'_, '_>) -> String {
+    let schemes: Vec<String> = response
+        .headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"))
+        .map(|header| {
+            let word = header.value.iter().take_while(|byte| byte.is_ascii_alphanumeric()).take(20);
+            word.map(|byte| char::from(*byte)).collect()
+        })
+        .collect();
+    if schemes.is_empty() || schemes.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) {
+        return "answered 407".to_owned();
+    }
+    format!("answered 407 and takes only {}, where we have only Basic", schemes.join(", "))
+}
+
+fn reply_text(reply: u8) -> &'static str {
+    match reply {
+        1 => "it failed",
+        2 => "its rules do not allow it",
+        3 => "the network is unreachable",
+        4 => "the host is unreachable",
+        5 => "the connection was refused",
+        6 => "the time to live is over",
+        7 => "it does not know the command",
+        8 => "it does not know such addresses",
+        _ => "it does not say why",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_with_its_escapes_and_default_ports() {
+        let proxy = Proxy::parse("http://us%40er:p%3Ass%2F@proxy.example:3128/").unwrap();
+        let credentials = proxy.credentials.as_ref().unwrap();
+        assert_eq!((credentials.user.as_str(), credentials.password.as_str()), ("us@er", "p:ss/"));
+        assert_eq!(proxy.to_string(), "proxy.example:3128");
+        assert_eq!(format!("{proxy:?}"), "Proxy(Http proxy.example:3128)");
+        for (url, shown) in [
+            ("http://p", "p:80"),
+            ("https://p", "p:443"),
+            ("socks5://p", "p:1080"),
+            ("socks5h://127.0.0.1:9", "127.0.0.1:9"),
+            ("socks5://[::1]:9", "[::1]:9"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert_eq!(Proxy::parse(url).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn f40_what_cannot_work_is_refused_without_repeating_it() {
+        for url in [
+            "hush",
+            "",
+            "hush:hush@host:1080",
+            "ftp://hush:hush@host",
+            "socks4://hush:hush@host",
+            "http://",
+            "socks5://hush:hush@",
+            "socks5://hush@host:1080",
+            "socks5://hush:%00%ff@host:1080",
+            "http://hush%3Aer:hush@host",
+            "http://hush:hush@host/path",
+            "http://hush:hush@host?query",
+            "http://hush:hush@host:hush",
+            &format!("socks5://hush:{}@host", "x".repeat(256)),
+        ] {
+            let Err(error) = Proxy::parse(url) else { panic!("{url} was taken") };
+            assert!(error.starts_with("proxy: ") && error.contains("write it as"), "{error}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+}
