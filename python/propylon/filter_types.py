@@ -180,6 +180,8 @@ def fit(
 def _fit_operand(where: str, kind: Kind, operator: str, operand: Operand) -> Operand:
     if kind.anything:
         return operand
+    if kind == Kind():
+        raise TypeError(f"{where} is null where it is there: ask whether it exists()")
     if not kind.scalars:
         if kind.elements is not None:
             raise TypeError(f"{where} is an array: ask it with contains(), exists() or is_null()")

@@ -1,6 +1,6 @@
 """Conditions on events for ``where=``, evaluated in Rust on the bytes of an event, before Python hears of it.
 
->>> field("author.bot") != True
+>>> ~field("author.bot").is_true()
 field('author.bot') != True
 >>> (field("guild_id") == 41) & field("content").startswith("!")
 (field('guild_id') == 41) & field('content').startswith('!')
@@ -120,10 +120,7 @@ class Field(_Immutable):
         """Whether it equals one of ``values``, of which there may be many: they are searched, not tried in turn."""
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{self!r}.is_in() takes a collection of values, as in is_in([1, 2]), not {values!r}")
-        several = {(type(operand).__name__, operand) for operand in (self._operand("is_in", one) for one in values)}
-        # Sorted, so that equal sets make equal filters.
-        ordered = sorted(several, key=lambda one: (one[0], 0 if one[1] is None else one[1]))
-        return Filter("in", (), self._path, tuple(operand for _, operand in ordered))
+        return Filter("in", (), self._path, _set(self._operand("is_in", one) for one in values))
 
     def startswith(self, text: str, /) -> "Filter":
         """Whether it is a text that begins with ``text``."""
@@ -147,6 +144,10 @@ class Field(_Immutable):
     def is_null(self) -> "Filter":
         """Whether the field is there and null. Where an absent one is meant too: ``f.is_null() | ~f.exists()``."""
         return Filter("null", (), self._path)
+
+    def is_true(self) -> "Filter":
+        """``field == True``, for linters that frown at that; ``~f.is_true()`` where it is false, null or absent."""
+        return self == True  # noqa: E712
 
     def _ordered(self, operator: str, value: object) -> "Filter":
         operand = self._operand(operator, value)
@@ -196,8 +197,8 @@ class Field(_Immutable):
 
     def _no_condition(self, *_: object) -> Never:
         raise TypeError(
-            f"{self!r} by itself is no condition: compare it, as in {self!r} == True, and put comparisons that are "
-            "combined with & or | in parentheses"
+            f"{self!r} by itself is no condition: compare it, or write {self!r}.is_true(), and put comparisons that "
+            "are combined with & or | in parentheses"
         )
 
     __bool__ = __and__ = __rand__ = __or__ = __ror__ = __invert__ = _no_condition
@@ -345,7 +346,9 @@ class Filter(_Immutable):
         if self._parts:
             return Filter(self._operator, tuple(part.fitted(event, kind) for part in self._parts))
         operand = fit(event, kind, self._path, self._operator, self._operand)
-        return self if operand is self._operand else Filter(self._operator, (), self._path, operand)
+        if isinstance(operand, tuple):
+            operand = _set(operand)
+        return self if operand == self._operand else Filter(self._operator, (), self._path, operand)
 
     def matches(self, event: "Dispatch[Any] | bytes", /) -> bool:
         """Whether an event matches: what Rust decides, for your own tests.
@@ -376,6 +379,12 @@ def _fitted(one: Filter, event: str) -> Filter:
 def _json(operand: Operand) -> Any:
     # A float as text, which each side reads to the last bit.
     return {"float": repr(operand)} if isinstance(operand, float) else operand
+
+
+def _set(operands: Iterable[Operand]) -> tuple[Operand, ...]:
+    """Each once (1, 1.0 and True are three), and sorted, so that equal sets make equal filters."""
+    several = {(type(operand).__name__, operand) for operand in operands}
+    return tuple(operand for _, operand in sorted(several, key=lambda one: (one[0], 0 if one[1] is None else one[1])))
 
 
 def _text(text: str) -> str:

@@ -23,7 +23,7 @@ def narrowed(
         return [Wanted(want.event, want.kind, where.fitted(want.event, want.kind)) for want in wanted], None
     if isinstance(where, Field) or not callable(where):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
-            f"{who}: where= takes a condition, as in where=field('author.bot') != True, or a function of the event, "
+            f"{who}: where= takes a condition, as in where=field('author.id') == 7, or a function of the event, "
             f"not {where!r}"
         )
     if is_async(where) or inspect.isgeneratorfunction(where) or inspect.isasyncgenfunction(where):
