@@ -43,12 +43,13 @@ class Listening:
         self._error_handlers: list[tuple[Callable[..., Any], str | None, str | None]] = []
         self._background: Final[set[asyncio.Task[Any]]] = set()
 
+    # Classes are callable too, so this one comes first.
     @overload
-    def listen(self, function: Callable[P, R], /, *, where: Where | None = None) -> Listener[P, R]: ...
-    @overload
-    def listen(
+    def listen(  # type: ignore[overload-overlap]
         self, *events: type[Event] | type[_core.Dispatch[Any]], where: Where | None = None
     ) -> Callable[[Callable[P, R]], Listener[P, R]]: ...
+    @overload
+    def listen(self, function: Callable[P, R], /, *, where: Where | None = None) -> Listener[P, R]: ...
     def listen(self, *arguments: Any, where: Where | None = None) -> Any:
         """Add a listener: ``@gateway.listen``, ``@gateway.listen()`` or ``@gateway.listen(MessageCreate)``.
 
