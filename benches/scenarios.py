@@ -108,6 +108,7 @@ TARGETS = (
     Target("nobody listens, against the loop", "mix/zstd", NOBODY.name, LOOP, least=3.0),
     Target("nobody listens, against inflating alone", "mix/zstd", NOBODY.name, FLOOR[0].name, least=0.75),
     Target("nobody listens, against inflating and scanning", "mix/zstd", NOBODY.name, FLOOR[1].name, least=0.75),
+    Target("filtered out, against nobody listens", "mix/zstd", FILTERED.name, NOBODY.name, least=0.75),
     Target("typed, against the loop", "mix/zstd", TYPED.name, LOOP, least=1.7),
     Target("typed, against discord.py", "mix/zstd", TYPED.name, DISCORD_PY.name, least=13.0),
     Target(

@@ -63,7 +63,7 @@ async def main() -> None:
 
     elif options.mode == "filtered":
 
-        @gateway.listen(where=field("guild_id") == 1)
+        @gateway.listen(where=field("guild_id") == 2)
         def on_any(dispatch: Dispatch) -> None:
             meter.messages += 1
 
