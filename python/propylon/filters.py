@@ -24,8 +24,8 @@ condition                  absent  null   number              string            
 ``f.contains(5)``          False   False  False               False                an element equals   False
 =========================  ======  =====  ==================  ===================  ==================  ======
 
-``f != x`` is ``~(f == x)``, and ``~`` turns the answer around: both are True where the field is absent. True and False
-equal only JSON's ``true`` and ``false``.
+``f != x`` is ``~(f == x)``, and ``~`` turns the answer around, so that ``f != 5`` is True where the field is absent.
+True and False equal only JSON's ``true`` and ``false``.
 """
 
 import json
