@@ -20,7 +20,7 @@ from propylon.snowflake import Snowflake
 
 __all__ = ["Kind", "Operand", "fit", "kind_of"]
 
-Operand: TypeAlias = str | float | bool | None
+Operand: TypeAlias = str | float | datetime | bool | None
 """int is a float to type checkers."""
 
 _FIT: Final = {
@@ -29,6 +29,7 @@ _FIT: Final = {
     "float": ("a float", "numbers"),
     "bool": ("a bool", "True and False, by == and !="),
     "str": ("a str", "texts"),
+    "time": ("a time", "aware datetimes"),
 }
 """What a scalar field is, and what it compares with."""
 
@@ -38,7 +39,7 @@ class Kind:
     """What a field may hold, null and absence aside."""
 
     scalars: frozenset[str] = frozenset()
-    """Names of `_FIT`, and ``time``."""
+    """Names of `_FIT`."""
     structs: tuple[type[msgspec.Struct], ...] = ()
     """Objects with known fields."""
     elements: "Kind | None" = None
@@ -191,8 +192,6 @@ def _fit_operand(where: str, kind: Kind, operator: str, operand: Operand) -> Ope
         raise TypeError(
             f"{where} is an object: compare a field of it, as in {path}.{example}, or ask whether it exists()"
         )
-    if kind.scalars == frozenset({"time"}):
-        raise TypeError(f"{where} is a time, and filters do not compare times; give a function as where= instead")
     if operand is None:
         return operand
     textual = operator in ("startswith", "endswith", "contains")
@@ -205,12 +204,14 @@ def _fit_operand(where: str, kind: Kind, operator: str, operand: Operand) -> Ope
         if fits and (number := int(operand)) < 1 << 64:
             return number
         fits = False
+    elif isinstance(operand, datetime):
+        fits = "time" in kind.scalars and not textual
     elif isinstance(operand, float):
         fits = not textual and not kind.scalars.isdisjoint({"int", "float"})
     else:
         fits = not textual and not kind.scalars.isdisjoint({"int", "float", "Snowflake"})
     if not fits:
-        known = [_FIT[name] for name in sorted(kind.scalars) if name in _FIT]
+        known = [_FIT[name] for name in sorted(kind.scalars)]
         name, what = (" or ".join(words) for words in zip(*known, strict=True))
         asked = f".{operator}()" if textual else f"{operand!r}"
         raise TypeError(f"{where} is {name}: it compares with {what}, not with {asked}")

@@ -17,6 +17,7 @@ condition                  absent  null   number              string            
 ``f == "a"``               False   False  False               equal texts          False               False
 ``f < 5``, ``<= > >=``     False   False  as numbers          if digits, likewise  False               False
 ``f < "a"``, ``<= > >=``   False   False  False               by code points       False               False
+``f < a datetime``, …      False   False  False               by the moment        False               False
 ``f.is_in(…)``             False   as ``==`` with any of them, None included
 ``f.startswith("a")``      False   False  False               yes                  False               False
 ``f.endswith("a")``        False   False  False               yes                  False               False
@@ -32,7 +33,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Never, TypeAlias, final
 
@@ -45,6 +46,7 @@ from propylon.filter_types import Operand, fit
 __all__ = ["Field", "Filter", "Where", "field"]
 
 _PATH: Final = re.compile(r"[^.]+(\.[^.]+)*")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DEPTH: Final = 32
 """As in Rust."""
 
@@ -79,8 +81,8 @@ class _Immutable:
 class Field(_Immutable):
     """A field of an event, made by `field`. Its operators and methods give conditions (`Filter`).
 
-    Operands are `None`, `bool`, `int`, finite `float`, `str`, and members of enums of int and str. Because ``==`` makes
-    a condition, a Field cannot be hashed.
+    Operands are `None`, `bool`, `int`, finite `float`, `str`, members of enums of int and str, and aware `datetime`.
+    Because ``==`` makes a condition, a Field cannot be hashed.
     """
 
     __slots__ = ("_path",)
@@ -100,23 +102,23 @@ class Field(_Immutable):
         """``~(field == value)``: also where the field is absent."""
         return ~(self == value)
 
-    def __lt__(self, value: float | str, /) -> "Filter":
-        """Whether it is a smaller number, or an earlier text."""
+    def __lt__(self, value: float | str | datetime, /) -> "Filter":
+        """Whether it is a smaller number, an earlier text or an earlier moment."""
         return self._ordered("<", value)
 
-    def __le__(self, value: float | str, /) -> "Filter":
-        """Whether it is a smaller number or an earlier text, or equal."""
+    def __le__(self, value: float | str | datetime, /) -> "Filter":
+        """Whether it is smaller or earlier, or equal."""
         return self._ordered("<=", value)
 
-    def __gt__(self, value: float | str, /) -> "Filter":
-        """Whether it is a greater number, or a later text."""
+    def __gt__(self, value: float | str | datetime, /) -> "Filter":
+        """Whether it is a greater number, a later text or a later moment."""
         return self._ordered(">", value)
 
-    def __ge__(self, value: float | str, /) -> "Filter":
-        """Whether it is a greater number or a later text, or equal."""
+    def __ge__(self, value: float | str | datetime, /) -> "Filter":
+        """Whether it is greater or later, or equal."""
         return self._ordered(">=", value)
 
-    def is_in(self, values: "Iterable[float | str | None]", /) -> "Filter":
+    def is_in(self, values: "Iterable[float | str | datetime | None]", /) -> "Filter":
         """Whether it equals one of ``values``, of which there may be many: they are searched, not tried in turn."""
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"{self!r}.is_in() takes a collection of values, as in is_in([1, 2]), not {values!r}")
@@ -152,7 +154,7 @@ class Field(_Immutable):
     def _ordered(self, operator: str, value: object) -> "Filter":
         operand = self._operand(operator, value)
         if operand is None or isinstance(operand, bool):
-            raise TypeError(f"{self!r} {operator} {value!r}: only numbers and texts have an order")
+            raise TypeError(f"{self!r} {operator} {value!r}: only numbers, texts and times have an order")
         return Filter(operator, (), self._path, operand)
 
     def _textual(self, operator: str, text: str) -> "Filter":
@@ -173,18 +175,24 @@ class Field(_Immutable):
             return float(value)
         if isinstance(value, str):
             return _text(value)
+        if isinstance(value, datetime):
+            if value.utcoffset() is None:
+                raise TypeError(
+                    f"{self!r} {operator} {value!r}: it has no time zone; give it one, such as datetime.UTC"
+                )
+            return value.astimezone(UTC)
         if value is UNSET:
             advice = "ask whether it is absent with ~field.exists()"
         elif isinstance(value, Field | Filter):
             advice = "a field compares with values only; put comparisons that are combined with & or | in parentheses"
         elif isinstance(value, date):
-            advice = "filters do not compare times; do it in the listener, or in a function given as where="
+            advice = "a date is no moment; give an aware datetime"
         elif isinstance(value, Model):
             advice = "compare one of its fields, such as its id"
         elif isinstance(value, Iterable):
             advice = "to compare with several values use is_in()"
         else:
-            advice = "a field compares with None, bool, int, float, str"
+            advice = "a field compares with None, bool, int, float, str, datetime"
         raise TypeError(f"{self!r} {operator} {value!r}: {advice}")
 
     def __repr__(self) -> str:
@@ -377,6 +385,8 @@ def _fitted(one: Filter, event: str) -> Filter:
 
 
 def _json(operand: Operand) -> Any:
+    if isinstance(operand, datetime):
+        return {"time": (operand - _EPOCH) // timedelta(microseconds=1)}
     # A float as text, which each side reads to the last bit.
     return {"float": repr(operand)} if isinstance(operand, float) else operand
 
@@ -384,7 +394,12 @@ def _json(operand: Operand) -> Any:
 def _set(operands: Iterable[Operand]) -> tuple[Operand, ...]:
     """Each once (1, 1.0 and True are three), and sorted, so that equal sets make equal filters."""
     several = {(type(operand).__name__, operand) for operand in operands}
-    return tuple(operand for _, operand in sorted(several, key=lambda one: (one[0], 0 if one[1] is None else one[1])))
+    return tuple(operand for _, operand in sorted(several, key=_order))
+
+
+def _order(one: tuple[str, Operand]) -> tuple[str, Any]:
+    # None is alone of its type, and has no order.
+    return one[0], 0 if one[1] is None else one[1]
 
 
 def _text(text: str) -> str:

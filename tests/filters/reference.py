@@ -3,6 +3,7 @@
 import json
 import operator
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from propylon import Filter
@@ -61,12 +62,26 @@ def _holds(name: str, value: Any, operand: Any = None) -> bool:
     if name in ("startswith", "endswith", "contains"):
         method = {"contains": "__contains__"}.get(name, name)
         return isinstance(value, str) and isinstance(operand, str) and bool(getattr(value, method)(operand))
-    pair = _comparable(value, _float(operand))
+    pair = _comparable(value, _operand(operand))
     return pair is not None and RELATIONS[name](*pair)
 
 
-def _float(operand: Any) -> Any:
+def _operand(operand: Any) -> Any:
+    if isinstance(operand, dict) and "time" in operand:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=operand["time"])
     return float(operand["float"]) if isinstance(operand, dict) else operand
+
+
+def _moment(text: str) -> datetime | None:
+    pattern = r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?(?:[Zz]|([+-]\d\d:[0-5]\d))"
+    match = re.fullmatch(pattern, text, re.ASCII)
+    if match is None:
+        return None
+    date, time, fraction, offset = match.groups()
+    try:
+        return datetime.fromisoformat(f"{date}T{time}{(fraction or '.0')[:7].ljust(7, '0')}{offset or '+00:00'}")
+    except ValueError:
+        return None
 
 
 def _is_number(value: Any) -> bool:
@@ -78,13 +93,16 @@ def _comparable(value: Any, operand: Any) -> tuple[Any, Any] | None:
         if not re.fullmatch(r"-?(0|[1-9][0-9]{0,19})", value, re.ASCII) or not isinstance(_integer(value), int):
             return None
         return int(value), operand
+    if isinstance(operand, datetime):
+        moment = _moment(value) if isinstance(value, str) else None
+        return None if moment is None else (moment, operand)
     if isinstance(value, str) and isinstance(operand, str):
         return value, operand
     return (value, operand) if _is_number(value) and _is_number(operand) else None
 
 
 def _equal(value: Any, operand: Any) -> bool:
-    operand = _float(operand)
+    operand = _operand(operand)
     if operand is None or isinstance(operand, bool):
         return value is operand
     pair = _comparable(value, operand)

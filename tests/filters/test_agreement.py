@@ -1,6 +1,7 @@
 """Rust's evaluation on raw bytes against the plain reference on the decoded payload."""
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from propylon import Filter, field
 
-from .reference import decoded, evaluate
+from .reference import _moment, decoded, evaluate
 
 MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 FILTERS = 4
@@ -25,7 +26,23 @@ TEXTS = st.one_of(
     st.text(st.sampled_from('ab"\\/\n\té漢😀\x00'), max_size=4),
     st.sampled_from([str(edge) for edge in EDGES] + ["07", "-", "1.0", " 5", "٥", "18446744073709551616"]),
 )
-SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
+MOMENTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 28), timezones=st.just(UTC))
+STAMPS = st.builds(
+    lambda moment, hours, style: style(moment.astimezone(timezone(timedelta(hours=hours)))),
+    MOMENTS,
+    st.integers(-23, 23),
+    st.sampled_from(
+        [
+            lambda moment: moment.isoformat(),
+            lambda moment: moment.isoformat(" ", "microseconds"),
+            lambda moment: moment.isoformat().replace("T", "t").replace("+00:00", "Z"),
+            lambda moment: moment.replace(microsecond=7).isoformat().replace(".", ".1234567"),
+            lambda moment: moment.replace(tzinfo=None).isoformat(),
+            lambda moment: moment.isoformat().replace("-2", "-3"),
+        ]
+    ),
+)
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS, MOMENTS)
 
 
 @st.composite
@@ -63,7 +80,7 @@ def json_containers(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
     return brackets[0] + blank + f"{blank},{blank}".join(parts) + blank + brackets[1]
 
 
-JSON_SCALARS = st.one_of(st.sampled_from(["null", "true", "false"]), JSON_NUMBERS, json_strings())
+JSON_SCALARS = st.one_of(st.sampled_from(["null", "true", "false"]), JSON_NUMBERS, json_strings(), json_strings(STAMPS))
 VALUES = st.recursive(JSON_SCALARS, json_containers, max_leaves=12)
 
 
@@ -81,7 +98,7 @@ def payloads(draw: st.DrawFn) -> str:
 def comparisons(draw: st.DrawFn) -> Filter:
     """One comparison."""
     one = field(draw(PATHS))
-    ordered = st.one_of(NUMBERS, TEXTS)
+    ordered = st.one_of(NUMBERS, TEXTS, MOMENTS)
     which = draw(st.integers(0, 11))
     made: list[Any] = [
         lambda: one == draw(SCALARS),
@@ -130,6 +147,8 @@ def aimed(draw: st.DrawFn, payload: Any) -> Filter:
         value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, int) and not isinstance(value, bool) and draw(st.booleans()):
         value = draw(st.sampled_from([max(value - 1, -(2**63)), min(value + 1, 2**64 - 1), str(value), float(value)]))
+    if isinstance(value, str) and (moment := _moment(value)) is not None and draw(st.booleans()):
+        value = moment.astimezone(UTC) + timedelta(microseconds=draw(st.integers(-1, 1)))
     one = field(".".join(path))
     choices: list[Any] = [lambda: one == value, lambda: one != value, lambda: one.is_in([value, 5, "a"])]
     if value is not None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +20,8 @@ from propylon.events import (
 )
 from propylon.filter_types import Kind, _fields
 from propylon.models import MessageType
+
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def listen(where: Any, *events: Any) -> Filter | None:
@@ -42,6 +45,8 @@ FITS: list[tuple[type[Any], Callable[[], Filter]]] = [
     (MessageCreate, lambda: field("content") < "x"),
     (MessageCreate, lambda: field("mention_roles").contains(5)),
     (MessageCreate, lambda: field("timestamp").exists()),
+    (MessageCreate, lambda: field("timestamp") < MOMENT),
+    (MessageCreate, lambda: field("member.premium_since").is_in([MOMENT, None])),
     (MessageCreate, lambda: field("mentions").exists()),
     (MessageCreate, lambda: field("member").exists()),
     (MessageCreate, lambda: field("member.communication_disabled_until").is_null()),
@@ -79,7 +84,11 @@ DOES_NOT: list[tuple[type[Any], Callable[[], Filter], type[Exception], str]] = [
     (MessageCreate, lambda: field("guild_id") == 1.5, TypeError, "a Snowflake"),
     (MessageCreate, lambda: field("guild_id").startswith("1"), TypeError, "a Snowflake"),
     (MessageCreate, lambda: field("guild_id") == str(1 << 64), TypeError, "a Snowflake"),
-    (MessageCreate, lambda: field("timestamp") < "2026", TypeError, "a time"),
+    (MessageCreate, lambda: field("timestamp") < "2026", TypeError, "a time: it compares with aware datetimes"),
+    (MessageCreate, lambda: field("timestamp").startswith("2026"), TypeError, "a time"),
+    (MessageCreate, lambda: field("timestamp") < 5, TypeError, "a time"),
+    (MessageCreate, lambda: field("content") < MOMENT, TypeError, "a str"),
+    (MessageCreate, lambda: field("guild_id") == MOMENT, TypeError, "a Snowflake"),
     (MessageCreate, lambda: field("author") == 7, TypeError, "an object: compare a field of it, as in author.id"),
     (MessageCreate, lambda: field("mention_roles") == 7, TypeError, "an array: ask it with contains()"),
     (MessageCreate, lambda: field("mention_roles").is_in([7]), TypeError, "an array: ask it with contains()"),

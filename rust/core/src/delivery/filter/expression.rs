@@ -16,7 +16,8 @@ const MAX_DEPTH: usize = 32;
 ///
 /// Its description is JSON: `["and", …]`, `["or", …]`, `["not", x]`, or an operator, a dotted path and an operand:
 /// `["==", "author.id", 7]`, likewise `<`, `<=`, `>`, `>=`, `startswith`, `endswith` and `contains`;
-/// `["in", path, [operand, …]]`; `["exists", path]` and `["null", path]`. Floats are written `{"float": "0.5"}`.
+/// `["in", path, [operand, …]]`; `["exists", path]` and `["null", path]`. Floats are written `{"float": "0.5"}`,
+/// moments `{"time": microseconds since 1970}`.
 #[derive(Debug)]
 pub struct Filter {
     pub(super) condition: Condition,
@@ -74,6 +75,8 @@ pub(super) enum Operand {
     Bool(bool),
     Number(Number),
     Text(Box<str>),
+    /// Microseconds since 1970.
+    Time(i64),
 }
 
 /// A set of operands, sorted to be searched.
@@ -84,6 +87,7 @@ pub(super) struct Operands {
     no: bool,
     numbers: Box<[Number]>,
     texts: Box<[Box<str>]>,
+    times: Box<[i64]>,
 }
 
 impl Filter {
@@ -159,7 +163,7 @@ fn test(name: &str, arguments: &[Json]) -> Option<Test> {
             other => Test::Element(Operands::new([other])),
         },
         (_, [one]) => match operand(one)? {
-            one @ (Operand::Number(_) | Operand::Text(_)) => Test::Compare(relation?, one),
+            one @ (Operand::Number(_) | Operand::Text(_) | Operand::Time(_)) => Test::Compare(relation?, one),
             Operand::Null | Operand::Bool(_) => return None,
         },
         _ => return None,
@@ -175,6 +179,7 @@ fn operand(json: &Json) -> Option<Operand> {
             let integer = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from))?;
             Operand::Number(Number::Integer(integer))
         }
+        Json::Object(object) if object.contains_key("time") => Operand::Time(object["time"].as_i64()?),
         // As text, because serde_json reads floats to the last bit only by a feature.
         Json::Object(object) => {
             let float: f64 = object.get("float")?.as_str()?.parse().ok()?;
@@ -186,7 +191,8 @@ fn operand(json: &Json) -> Option<Operand> {
 
 impl Operands {
     fn new(several: impl IntoIterator<Item = Operand>) -> Self {
-        let (mut numbers, mut texts, mut operands) = (Vec::new(), Vec::new(), Self::default());
+        let (mut numbers, mut texts, mut times) = (Vec::new(), Vec::new(), Vec::new());
+        let mut operands = Self::default();
         for operand in several {
             match operand {
                 Operand::Null => operands.null = true,
@@ -194,11 +200,13 @@ impl Operands {
                 Operand::Bool(false) => operands.no = true,
                 Operand::Number(number) => numbers.push(number),
                 Operand::Text(text) => texts.push(text),
+                Operand::Time(time) => times.push(time),
             }
         }
         numbers.sort_unstable();
         texts.sort_unstable();
-        Self { numbers: numbers.into(), texts: texts.into(), ..operands }
+        times.sort_unstable();
+        Self { numbers: numbers.into(), texts: texts.into(), times: times.into(), ..operands }
     }
 
     fn hold(&self, value: Value<'_>) -> bool {
@@ -219,7 +227,8 @@ impl Operands {
                     several => several.binary_search_by(|one| text.cmp(one).reverse()).is_ok(),
                 };
                 let number = || text.integer().is_some_and(|number| self.numbers.binary_search(&number).is_ok());
-                same || (!self.numbers.is_empty() && number())
+                let time = || text.time().is_some_and(|time| self.times.binary_search(&time).is_ok());
+                same || (!self.numbers.is_empty() && number()) || (!self.times.is_empty() && time())
             }
             Value::Array(_) | Value::Object => false,
         }
@@ -248,6 +257,9 @@ impl Test {
             }
             (Self::Compare(relation, Operand::Number(operand)), Value::Text(text)) => {
                 text.integer().is_some_and(|number| relation.holds(number.cmp(operand)))
+            }
+            (Self::Compare(relation, Operand::Time(operand)), Value::Text(text)) => {
+                text.time().is_some_and(|time| relation.holds(time.cmp(operand)))
             }
             (Self::Compare(relation, Operand::Text(operand)), Value::Text(text)) => relation.holds(text.cmp(operand)),
             (Self::StartsWith(start), Value::Text(text)) => text.starts_with(start),

@@ -5,6 +5,7 @@
 
 mod expression;
 mod matcher;
+mod time;
 mod value;
 
 #[cfg(test)]

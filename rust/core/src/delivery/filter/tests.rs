@@ -165,6 +165,66 @@ fn text_is_compared_unescaped() {
 }
 
 #[test]
+fn moments_compare_whatever_their_offset() {
+    // `date -u -d 2024-02-29T12:00:00.5Z +%s%6N`
+    let leap_day = 1_709_208_000_500_000_i64;
+    for text in [
+        "2024-02-29T12:00:00.5Z",
+        "2024-02-29 12:00:00.500000+00:00",
+        "2024-02-29t13:30:00.5000009+01:30",
+        "2024-02-28T12:01:00.5-23:59",
+        r"2024-02-29T12:00:00.5\u005a",
+    ] {
+        let data = format!(r#"{{"f":"{text}"}}"#);
+        for description in [
+            json!(["==", "f", {"time": leap_day}]),
+            json!(["in", "f", [5, {"time": 0}, {"time": leap_day}]]),
+            json!(["<", "f", {"time": leap_day + 1}]),
+            json!([">=", "f", {"time": leap_day}]),
+        ] {
+            assert!(matches(&description, &data), "{description} of {data}");
+        }
+        assert!(!matches(&json!([">", "f", {"time": leap_day}]), &data));
+    }
+    for (text, micros) in [
+        ("1970-01-01T00:00:00Z", 0_i64),
+        ("0001-01-01T00:00:00Z", -62_135_596_800_000_000),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
+        ("1969-12-31T23:59:59.999999Z", -1),
+        ("2000-03-01T00:00:00Z", 951_868_800_000_000),
+        ("2100-03-01T00:00:00Z", 4_107_542_400_000_000),
+    ] {
+        assert!(matches(&json!(["==", "f", {"time": micros}]), &format!(r#"{{"f":"{text}"}}"#)), "{text}");
+    }
+    let any = json!(["<", "f", {"time": i64::MAX}]);
+    for no_moment in [
+        "",
+        "2024-02-29",
+        "2024-02-29T12:00:00",
+        "2023-02-29T12:00:00Z",
+        "2100-02-29T12:00:00Z",
+        "2024-13-01T12:00:00Z",
+        "2024-00-01T12:00:00Z",
+        "2024-04-31T12:00:00Z",
+        "2024-04-00T12:00:00Z",
+        "0000-04-01T12:00:00Z",
+        "2024-04-01T24:00:00Z",
+        "2024-04-01T12:60:00Z",
+        "2024-04-01T12:00:60Z",
+        "2024-04-01T12:00:00.Z",
+        "2024-04-01T12:00:00+0000",
+        "2024-04-01T12:00:00+24:00",
+        "2024-04-01T12:00:00+00:60",
+        "2024-04-01T12:00:00Z ",
+        "2024-04-01X12:00:00Z",
+        "é24-04-01T12:00:00Z",
+    ] {
+        assert!(!matches(&any, &format!(r#"{{"f":"{no_moment}"}}"#)), "{no_moment}");
+    }
+    assert!(!matches(&any, r#"{"f":5}"#));
+}
+
+#[test]
 fn a_repetitive_text_costs_its_length_and_no_more() {
     // Naively 10^11 comparisons.
     let needle = format!("{}b", "a".repeat(100_000));
@@ -195,6 +255,8 @@ fn descriptions_that_are_none_are_errors() {
         json!(["==", "f", {"float": "nan"}]),
         json!(["<", "f", true]),
         json!(["in", "f", 5]),
+        json!(["==", "f", {"time": 0.5}]),
+        json!(["contains", "f"]),
         json!(["not"]),
         deep,
     ] {

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use super::time;
 use crate::protocol::{string, structural};
 
 /// Values that numbers are compared by. Integers are those of `i64` and `u64`; floats are not NaN.
@@ -147,17 +148,27 @@ impl<'a> Text<'a> {
 
     /// The number that it writes: ids travel as text.
     pub(super) fn integer(self) -> Option<Number> {
-        if !self.escaped {
-            return Number::integer(self.raw);
-        }
         // Twenty digits and a sign are the longest.
-        let mut digits = [0; 21];
+        self.short::<21, _>(Number::integer)
+    }
+
+    /// The moment that it writes, in microseconds since 1970.
+    pub(super) fn time(self) -> Option<i64> {
+        self.short::<64, _>(time::parse)
+    }
+
+    /// What `read` makes of the unescaped text, unless that is longer than `LONGEST`.
+    fn short<const LONGEST: usize, T>(self, read: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        if !self.escaped {
+            return if self.raw.len() <= LONGEST { read(self.raw) } else { None };
+        }
+        let mut text = [0; LONGEST];
         let mut length = 0;
         for byte in self.bytes() {
-            *digits.get_mut(length)? = byte;
+            *text.get_mut(length)? = byte;
             length += 1;
         }
-        Number::integer(&digits[..length])
+        read(&text[..length])
     }
 
     pub(super) fn contains(self, needle: &Needle) -> bool {
