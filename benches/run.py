@@ -101,7 +101,9 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
                     process.kill()
                     process.communicate()
     events = sent["events"]
-    heard = {"nobody": 0, "batches": sum(events.values())}.get(case.mode, events.get("MESSAGE_CREATE", 0))
+    heard = {"nobody": 0, "filtered": 0, "batches": sum(events.values())}.get(
+        case.mode, events.get("MESSAGE_CREATE", 0)
+    )
     if result["messages"] != heard:
         raise Failed(f"{result['messages']} events heard, {heard} sent")
     cpu = result["user"] + result["system"]

@@ -34,6 +34,8 @@ class Section:
 
 FLOOR = (Case("floor, inflate", "floor", "inflate"), Case("floor, inflate and scan", "floor", "scan"))
 NOBODY = Case("Propylon, nobody listens", "propylon_bot", "nobody")
+FILTERED = Case("Propylon, filtered out", "propylon_bot", "filtered")
+"""All events have a listener, whose filter refuses them: against `NOBODY` this is what the filter costs."""
 TYPED = Case("Propylon, typed", "propylon_bot", "typed")
 ASYNC = Case("Propylon, typed, async def", "propylon_bot", "async")
 NARROW = Case("Propylon, narrow class", "propylon_bot", "narrow")
@@ -45,10 +47,11 @@ DISCORD_PY = Case("discord.py", "discord_py_bot", "typed", share=0.1)
 DISCORD_PY_PLAIN = Case("discord.py, without its speed extra", "discord_py_bot", "plain", share=0.1)
 HIKARI = Case("hikari, caches off", "hikari_bot", "typed", share=0.2)
 
-_BASIC = (*FLOOR, NOBODY, TYPED, LOOP_NOBODY, LOOP_TYPED)
+_BASIC = (*FLOOR, NOBODY, FILTERED, TYPED, LOOP_NOBODY, LOOP_TYPED)
 _ALL = (
     *FLOOR,
     NOBODY,
+    FILTERED,
     TYPED,
     ASYNC,
     NARROW,
@@ -71,7 +74,9 @@ SECTIONS = (
         "Large-bot mix, zstd-stream, paced",
         MIX,
         "zstd-stream",
-        tuple(replace(case, share=1.0) for case in (NOBODY, TYPED, LOOP_NOBODY, LOOP_TYPED, DISCORD_PY, HIKARI)),
+        tuple(
+            replace(case, share=1.0) for case in (NOBODY, FILTERED, TYPED, LOOP_NOBODY, LOOP_TYPED, DISCORD_PY, HIKARI)
+        ),
         paced=True,
     ),
     Section(
@@ -79,7 +84,7 @@ SECTIONS = (
         "MESSAGE_CREATE only, zstd-stream, paced",
         MESSAGES,
         "zstd-stream",
-        (NOBODY, TYPED, ASYNC, LOOP_NOBODY, LOOP_TYPED),
+        (NOBODY, FILTERED, TYPED, ASYNC, LOOP_NOBODY, LOOP_TYPED),
         paced=True,
     ),
 )
@@ -103,6 +108,7 @@ TARGETS = (
     Target("nobody listens, against the loop", "mix/zstd", NOBODY.name, LOOP, least=3.0),
     Target("nobody listens, against inflating alone", "mix/zstd", NOBODY.name, FLOOR[0].name, least=0.75),
     Target("nobody listens, against inflating and scanning", "mix/zstd", NOBODY.name, FLOOR[1].name, least=0.75),
+    Target("filtered out, against nobody listens", "mix/zstd", FILTERED.name, NOBODY.name, least=0.75),
     Target("typed, against the loop", "mix/zstd", TYPED.name, LOOP, least=1.7),
     Target("typed, against discord.py", "mix/zstd", TYPED.name, DISCORD_PY.name, least=13.0),
     Target(

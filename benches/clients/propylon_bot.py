@@ -2,7 +2,7 @@
 
 from meter import Meter, arguments, run
 
-from propylon import Gateway, Intents, Snowflake
+from propylon import Dispatch, Gateway, Intents, Snowflake, field
 from propylon.events import Event, InviteDelete, MessageCreate
 
 
@@ -60,6 +60,12 @@ async def main() -> None:
             meter.messages += 1
             if options.stamp:
                 meter.late(message.nonce)
+
+    elif options.mode == "filtered":
+
+        @gateway.listen(where=field("guild_id") == 2)
+        def on_any(dispatch: Dispatch) -> None:
+            meter.messages += 1
 
     if options.mode == "batches":
         async with gateway.batches() as batches:

@@ -26,6 +26,7 @@ from propylon.errors import (
     RequestTimeout,
     ShardingRequired,
 )
+from propylon.filters import Field, Filter, field
 from propylon.gateway import Gateway
 from propylon.intents import Intents
 from propylon.listeners import Listener
@@ -48,6 +49,8 @@ __all__ = [
     "DecompressionError",
     "DisallowedIntents",
     "Dispatch",
+    "Field",
+    "Filter",
     "ForkedError",
     "Gateway",
     "GatewayClosed",
@@ -73,6 +76,7 @@ __all__ = [
     "Snowflake",
     "Timeouts",
     "__version__",
+    "field",
     "snowflake_time",
 ]
 

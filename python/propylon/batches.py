@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 from propylon._core import Dispatch
 from propylon.listeners import Listener, Wanted
+from propylon.where import guarded
 
 __all__ = ["Batches"]
 
@@ -26,6 +27,7 @@ class Batches:
         add: Callable[[Listener[..., Any]], None],
         remove: Callable[[Listener[..., Any]], None],
         block: Callable[[bool], None],
+        where: Callable[[Any], object] | None = None,
     ) -> None:
         """Made by `Gateway.batches`."""
         if size < 1:
@@ -34,8 +36,9 @@ class Batches:
         self._limit: Final = max(2 * size, 512)
         self._buffer: Final[deque[Dispatch[Any]]] = deque()
         self._add: Final = add
-        self._listener: Final[Listener[..., Any]] = Listener(self._put, wanted, self._put, remove)
-        self._listener.take_all = self._put_all
+        call = self._put if where is None else guarded(self._put, where)
+        self._listener: Final[Listener[..., Any]] = Listener(self._put, wanted, call, remove)
+        self._listener.take_all = self._put_all if where is None else None
         self._block: Final = block
         self._blocking = False
         self._reader: asyncio.Future[None] | None = None

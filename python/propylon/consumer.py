@@ -19,15 +19,17 @@ from propylon._core import Dispatch
 from propylon.decoding import decoder_for
 from propylon.events import EVENTS, Event
 from propylon.listeners import ALL, Listener
+from propylon.slots import EVENT_INDEX, UNKNOWN, Slots
 
 __all__ = ["Consumer", "Reporter", "Table"]
 
 _SLICE: Final = 0.002
 """Seconds after which a drain yields to the loop."""
 
-_INDEX: Final = _core.event_index()
-_NAMES: Final = {index: name for name, index in _INDEX.items()}
-_UNKNOWN: Final = _INDEX["UNKNOWN"]
+_MAX_PLANS: Final = 1024
+"""Plans kept by a table: the slots of an event can match in any combination."""
+
+_NAMES: Final = {index: name for name, index in EVENT_INDEX.items()}
 _EAGER: Final = sys.version_info >= (3, 12)
 _Task: Final = cast("Callable[..., asyncio.Task[Any]]", asyncio.Task)
 """Takes ``eager_start`` from 3.12 on; the types are those of 3.11."""
@@ -64,27 +66,41 @@ class Table:
         """``listeners`` in the order in which they are called."""
         self.generation: Final = generation
         self.listeners: Final = listeners
-        self.alone: Final = listeners[0] if len(listeners) == 1 else None
-        """The one listener, where there is no other."""
+        self.slots: Final = Slots(wanted for listener in listeners for wanted in listener.wanted)
+        self.alone: Final = listeners[0] if len(listeners) == 1 and _only_known(listeners[0]) else None
+        """The one listener, where there is no other and all that comes is for it."""
         self.plans: Final[dict[int, _Plan]] = {}
-        names = {wanted.event for listener in listeners for wanted in listener.wanted}
-        self.everything: Final = ALL in names
-        self.events: Final = [name for name in _INDEX if name != "UNKNOWN"] if self.everything else sorted(names)
 
     def plan(self, route: int, dispatch: Dispatch[Any]) -> _Plan:
         """The steps for an event. Kept by its route, except for names that servers make up."""
         index = route & 0xFF
-        if index == _UNKNOWN:
-            return self._plan_for(dispatch.type)
-        plan = self.plans[route] = self._plan_for(_NAMES[index])
+        event = _NAMES[index]
+        slots = self.slots.resolved(event, route >> 8, dispatch)
+        if event == UNKNOWN:
+            return self._plan_for(dispatch.type, event, slots)
+        route = slots << 8 | index
+        plan = self.plans.get(route)
+        if plan is None:
+            if len(self.plans) >= _MAX_PLANS:
+                self.plans.clear()
+            plan = self.plans[route] = self._plan_for(event, event, slots)
         return plan
 
-    def _plan_for(self, event: str) -> _Plan:
+    def routes(self, dispatches: list[Dispatch[Any]], routes: list[int]) -> list[int]:
+        """The routes of events that a forgotten table had matched: they are matched anew."""
+        return [
+            self.slots.matching(_NAMES[route & 0xFF], dispatch) << 8 | route & 0xFF
+            for dispatch, route in zip(dispatches, routes, strict=True)
+        ]
+
+    def _plan_for(self, event: str, slotted: str, slots: int) -> _Plan:
+        bits = self.slots.of(slotted)
         wanted: list[tuple[type[Event] | None, _Call]] = []
         for listener in self.listeners:
             for want in listener.wanted:
                 if want.event == event or want.event == ALL:
-                    wanted.append((want.kind, (listener, listener.call, listener.inject, listener.isolated)))
+                    if slots >> bits[want.where] & 1:
+                        wanted.append((want.kind, (listener, listener.call, listener.inject, listener.isolated)))
                     break
         kinds = [kind for kind, _ in wanted]
         decoders: dict[type[Event] | None, Callable[[Dispatch[Any]], Any] | None] = {None: None}
@@ -105,6 +121,11 @@ class Table:
                 steps.append((decoders[kind], [call]))
             previous = kind
         return tuple((decode, tuple(calls)) for decode, calls in steps)
+
+
+def _only_known(listener: Listener[..., Any]) -> bool:
+    """Whether it wants no event by a name that shares its slots with others."""
+    return all(wanted.event == ALL or wanted.event in EVENT_INDEX for wanted in listener.wanted)
 
 
 def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
@@ -153,7 +174,7 @@ class Consumer:
         table = Table(self._table.generation + 1, listeners)
         self._tables[table.generation] = table
         self._table = table
-        self._shard.subscribe(table.generation, table.events, table.everything)
+        self._shard.subscribe(table.generation, table.slots.groups)
 
     def _forget_old_tables(self) -> None:
         oldest = self._shard.oldest_generation
@@ -165,8 +186,11 @@ class Consumer:
 
     def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
         """Take drained events and call their listeners."""
-        table = self._tables.get(generation, self._table)
-        alone = table.alone
+        table = self._tables.get(generation)
+        if table is None:
+            table = self._table
+            routes = table.routes(dispatches, routes)
+        alone = table.alone if table.generation == generation else None
         if alone is not None and alone.take_all is not None and not (alone.removed or self._backlog or self._suspended):
             alone.take_all(dispatches)
             if self._blocked:

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, ParamSpec, TypeVar, get_args, get_origin
 
 from propylon._core import Dispatch
 from propylon.events import Event
+from propylon.filters import Filter
 
 __all__ = ["ALL", "Listener", "Wanted", "wanted_from", "wants_of"]
 
@@ -29,14 +30,15 @@ _ALIAS: Final[tuple[type, ...]] = tuple(filter(None, [getattr(typing, "TypeAlias
 
 
 class Wanted:
-    """One event that a listener wants: which, and as what. ``kind`` None: the `Dispatch` itself."""
+    """One event that a listener wants: which, as what, and where. ``kind`` None: the `Dispatch` itself."""
 
-    __slots__ = ("event", "kind")
+    __slots__ = ("event", "kind", "where")
 
-    def __init__(self, event: str, kind: type[Event] | None) -> None:
+    def __init__(self, event: str, kind: type[Event] | None, where: Filter | None = None) -> None:
         """``event`` is a name on the wire, or `ALL`."""
         self.event = event
         self.kind = kind
+        self.where = where
 
 
 class Listener(Generic[P, R]):

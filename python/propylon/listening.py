@@ -18,8 +18,10 @@ from propylon.batches import Batches
 from propylon.consumer import Consumer
 from propylon.errors import ModelError
 from propylon.events import Event
+from propylon.filters import Where
 from propylon.listeners import ALL, Listener, Wanted, is_async, wanted_from, wants_of
 from propylon.logs import payload_writer
+from propylon.where import guarded, narrowed
 
 __all__ = ["Listening", "is_task"]
 
@@ -45,13 +47,14 @@ class Listening:
         self._error_handlers: list[tuple[Callable[..., Any], str | None, str | None]] = []
         self._background: Final[set[asyncio.Task[Any]]] = set()
 
+    # Classes are callable too, so this one comes first.
     @overload
-    def listen(self, function: Callable[P, R], /) -> Listener[P, R]: ...
-    @overload
-    def listen(
-        self, *events: type[Event] | type[_core.Dispatch[Any]]
+    def listen(  # type: ignore[overload-overlap]
+        self, *events: type[Event] | type[_core.Dispatch[Any]], where: Where | None = None
     ) -> Callable[[Callable[P, R]], Listener[P, R]]: ...
-    def listen(self, *arguments: Any) -> Any:
+    @overload
+    def listen(self, function: Callable[P, R], /, *, where: Where | None = None) -> Listener[P, R]: ...
+    def listen(self, *arguments: Any, where: Where | None = None) -> Any:
         """Add a listener: ``@gateway.listen``, ``@gateway.listen()`` or ``@gateway.listen(MessageCreate)``.
 
         The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
@@ -60,28 +63,39 @@ class Listening:
         were added, those of one shard event by event. An async listener runs up to its first suspension before the
         next event is handed out.
 
+        Args:
+            where: A condition made from `field`: Rust drops other events, and Python never hears of them. Or a function
+                that is called with the event before the listener, in Python; what it raises counts as the listener's.
+
         Raises:
-            TypeError: The signature does not say which event; the text shows the explicit form.
+            TypeError: The signature does not say which event (the text shows the explicit form), or ``where`` does not
+                fit a field.
+            ValueError: ``where`` names a field that an event does not have.
         """
         names = _names_of_caller()
         if len(arguments) == 1 and not _is_event(arguments[0]):
-            return self._add(arguments[0], None, names)
+            return self._add(arguments[0], None, names, where)
         who = "listen()"
         explicit = [wanted for argument in arguments for wanted in wanted_from(argument, who=who)] or None
 
         def decorate(function: Callable[P, R]) -> Listener[P, R]:
-            return self._add(function, explicit, names)
+            return self._add(function, explicit, names, where)
 
         return decorate
 
-    def _add(self, function: Callable[P, R], explicit: list[Wanted] | None, names: dict[str, Any]) -> Listener[P, R]:
+    def _add(
+        self, function: Callable[P, R], explicit: list[Wanted] | None, names: dict[str, Any], where: Where | None
+    ) -> Listener[P, R]:
         if isinstance(function, Listener):
             function = function.__wrapped__
         wanted, takes_gateway, takes_dispatch = wants_of(function, explicit, names, type(self))
+        wanted, guard = narrowed(wanted, where, who="listen()")
         call: Callable[..., Any] = function
         if takes_gateway is not None:
             call = partial(call, **{takes_gateway: self})
-        isolated = not is_async(function)
+        if guard is not None:
+            call = guarded(call, guard)
+        isolated = guard is not None or not is_async(function)
         listener: Listener[P, R] = Listener(function, wanted, call, self._remove, takes_dispatch, isolated=isolated)
         self._attach(listener)
         return listener
@@ -115,8 +129,12 @@ class Listening:
         self._error_handlers.append((function, gateway_parameter, dispatch_parameter))
         return function
 
-    def batches(self, *events: type[Event] | type[_core.Dispatch[Any]], size: int = 256) -> Batches:
+    def batches(
+        self, *events: type[Event] | type[_core.Dispatch[Any]], where: Where | None = None, size: int = 256
+    ) -> Batches:
         """Hear events as lists of `Dispatch`, at most ``size`` at a time; no event named: all of them.
+
+        ``where`` as for `listen`; a function gets the `Dispatch`.
 
         ::
 
@@ -124,8 +142,10 @@ class Listening:
                 async for batch in batches:
                     ...
         """
-        wanted = [Wanted(want.event, None) for event in events for want in wanted_from(event, who="batches()")]
-        stream = Batches(wanted or [Wanted(ALL, None)], size, self._attach, self._remove, self._consumer.block)
+        wanted = [want for event in events for want in wanted_from(event, who="batches()")] or [Wanted(ALL, None)]
+        wanted, guard = narrowed(wanted, where, who="batches()")
+        wanted = [Wanted(want.event, None, want.where) for want in wanted]
+        stream = Batches(wanted, size, self._attach, self._remove, self._consumer.block, guard)
         self._streams.add(stream)
         return stream
 

@@ -35,8 +35,9 @@ async def test_a_listener_that_holds_the_gil_for_ten_seconds_is_not_noticed_by_t
                 sleep(HELD)
 
         async with gateway:
-            simulator.dispatch("MESSAGE_CREATE", _message(0))
             async with gateway.batches(MessageCreate) as batches:
+                # Only now: the batches hold what came after they were entered.
+                simulator.dispatch("MESSAGE_CREATE", _message(0))
                 read = 0
                 while read < sent:
                     read += len(await anext(batches))

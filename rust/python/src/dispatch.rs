@@ -66,6 +66,11 @@ impl From<Dispatch> for PyDispatch {
 }
 
 impl PyDispatch {
+    /// The JSON text of `d`.
+    pub(crate) fn raw_bytes(&self) -> &[u8] {
+        &self.inner.data
+    }
+
     pub(crate) fn route(dispatch: &Dispatch) -> u128 {
         (u128::from(dispatch.slots) << 8) | dispatch.event.index() as u128
     }

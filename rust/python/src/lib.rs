@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 mod dispatch;
 mod errors;
+mod filter;
 mod hub;
 mod runtime;
 mod shard;
@@ -19,6 +20,8 @@ mod _core {
 
     #[pymodule_export]
     use super::dispatch::{PyDispatch, set_decoders};
+    #[pymodule_export]
+    use super::filter::PyFilter;
     #[pymodule_export]
     use super::hub::PyHub;
     #[pymodule_export]

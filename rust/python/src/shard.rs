@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use propylon_core::{
     delivery::{Counts, Overflow, QueueConfig, ShardQueue, Subscriptions},
     inflate::Compression,
-    protocol::event::{EventSet, EventType},
+    protocol::event::EventType,
     session::{BackoffConfig, Session, Timeouts},
     shard::{Request, ShardConfig, ShardHandle, SharedState},
     transport::Proxy,
@@ -25,10 +25,13 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::{errors, hub::PyHub, runtime, runtime::OfThisProcess};
+use crate::{errors, filter::PyFilter, hub::PyHub, runtime, runtime::OfThisProcess};
 
 /// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
 type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
+
+/// Events and the slots that each of them has.
+type Group<'py> = (Vec<String>, Vec<Option<PyRef<'py, PyFilter>>>);
 
 struct Inner {
     state: Arc<SharedState>,
@@ -202,16 +205,20 @@ impl PyShard {
         self.request(Request::StopReconnecting)
     }
 
-    /// From the next batch on, these events are heard; `unknown`: also those that no table names.
-    fn subscribe(&self, generation: u32, events: Vec<String>, unknown: bool) -> PyResult<()> {
-        let mut heard = EventSet::EMPTY;
-        for name in &events {
-            heard.insert(EventType::from_name(name.as_bytes()).unwrap_or(EventType::UNKNOWN));
+    /// From the next batch on these events are heard, each group of them through its slots, at most 64; `None` is the
+    /// slot without a filter. A name that no table has stands for all such names.
+    fn subscribe(&self, generation: u32, groups: Vec<Group<'_>>) -> PyResult<()> {
+        let mut subscriptions = Subscriptions::new(generation);
+        for (names, slots) in &groups {
+            if slots.len() > Subscriptions::MAX_SLOTS {
+                return Err(PyValueError::new_err(format!("an event has at most {} slots", Subscriptions::MAX_SLOTS)));
+            }
+            let event = |name: &String| EventType::from_name(name.as_bytes()).unwrap_or(EventType::UNKNOWN);
+            let events = names.iter().map(event).collect();
+            let slots: Vec<_> = slots.iter().map(|slot| slot.as_deref().map(PyFilter::get)).collect();
+            subscriptions = subscriptions.with(events, &slots);
         }
-        if unknown {
-            heard.insert(EventType::UNKNOWN);
-        }
-        self.get()?.state.subscribe(Subscriptions::new(generation, heard));
+        self.get()?.state.subscribe(subscriptions);
         Ok(())
     }
 

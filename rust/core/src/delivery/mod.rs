@@ -2,12 +2,14 @@
 //! one wake-up tells the event loop. Knows nothing of Python.
 
 mod dispatch;
+mod filter;
 mod hub;
 mod queue;
 mod subscriptions;
 mod wake;
 
 pub use dispatch::Dispatch;
+pub use filter::{Filter, FilterError};
 pub use hub::{Drained, Hub};
 pub use queue::{Counts, Fill, Ledger, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
 pub use subscriptions::{Slots, Subscriptions};

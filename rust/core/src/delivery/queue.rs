@@ -90,13 +90,16 @@ pub type Counts = [u64; EventType::SLOTS];
 pub struct Tally {
     /// Events that nobody listens to.
     pub unheard: Counts,
+    /// Events that every filter refused.
+    pub filtered: Counts,
     /// Whether any is counted above.
     pub any: bool,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { unheard: [0; EventType::SLOTS], any: false }
+        let zero = [0; EventType::SLOTS];
+        Self { unheard: zero, filtered: zero, any: false }
     }
 }
 
@@ -209,8 +212,9 @@ impl ShardQueue {
         let mut state = self.state.lock();
         if tally.any {
             for index in 0..EventType::SLOTS {
-                state.ledger.received[index] += tally.unheard[index];
+                state.ledger.received[index] += tally.unheard[index] + tally.filtered[index];
                 state.ledger.unheard[index] += std::mem::take(&mut tally.unheard[index]);
+                state.ledger.filtered[index] += std::mem::take(&mut tally.filtered[index]);
             }
             tally.any = false;
         }

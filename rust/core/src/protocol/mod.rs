@@ -9,8 +9,8 @@ pub mod envelope;
 pub mod event;
 pub mod intents;
 pub mod opcode;
-mod string;
-mod structural;
+pub(crate) mod string;
+pub(crate) mod structural;
 #[cfg(target_arch = "x86_64")]
 mod structural_avx2;
 

@@ -8,16 +8,16 @@ const LANES: usize = 16;
 
 /// A string's contents, without the quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     /// The offset of the closing quote.
-    pub(super) end: usize,
+    pub(crate) end: usize,
     /// Whether a backslash occurs.
-    pub(super) escaped: bool,
+    pub(crate) escaped: bool,
 }
 
 /// Finds the end of the string whose contents begin at `start`; `None` when the document ends before it.
 #[inline]
-pub(super) fn contents(document: &[u8], start: usize) -> Option<Contents> {
+pub(crate) fn contents(document: &[u8], start: usize) -> Option<Contents> {
     let mut at = start;
     let mut escaped = false;
     loop {
@@ -56,6 +56,43 @@ pub(super) fn unescape(raw: &[u8]) -> String {
     }
     text.push_str(&String::from_utf8_lossy(rest));
     text
+}
+
+/// The UTF-8 bytes that a string's raw contents stand for, one by one. Bytes that are no UTF-8 come as they are.
+pub(crate) struct Unescaped<'a> {
+    raw: &'a [u8],
+    /// What is left of an escaped character, in the order of the bytes, from the lowest byte.
+    character: u32,
+}
+
+impl<'a> Unescaped<'a> {
+    pub(crate) fn new(raw: &'a [u8]) -> Self {
+        Self { raw, character: 0 }
+    }
+}
+
+impl Iterator for Unescaped<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        if self.character != 0 {
+            let byte = self.character as u8;
+            self.character >>= 8;
+            return Some(byte);
+        }
+        let (&first, rest) = self.raw.split_first()?;
+        if first != b'\\' {
+            self.raw = rest;
+            return Some(first);
+        }
+        let (character, length) = escape(self.raw);
+        self.raw = &self.raw[length..];
+        let mut bytes = [0; 4];
+        character.encode_utf8(&mut bytes);
+        // No byte after the first is zero, so that what is left says where the character ends.
+        self.character = u32::from_le_bytes(bytes) >> 8;
+        Some(bytes[0])
+    }
 }
 
 /// The character that the escape at the beginning of `raw` stands for, and how long the escape is.
@@ -123,7 +160,7 @@ pub(super) fn write(json: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Contents, contents, unescape, write};
+    use super::{Contents, Unescaped, contents, unescape, write};
     use proptest::prelude::*;
 
     #[test]
@@ -167,6 +204,13 @@ mod tests {
         #[test]
         fn unescape_never_panics(raw in prop::collection::vec(prop_oneof![Just(b'\\'), Just(b'u'), Just(b'd'), any::<u8>()], 0..40)) {
             unescape(&raw);
+            Unescaped::new(&raw).for_each(drop);
+        }
+
+        #[test]
+        fn byte_by_byte_it_is_the_same_text(raw in r#"([a\x00é😀]|\\[\\"/bfnrtx]|\\u[0d][08c][0e][0-9]){0,12}"#) {
+            let bytes: Vec<u8> = Unescaped::new(raw.as_bytes()).collect();
+            prop_assert_eq!(String::from_utf8(bytes).unwrap(), unescape(raw.as_bytes()));
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) const BLOCK: usize = 64;
 ///
 /// `{`/`[` and `}`/`]` are not told apart: that is the caller's check on the last byte, and the decoder's on the rest.
 #[inline]
-pub(super) fn container_end(document: &[u8], start: usize) -> Option<usize> {
+pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if let Some(end) = structural_avx2::container_end(document, start) {
         return end;

@@ -442,6 +442,10 @@ impl Driver {
                             self.tally.unheard[event.index()] += 1;
                             self.tally.any = true;
                         }
+                        Slots::Filtered => {
+                            self.tally.filtered[event.index()] += 1;
+                            self.tally.any = true;
+                        }
                         Slots::Heard(slots) => {
                             let name = Dispatch::unknown_name(&envelope.event, rest);
                             let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());

@@ -1,0 +1,15 @@
+//! `where=` filters: does an event's `d` match? Decided on the raw bytes, before anything is queued.
+//!
+//! What operators mean is said once, for users and for us, in `docs/filters.md`; `python/propylon/filters.py` writes the
+//! descriptions that [`Filter::parse`] reads.
+
+mod expression;
+mod matcher;
+mod time;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use expression::{Filter, FilterError};
+pub(super) use matcher::Matcher;

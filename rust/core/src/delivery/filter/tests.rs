@@ -1,0 +1,431 @@
+//! Filters against plain JSON trees, and against bytes that are none.
+
+use std::cmp::Ordering;
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::{Filter, Matcher};
+use crate::delivery::{Slots, Subscriptions};
+use crate::protocol::event::EventType;
+
+fn filter(description: &Json) -> Filter {
+    Filter::parse(&description.to_string()).unwrap()
+}
+
+fn matches(description: &Json, data: &str) -> bool {
+    filter(description).matches(data.as_bytes())
+}
+
+#[test]
+fn the_truth_table_holds_cell_by_cell() {
+    // The columns of `propylon.filters`: absent, null, true, 5, -2.5, "5", "abc", ["a"], [5], {}.
+    let fields = ["", "null", "true", "5", "-2.5", r#""5""#, r#""abc""#, r#"["a"]"#, "[5]", "{}"];
+    let rows = [
+        (json!(["exists", "f"]), "0111111111"),
+        (json!(["null", "f"]), "0100000000"),
+        (json!(["==", "f", null]), "0100000000"),
+        (json!(["==", "f", true]), "0010000000"),
+        (json!(["==", "f", false]), "0000000000"),
+        (json!(["==", "f", 5]), "0001010000"),
+        (json!(["==", "f", {"float": "5.0"}]), "0001010000"),
+        (json!(["==", "f", {"float": "-2.5"}]), "0000100000"),
+        (json!(["==", "f", "5"]), "0000010000"),
+        (json!(["==", "f", "abc"]), "0000001000"),
+        (json!(["in", "f", [null, 5, "abc"]]), "0101011000"),
+        (json!(["in", "f", []]), "0000000000"),
+        (json!(["<", "f", 6]), "0001110000"),
+        (json!(["<=", "f", 5]), "0001110000"),
+        (json!([">", "f", -3]), "0001110000"),
+        (json!([">=", "f", 5]), "0001010000"),
+        (json!(["<", "f", "b"]), "0000011000"),
+        (json!([">", "f", "5"]), "0000001000"),
+        (json!(["startswith", "f", "ab"]), "0000001000"),
+        (json!(["endswith", "f", "bc"]), "0000001000"),
+        (json!(["endswith", "f", "xabc"]), "0000000000"),
+        (json!(["contains", "f", "b"]), "0000001000"),
+        (json!(["contains", "f", "a"]), "0000001100"),
+        (json!(["contains", "f", 5]), "0000000010"),
+    ];
+    for (description, expected) in rows {
+        for (value, expected) in fields.iter().zip(expected.bytes()) {
+            let data = if value.is_empty() { "{}".to_owned() } else { format!(r#"{{"f":{value}}}"#) };
+            assert_eq!(matches(&description, &data), expected == b'1', "{description} of {data}");
+            assert_eq!(matches(&json!(["not", description]), &data), expected == b'0', "not {description} of {data}");
+        }
+    }
+}
+
+#[test]
+fn keys_may_stand_anywhere_in_any_spelling_and_the_last_one_counts() {
+    let seven = json!(["==", "a.b", 7]);
+    for data in [
+        r#"{"a":{"b":7}}"#,
+        r#" { "x" : [ ] , "a" : { "c" : "}" , "b" : 7 } , "y" : { "a" : { "b" : 8 } } } "#,
+        r#"{"\u0061":{"\u0062":7}}"#,
+        r#"{"a":{"b":8,"b":7}}"#,
+        r#"{"a":{"b":8},"a":{"b":7}}"#,
+        r#"{"a":8,"a":{"b":"\u0037"}}"#,
+    ] {
+        assert!(matches(&seven, data), "{data}");
+    }
+    for data in [
+        r#"{"a":{"b":7},"a":{}}"#,
+        r#"{"a":{"b":7},"a":null}"#,
+        r#"{"a":{"b":7,"\u0062":8}}"#,
+        r#"{"a.b":7}"#,
+        r#"{"a":[{"b":7}]}"#,
+        r#"{"b":7}"#,
+    ] {
+        assert!(!matches(&seven, data), "{data}");
+    }
+}
+
+#[test]
+fn what_is_no_object_has_no_field() {
+    let cut = r#"{"f":5,"g":[1,{"h":"x"}],"i":true}"#;
+    for data in (1..cut.len()).map(|end| &cut[..end]).chain([
+        "",
+        "null",
+        "5",
+        "[]",
+        r#"[{"f":5}]"#,
+        r#"{"f":5]"#,
+        r#"{"f":5}}"#,
+        r#"{"f":5,}"#,
+        r#"{"f":5,"g":[}}"#,
+        r#"{"f":5 "g":1}"#,
+        r#"{"f"5}"#,
+        r#"{"f":}"#,
+        r#"{"f":5,g:1}"#,
+        r#"{"f":05}"#,
+        r#"{"f":tru}"#,
+        r#"{"f":+5}"#,
+        r#"{"f":.5}"#,
+        r#"{"f":5.}"#,
+        r#"{"f":inf}"#,
+        r#"{"f":NaN}"#,
+        "\u{feff}{\"f\":5}",
+    ]) {
+        assert!(!matches(&json!(["exists", "f"]), data), "{data}");
+        assert!(matches(&json!(["not", ["==", "f", 5]]), data), "{data}");
+    }
+}
+
+#[test]
+fn numbers_compare_exactly_up_to_64_bits() {
+    let big = "18446744073709551615";
+    for (description, value, expected) in [
+        (json!(["==", "f", u64::MAX]), big, true),
+        (json!(["==", "f", u64::MAX]), "\"18446744073709551615\"", true),
+        (json!(["==", "f", u64::MAX - 1]), big, false),
+        (json!([">", "f", u64::MAX]), "18446744073709551616", true),
+        (json!([">", "f", u64::MAX]), "\"18446744073709551616\"", false), // text that is no integer of 64 bits
+        (json!(["==", "f", i64::MIN]), "-9223372036854775808", true),
+        (json!(["==", "f", (1_u64 << 53) + 1]), "9007199254740992.0", false),
+        (json!(["==", "f", {"float": "9007199254740992.0"}]), "9007199254740993", false),
+        (json!(["<", "f", {"float": "0.5"}]), "0", true),
+        (json!([">", "f", {"float": "-0.5"}]), "0", true),
+        (json!(["==", "f", 0]), "-0.0", true),
+        (json!(["==", "f", 100]), "1e2", true),
+        (json!([">", "f", u64::MAX]), "1e999", true),
+        (json!(["<", "f", {"float": "-1e300"}]), "-1e999", true),
+        (json!(["==", "f", {"float": "0.1"}]), "1E-1", true),
+        (json!(["==", "f", 7]), "\"07\"", false),
+        (json!(["==", "f", 7]), "\" 7\"", false),
+        (json!(["==", "f", 0]), "\"-\"", false),
+    ] {
+        assert_eq!(matches(&description, &format!(r#"{{"f":{value}}}"#)), expected, "{description} of {value}");
+    }
+}
+
+#[test]
+fn text_is_compared_unescaped() {
+    let data = r#"{"f":"\"a\\b\u00e9\ud83d\ude00\n"}"#;
+    let text = "\"a\\bé😀\n";
+    for description in [
+        json!(["==", "f", text]),
+        json!(["in", "f", [text, "other"]]),
+        json!(["startswith", "f", "\"a\\bé"]),
+        json!(["endswith", "f", "😀\n"]),
+        json!(["contains", "f", "bé😀"]),
+        json!(["contains", "f", ""]),
+        json!(["<=", "f", text]),
+        json!(["<", "f", "\"a\\bé😁"]),
+        json!([">", "f", "\"a\\b\u{7f}"]),
+    ] {
+        assert!(matches(&description, data), "{description}");
+    }
+    // Half a surrogate pair is U+FFFD, and no error.
+    for half in [r#"{"f":"a\ud800b"}"#, r#"{"f":"a\udc00b"}"#] {
+        assert!(matches(&json!(["==", "f", "a\u{fffd}b"]), half));
+    }
+    // What is no UTF-8 equals nothing but does no harm.
+    assert!(filter(&json!(["contains", "f", "b"])).matches(b"{\"f\":\"a\xff\xfeb\"}"));
+}
+
+#[test]
+fn moments_compare_whatever_their_offset() {
+    // `date -u -d 2024-02-29T12:00:00.5Z +%s%6N`
+    let leap_day = 1_709_208_000_500_000_i64;
+    for text in [
+        "2024-02-29T12:00:00.5Z",
+        "2024-02-29 12:00:00.500000+00:00",
+        "2024-02-29t13:30:00.5000009+01:30",
+        "2024-02-28T12:01:00.5-23:59",
+        r"2024-02-29T12:00:00.5\u005a",
+    ] {
+        let data = format!(r#"{{"f":"{text}"}}"#);
+        for description in [
+            json!(["==", "f", {"time": leap_day}]),
+            json!(["in", "f", [5, {"time": 0}, {"time": leap_day}]]),
+            json!(["<", "f", {"time": leap_day + 1}]),
+            json!([">=", "f", {"time": leap_day}]),
+        ] {
+            assert!(matches(&description, &data), "{description} of {data}");
+        }
+        assert!(!matches(&json!([">", "f", {"time": leap_day}]), &data));
+    }
+    for (text, micros) in [
+        ("1970-01-01T00:00:00Z", 0_i64),
+        ("0001-01-01T00:00:00Z", -62_135_596_800_000_000),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
+        ("1969-12-31T23:59:59.999999Z", -1),
+        ("2000-03-01T00:00:00Z", 951_868_800_000_000),
+        ("2100-03-01T00:00:00Z", 4_107_542_400_000_000),
+    ] {
+        assert!(matches(&json!(["==", "f", {"time": micros}]), &format!(r#"{{"f":"{text}"}}"#)), "{text}");
+    }
+    let any = json!(["<", "f", {"time": i64::MAX}]);
+    for no_moment in [
+        "",
+        "2024-02-29",
+        "2024-02-29T12:00:00",
+        "2023-02-29T12:00:00Z",
+        "2100-02-29T12:00:00Z",
+        "2024-13-01T12:00:00Z",
+        "2024-00-01T12:00:00Z",
+        "2024-04-31T12:00:00Z",
+        "2024-04-00T12:00:00Z",
+        "0000-04-01T12:00:00Z",
+        "2024-04-01T24:00:00Z",
+        "2024-04-01T12:60:00Z",
+        "2024-04-01T12:00:60Z",
+        "2024-04-01T12:00:00.Z",
+        "2024-04-01T12:00:00+0000",
+        "2024-04-01T12:00:00+24:00",
+        "2024-04-01T12:00:00+00:60",
+        "2024-04-01T12:00:00Z ",
+        "2024-04-01X12:00:00Z",
+        "é24-04-01T12:00:00Z",
+    ] {
+        assert!(!matches(&any, &format!(r#"{{"f":"{no_moment}"}}"#)), "{no_moment}");
+    }
+    assert!(!matches(&any, r#"{"f":5}"#));
+}
+
+#[test]
+fn a_repetitive_text_costs_its_length_and_no_more() {
+    // Naively 10^11 comparisons.
+    let needle = format!("{}b", "a".repeat(100_000));
+    let escaped = format!(r#"{{"f":"\u0061{}"}}"#, "a".repeat(1_000_000));
+    assert!(!matches(&json!(["contains", "f", needle]), &escaped));
+    assert!(matches(&json!(["contains", "f", "aab"]), r#"{"f":"\u0061aaab"}"#));
+}
+
+#[test]
+fn deep_nesting_costs_its_length_and_no_stack() {
+    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(1_000_000), "]".repeat(1_000_000));
+    assert!(matches(&json!(["exists", "a"]), &deep));
+    assert!(!matches(&json!(["contains", "a", 5]), &deep));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(100_000), "}".repeat(100_000));
+    assert!(matches(&json!(["exists", "a.a.a"]), &objects));
+}
+
+#[test]
+fn descriptions_that_are_none_are_errors() {
+    let deep = (0..40).fold(json!(["exists", "f"]), |inner, _| json!(["not", inner]));
+    for description in [
+        json!(null),
+        json!([]),
+        json!(["xor", ["exists", "f"]]),
+        json!(["==", "f"]),
+        json!(["==", 5, 5]),
+        json!(["==", "f", [5]]),
+        json!(["==", "f", {"float": "nan"}]),
+        json!(["<", "f", true]),
+        json!(["in", "f", 5]),
+        json!(["==", "f", {"time": 0.5}]),
+        json!(["contains", "f"]),
+        json!(["not"]),
+        deep,
+    ] {
+        assert!(Filter::parse(&description.to_string()).is_err(), "{description}");
+    }
+    assert!(Filter::parse("[").is_err());
+}
+
+#[test]
+fn each_slot_has_a_bit_and_none_of_them_is_filtered() {
+    let (bot, ping) = (filter(&json!(["==", "author.bot", true])), filter(&json!(["==", "content", "ping"])));
+    let events = [EventType::MESSAGE_CREATE].into_iter().collect();
+    let table = Subscriptions::new(7).with(events, &[Some(&bot), Some(&ping)]);
+    let slots = |data: &str| table.matches(EventType::MESSAGE_CREATE, data.as_bytes());
+    assert_eq!(slots(r#"{"author":{"bot":true},"content":"pong"}"#), Slots::Heard(1));
+    assert_eq!(slots(r#"{"content":"ping","author":{}}"#), Slots::Heard(2));
+    assert_eq!(slots(r#"{"content":"ping","author":{"bot":true}}"#), Slots::Heard(3));
+    assert_eq!(slots("{}"), Slots::Filtered);
+    assert_eq!(table.matches(EventType::MESSAGE_UPDATE, b"{}"), Slots::Unheard);
+    let table = Subscriptions::new(8).with(events, &[None, Some(&bot)]);
+    assert_eq!(table.matches(EventType::MESSAGE_CREATE, b"{}"), Slots::Heard(1));
+    assert_eq!(table.matches(EventType::MESSAGE_CREATE, br#"{"author":{"bot":true}}"#), Slots::Heard(3));
+}
+
+#[test]
+fn many_filters_with_many_tests_share_one_pass() {
+    let filters: Vec<Filter> = (0..64)
+        .map(|slot| {
+            let parts: Vec<Json> = (0..10).map(|at| json!(["==", format!("k{}", slot * 10 + at), slot])).collect();
+            filter(&Json::from([vec![json!("and")], parts].concat()))
+        })
+        .collect();
+    let matcher = Matcher::new(&filters.iter().map(Some).collect::<Vec<_>>());
+    let fields = |slots: &[usize]| {
+        let fields: Vec<String> =
+            slots.iter().flat_map(|slot| (0..10).map(move |at| format!(r#""k{}":{slot}"#, slot * 10 + at))).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+    assert_eq!(matcher.matches(fields(&[3, 40, 63]).as_bytes()), 1 << 3 | 1 << 40 | 1 << 63);
+    assert_eq!(matcher.matches(b"{}"), 0);
+}
+
+/// The same question, asked of a tree.
+fn plain(description: &Json, data: &Json) -> bool {
+    let (name, rest) = (description[0].as_str().unwrap(), &description.as_array().unwrap()[1..]);
+    match name {
+        "and" => rest.iter().all(|part| plain(part, data)),
+        "or" => rest.iter().any(|part| plain(part, data)),
+        "not" => !plain(&rest[0], data),
+        _ => {
+            let path = format!("/{}", rest[0].as_str().unwrap().replace('.', "/"));
+            // A pointer would look into arrays.
+            let found = path.split('/').skip(1).try_fold(data, |at, key| at.as_object()?.get(key));
+            found.is_some_and(|found| test(name, found, rest.get(1)))
+        }
+    }
+}
+
+fn test(name: &str, found: &Json, operand: Option<&Json>) -> bool {
+    let order = |found: &Json, operand: &Json| -> Option<Ordering> {
+        match (found, operand) {
+            (Json::Number(one), Json::Number(other)) => Some(one.as_i64()?.cmp(&other.as_i64()?)),
+            (Json::String(one), Json::Number(other)) => {
+                let number: i64 = one.parse().ok()?;
+                (number.to_string() == *one).then_some(number.cmp(&other.as_i64()?))
+            }
+            (Json::String(one), Json::String(other)) => Some(one.cmp(other)),
+            _ => None,
+        }
+    };
+    let equals = |found: &Json, operand: &Json| match (found, operand) {
+        (Json::Null, Json::Null) => true,
+        (Json::Bool(one), Json::Bool(other)) => one == other,
+        _ => order(found, operand) == Some(Ordering::Equal),
+    };
+    match (name, operand) {
+        ("exists", _) => true,
+        ("null", _) => found.is_null(),
+        ("==", Some(operand)) => equals(found, operand),
+        ("in", Some(operand)) => operand.as_array().unwrap().iter().any(|operand| equals(found, operand)),
+        ("contains", Some(operand)) => match (found, operand) {
+            (Json::Array(elements), operand) => elements.iter().any(|element| equals(element, operand)),
+            (Json::String(one), Json::String(other)) => one.contains(other.as_str()),
+            _ => false,
+        },
+        ("startswith", Some(operand)) => found.as_str().is_some_and(|text| text.starts_with(operand.as_str().unwrap())),
+        ("endswith", Some(operand)) => found.as_str().is_some_and(|text| text.ends_with(operand.as_str().unwrap())),
+        (relation, Some(operand)) => order(found, operand).is_some_and(|order| match relation {
+            "<" => order.is_lt(),
+            "<=" => order.is_le(),
+            ">" => order.is_gt(),
+            _ => order.is_ge(),
+        }),
+        _ => unreachable!(),
+    }
+}
+
+fn scalar() -> impl Strategy<Value = Json> {
+    prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        (-3..4_i64).prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        r#"[ab"\\\né😀0-3-]{0,4}"#.prop_map(Json::from),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Json> {
+    scalar().prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::hash_map("[abc]", inner, 0..4).prop_map(|map| map.into_iter().collect()),
+        ]
+    })
+}
+
+fn description() -> impl Strategy<Value = Json> {
+    let path = "[abc](\\.[abc]){0,2}";
+    let text = r#"[ab"\\\né😀]{0,2}"#;
+    let leaf = prop_oneof![
+        (prop::sample::select(vec!["exists", "null"]), path).prop_map(|(name, path)| json!([name, path])),
+        (path, scalar()).prop_map(|(path, operand)| json!(["==", path, operand])),
+        (path, prop::collection::vec(scalar(), 0..5)).prop_map(|(path, operands)| json!(["in", path, operands])),
+        (path, scalar().prop_filter("a value", |operand| !operand.is_null()))
+            .prop_map(|(path, operand)| json!(["contains", path, operand])),
+        (prop::sample::select(vec!["<", "<=", ">", ">="]), path, -3..4_i64)
+            .prop_map(|(name, path, operand)| json!([name, path, operand])),
+        (prop::sample::select(vec!["<", "<=", ">", ">=", "startswith", "endswith", "contains"]), path, text)
+            .prop_map(|(name, path, operand)| json!([name, path, operand])),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3)
+                .prop_map(|parts| Json::from([vec![json!("and")], parts].concat())),
+            prop::collection::vec(inner.clone(), 0..3)
+                .prop_map(|parts| Json::from([vec![json!("or")], parts].concat())),
+            inner.prop_map(|part| json!(["not", part])),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn agrees_with_a_json_tree(
+        descriptions in prop::collection::vec(description(), 1..4),
+        data in prop::collection::hash_map("[abc]", value(), 0..4),
+        pretty in any::<bool>(),
+    ) {
+        let data: Json = data.into_iter().collect();
+        let text = if pretty { serde_json::to_string_pretty(&data) } else { serde_json::to_string(&data) }.unwrap();
+        let filters: Vec<Filter> = descriptions.iter().map(filter).collect();
+        let slots = Matcher::new(&filters.iter().map(Some).collect::<Vec<_>>()).matches(text.as_bytes());
+        for (slot, description) in descriptions.iter().enumerate() {
+            let expected = plain(description, &data);
+            prop_assert_eq!(slots >> slot & 1 == 1, expected, "{} of {}", description, &text);
+            prop_assert_eq!(filters[slot].matches(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn no_bytes_do_harm(
+        description in description(),
+        bytes in prop::collection::vec(prop::sample::select(br#"{}[]":,\ud8abc-+.015eE tfn"#.to_vec()), 0..60),
+        tail in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let filter = filter(&description);
+        filter.matches(&bytes);
+        filter.matches(&[br#"{"a":"#, &*bytes, &*tail].concat());
+    }
+}
