@@ -4,6 +4,7 @@ from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._version import __version__
 from propylon.batches import Batches
+from propylon.consuming import Stream
 from propylon.errors import (
     AuthenticationFailed,
     CertificateError,
@@ -27,9 +28,11 @@ from propylon.errors import (
     ShardingRequired,
 )
 from propylon.gateway import Gateway
+from propylon.groups import Listeners, listen
 from propylon.intents import Intents
 from propylon.listeners import Listener
 from propylon.metrics import Metrics
+from propylon.needs import IntentsWarning
 from propylon.options import Backoff, Timeouts
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
 from propylon.session import Closed, GatewayStatus, Session
@@ -55,10 +58,12 @@ __all__ = [
     "HandshakeError",
     "IdentifyBudgetExhausted",
     "Intents",
+    "IntentsWarning",
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
     "Listener",
+    "Listeners",
     "Metrics",
     "ModelError",
     "NotConnected",
@@ -71,8 +76,10 @@ __all__ = [
     "Session",
     "ShardingRequired",
     "Snowflake",
+    "Stream",
     "Timeouts",
     "__version__",
+    "listen",
     "snowflake_time",
 ]
 
