@@ -46,8 +46,8 @@ def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
             if need and not need & Intents.NON_PRIVILEGED:
                 raise ValueError(
                     f"{listener.name} listens to {wanted.event}, which needs the privileged {names(need)}; "
-                    'intents="auto" never asks for one. Enable it for the application in the Developer Portal, and name '
-                    f"the intents: Gateway(..., intents={names(asked | need)})"
+                    'intents="auto" never asks for one. Enable it for the application in the Developer Portal, and '
+                    f"name the intents: Gateway(..., intents={names(asked | need)})"
                 )
     return asked
 
