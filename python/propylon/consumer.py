@@ -14,6 +14,7 @@ from functools import partial
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, TypeAlias, cast
+from weakref import WeakSet
 
 from propylon import _core
 from propylon._core import Dispatch
@@ -137,6 +138,8 @@ class Consumer:
         self._context = copy_context()
         self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
         self._full_streams = 0
+        self.excused: Final[WeakSet[Exception]] = WeakSet()
+        """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
         self._waits = 0
         self._warned_of_waits = False
         self._idle: asyncio.Future[None] | None = None
@@ -367,6 +370,8 @@ class Consumer:
             return
         error = task.exception()
         if isinstance(error, Exception):
+            if error in self.excused:
+                return
             self.errors += 1
             self._report(error, dispatch, listener)
         elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):

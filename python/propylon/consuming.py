@@ -152,8 +152,9 @@ class Consuming(Listening):
             answer = await gateway.wait_for(MessageCreate, where=lambda message: message.author.id == user, timeout=30)
 
         Inside a listener it counts as that call's unfinished work, so give it a timeout there: ``max_pending`` calls
-        that wait for events keep every event from being handed out. Listeners get the event too, and so do all others
-        that wait for it. It may be called before `open`.
+        that wait for events keep every event from being handed out. A listener that leaves with the `NotConnected` of a
+        closed gateway has not failed: it is not reported. Listeners get the event too, and so do all others that wait
+        for it. It may be called before `open`.
 
         Args:
             event: An event class, a union of them, or ``Dispatch[MessageCreate]`` for the holder.
@@ -185,7 +186,9 @@ class Consuming(Listening):
             return found[0]
         what = _names(listener, where)
         if wait.ended:
-            raise NotConnected(f"the gateway was closed before {what} came") from wait.cause
+            error = NotConnected(f"the gateway was closed before {what} came")
+            self._consumer.excused.add(error)
+            raise error from wait.cause
         raise TimeoutError(f"no {what} came within {timeout} s")
 
     @overload

@@ -84,11 +84,16 @@ def _names_for(function: Any, frame: FrameType | None) -> dict[str, Any]:
 
     Only of those, because they are kept; names of the module are the method's globals anyway.
     """
-    text = " ".join(kind for kind in getattr(function, "__annotations__", {}).values() if isinstance(kind, str))
+    try:
+        annotations: dict[str, Any] = getattr(function, "__annotations__", {})
+    except NameError:
+        # Python 3.14 looks names up here and not where the method stands; what is missing is told when it is added.
+        return {}
+    text = " ".join(kind for kind in annotations.values() if isinstance(kind, str))
     wanted = set(_NAME.findall(text))
     found: dict[str, Any] = {}
     while wanted and frame is not None and frame.f_locals is not frame.f_globals:
-        found = {**{name: frame.f_locals[name] for name in wanted & frame.f_locals.keys()}, **found}
+        found = {**{name: frame.f_locals[name] for name in wanted.intersection(frame.f_locals)}, **found}
         if frame.f_code.co_flags & inspect.CO_OPTIMIZED:
             break
         frame = frame.f_back

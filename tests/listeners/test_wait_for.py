@@ -143,6 +143,32 @@ async def test_closing_raises_not_connected(stage: Stage, gateway: Gateway) -> N
     assert left(gateway) == []
 
 
+@pytest.mark.parametrize("handled", [False, True])
+async def test_a_listener_that_a_closed_gateway_leaves_waiting_has_not_failed(
+    stage: Stage, gateway: Gateway, handled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caught: list[Exception] = []
+
+    @gateway.listen
+    async def dialog(event: MessageDelete) -> None:
+        try:
+            await gateway.wait_for(Ping)
+        except NotConnected as error:
+            caught.append(error)
+            if handled:
+                raise ValueError("of the listener itself") from error
+            raise
+
+    await stage.open()
+    await stage.say("MESSAGE_DELETE", {"id": "1", "channel_id": "2"})
+    await eventually(lambda: waiting(gateway, 1))
+    await gateway.close()
+    await eventually(lambda: gateway.metrics().pending == 0)
+    assert len(caught) == 1
+    # An error of its own is reported like any other.
+    assert gateway.metrics().listener_errors == len(caplog.records) == int(handled)
+
+
 async def test_a_fatal_end_is_the_cause(propylon_simulator: Callable[..., Simulator], gateway_to: Any) -> None:
     sim = propylon_simulator(guilds=0)
     gateway: Gateway = gateway_to(sim)
