@@ -154,7 +154,7 @@ class Listener(Generic[P, R]):
 
     def _in_turn(self, call: Callable[..., Any], limit: int) -> Callable[..., Any]:
         """``call``, at most ``limit`` at a time; the others wait as coroutines, in order, and so count as pending."""
-        # Of the loop in which it is used: calls that a dead loop left unfinished hold nobody back in the next.
+        # Of the loop in which it is used: calls that one loop left unfinished hold nobody back in the next.
         turns: asyncio.Semaphore | None = None
         of_loop: asyncio.AbstractEventLoop | None = None
 

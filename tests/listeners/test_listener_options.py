@@ -260,7 +260,7 @@ async def test_each_call_that_takes_turns_has_a_context_of_its_own(stage: Stage,
 
 
 @pytest.mark.parametrize("name", loop_factories())
-def test_calls_that_a_dead_loop_left_hold_nobody_back_in_the_next(
+def test_calls_that_one_loop_left_unfinished_hold_nobody_back_in_the_next(
     propylon_simulator: Callable[..., Simulator], name: str
 ) -> None:
     sim = propylon_simulator(guilds=0)
@@ -281,11 +281,11 @@ def test_calls_that_a_dead_loop_left_hold_nobody_back_in_the_next(
         await eventually(lambda: contents[0] in begun and gateway.metrics().pending == len(contents) * stuck)
         await gateway.close(resumable=True)
 
-    with asyncio.Runner(loop_factory=loop_factories()[name]) as runner:
-        runner.run(main("1", "2"))
-    stuck = False
-    with asyncio.Runner(loop_factory=loop_factories()[name]) as runner:
-        runner.run(main("3"))
+    with asyncio.Runner(loop_factory=loop_factories()[name]) as first:
+        first.run(main("1", "2"))
+        stuck = False
+        with asyncio.Runner(loop_factory=loop_factories()[name]) as second:
+            second.run(main("3"))
     assert begun == ["1", "3"]
 
 
