@@ -33,7 +33,7 @@ class Batches(Buffered[Dispatch[Any]]):
             raise ValueError("size must be 1 or more")
         self._size: Final = size
         self._limit: Final = max(2 * size, 512)
-        listener: Listener[..., Any] = Listener(self._put, wanted, self._put, remove)
+        listener: Listener[..., Any] = Listener(self._put, wanted, self._put, remove, name="batches()")
         listener.take_all = self._put_all
         super().__init__(listener, add)
         self._block: Final = block

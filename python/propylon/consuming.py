@@ -13,9 +13,10 @@ from propylon import _core
 from propylon.buffered import Buffered
 from propylon.errors import NotConnected, PropylonError
 from propylon.events import Event
-from propylon.listeners import ALL, Listener, only_where, wanted_from
+from propylon.listeners import ALL, Listener, wanted_from
 from propylon.listening import Listening
 from propylon.settings import count_of
+from propylon.where import narrowed
 
 if TYPE_CHECKING:
     # Part of every type checker; not needed at run time.
@@ -308,9 +309,8 @@ class Consuming(Listening):
         self, who: str, event: Any, where: Callable[[Any], object] | None, take: Callable[[Any], None]
     ) -> Listener[..., Any]:
         """A listener, not there yet, that takes the events of which ``where`` is true."""
-        wanted = wanted_from(event, who=who)
-        call = take if where is None else only_where(where, take)
-        return Listener(take if where is None else where, wanted, call, self._remove, isolated=where is not None)
+        wanted, guard = narrowed(wanted_from(event, who=who), where, who=who)
+        return Listener(take, wanted, take, self._remove, guard=guard, name=who)
 
     async def _wait(
         self,

@@ -1,4 +1,7 @@
-"""The gateway: its options, its life, its listeners. The face of the package."""
+"""The gateway: its options, its life, its listeners. The face of the package.
+
+Over 500 lines because each option and each error is explained where a user's editor looks for it.
+"""
 
 import asyncio
 import atexit

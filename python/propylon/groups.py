@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from propylon.listeners import EventForm, Options, Wanted, is_event, name_of, wanted_from
+from propylon.where import Where
 
 if TYPE_CHECKING:
     from propylon.listening import Listening
@@ -40,11 +41,17 @@ class Mark:
 
 @overload
 def listen(
-    *events: EventForm, priority: int = 0, once: bool = False, concurrency: int | None = None
+    *events: EventForm,
+    priority: int = 0,
+    once: bool = False,
+    concurrency: int | None = None,
+    where: Where | None = None,
 ) -> Callable[[F], F]: ...
 @overload
 def listen(function: F, /) -> F: ...
-def listen(*arguments: Any, priority: int = 0, once: bool = False, concurrency: int | None = None) -> Any:
+def listen(
+    *arguments: Any, priority: int = 0, once: bool = False, concurrency: int | None = None, where: Where | None = None
+) -> Any:
     """Mark a method of a `Listeners` class: ``@listen``, ``@listen(priority=1)`` or ``@listen(MessageCreate)``.
 
     Everything means what it means at `Gateway.listen`. The method stays what it is; it listens once its object is
@@ -54,7 +61,7 @@ def listen(*arguments: Any, priority: int = 0, once: bool = False, concurrency: 
         TypeError: It stands on a function outside a class, or the options do not fit the method.
     """
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    options = Options(priority, once, concurrency)
+    options = Options(priority, once, concurrency, where)
     if len(arguments) == 1 and not is_event(arguments[0]):
         return _mark(arguments[0], None, options, frame)
     explicit = [wanted for argument in arguments for wanted in wanted_from(argument, who="listen()")] or None

@@ -28,7 +28,6 @@ __all__ = [
     "is_async",
     "is_event",
     "name_of",
-    "only_where",
     "wanted_from",
     "wants_of",
 ]
@@ -67,6 +66,7 @@ class Options:
     priority: int = 0
     once: bool = False
     concurrency: int | None = None
+    where: Callable[[Any], object] | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError where an option is impossible."""
@@ -93,6 +93,7 @@ class Listener(Generic[P, R]):
 
     __slots__ = (
         "__wrapped__",
+        "_name",
         "_remove",
         "call",
         "inject",
@@ -113,16 +114,25 @@ class Listener(Generic[P, R]):
         inject: str | None = None,
         *,
         isolated: bool = False,
+        guard: Callable[[Any], object] | None = None,
         options: Options | None = None,
+        name: str | None = None,
     ) -> None:
-        """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own."""
+        """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own.
+
+        ``guard`` is asked first, before ``once`` is used up and before a turn is waited for. ``name`` is that of the
+        function, unless given.
+        """
         options = options or Options()
         if options.once:
             call = self._once(call)
         if options.concurrency is not None:
             call = self._in_turn(call, options.concurrency)
+        if guard is not None:
+            call = _guarded(call, guard)
         self.__wrapped__ = function
-        self.isolated: Final = isolated
+        self._name = name
+        self.isolated: Final = isolated or guard is not None
         self.inject: Final = inject
         self.wanted: Final = wanted
         self.call: Final = call
@@ -171,8 +181,8 @@ class Listener(Generic[P, R]):
 
     @property
     def name(self) -> str:
-        """Name of the function, for logs."""
-        return name_of(self.__wrapped__)
+        """What it is called in logs and errors."""
+        return self._name or name_of(self.__wrapped__)
 
     def __repr__(self) -> str:
         """Name the function and its events."""
@@ -222,16 +232,11 @@ def name_of(function: Any) -> str:
     return getattr(function, "__qualname__", None) or repr(function)
 
 
-def only_where(where: Callable[[Any], object], call: Callable[..., Any]) -> Callable[..., Any]:
-    """``call``, for the events of which ``where`` is true. Raises TypeError where it cannot be asked.
+def _guarded(call: Callable[..., Any], guard: Callable[[Any], object]) -> Callable[..., Any]:
+    """``call``, made only for events of which ``guard`` is true. What ``guard`` raises is the listener's error."""
 
-    What ``where`` raises is the listener's error: reported, counted, and the event is no match.
-    """
-    if not callable(where) or is_async(where):
-        raise TypeError(f"where= takes a plain function of the event that tells whether it is meant, not {where!r}")
-
-    def call_where(event: Any, **extra: Any) -> Any:
-        return call(event, **extra) if where(event) else None
+    def call_where(event: Any, /, **extra: Any) -> Any:
+        return call(event, **extra) if guard(event) else None
 
     return call_where
 

@@ -30,6 +30,7 @@ from propylon.listeners import (
     wanted_from,
     wants_of,
 )
+from propylon.where import Where, narrowed
 
 __all__ = ["Listening", "is_task"]
 
@@ -61,11 +62,23 @@ class Listening:
 
     @overload
     def listen(  # type: ignore[overload-overlap]  # a class is a callable too, but the first fits it
-        self, *events: EventForm, priority: int = 0, once: bool = False, concurrency: int | None = None
+        self,
+        *events: EventForm,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
     ) -> Callable[[Callable[P, R]], Listener[P, R]]: ...
     @overload
     def listen(self, function: Callable[P, R], /) -> Listener[P, R]: ...
-    def listen(self, *arguments: Any, priority: int = 0, once: bool = False, concurrency: int | None = None) -> Any:
+    def listen(
+        self,
+        *arguments: Any,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
+    ) -> Any:
         """Add a listener: ``@gateway.listen``, ``@gateway.listen()`` or ``@gateway.listen(MessageCreate)``.
 
         The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
@@ -79,6 +92,8 @@ class Listening:
             once: Call it for one event, then remove it.
             concurrency: At most so many unfinished calls of this (async) listener; further events wait for their turn,
                 in order, and count as pending. 1: an event is done with before the next one is begun.
+            where: A plain function of the event; the listener is called where it is true. What it raises counts as the
+                listener's.
 
         Raises:
             TypeError: The signature does not say which event (the text shows the explicit form), or ``concurrency`` is
@@ -86,7 +101,7 @@ class Listening:
             ValueError: ``concurrency`` is less than 1.
         """
         names = _names_of_caller()
-        options = Options(priority, once, concurrency)
+        options = Options(priority, once, concurrency, where)
         if len(arguments) == 1 and not is_event(arguments[0]):
             return self._add(arguments[0], None, names, options)
         who = "listen()"
@@ -110,12 +125,15 @@ class Listening:
         if isinstance(function, Listener):
             function = function.__wrapped__
         wanted, takes_gateway, takes_dispatch = wants_of(function, explicit, names, type(self))
+        wanted, guard = narrowed(wanted, options.where, who="listen()")
         options.check(function)
         call: Callable[..., Any] = function
         if takes_gateway is not None:
             call = partial(call, **{takes_gateway: self})
         isolated = not is_async(function)
-        return Listener(function, wanted, call, self._remove, takes_dispatch, isolated=isolated, options=options)
+        return Listener(
+            function, wanted, call, self._remove, takes_dispatch, isolated=isolated, guard=guard, options=options
+        )
 
     def add(self, group: G) -> G:
         """Add the methods of a group that are marked with ``@listen``, all at once or, after an error, none of them.

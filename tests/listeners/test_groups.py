@@ -30,7 +30,7 @@ class Talk(Listeners):
     def second(self, event: Any) -> None:
         self.heard.append(f"second {type(event).__name__}")
 
-    @listen(once=True, concurrency=1)
+    @listen(once=True, concurrency=1, where=lambda ping: ping.content != "nobody")
     async def third(self, ping: Ping) -> None:
         self.heard.append(f"third {ping.content}")
 
@@ -46,9 +46,11 @@ def heard_by(gateway: Gateway) -> list[str]:
 async def test_all_marked_methods_listen_as_their_options_say(stage: Stage, gateway: Gateway) -> None:
     talk = gateway.add(Talk())
     await stage.open()
-    await stage.say("MESSAGE_CREATE", message("1"), message("2"))
+    await stage.say("MESSAGE_CREATE", message("nobody"), message("1"), message("2"))
     await stage.say("MESSAGE_DELETE", {"id": "1", "channel_id": "2"})
     assert talk.heard == [
+        "second MessageCreate",
+        "first nobody MESSAGE_CREATE",
         "second MessageCreate",
         "first 1 MESSAGE_CREATE",
         "third 1",

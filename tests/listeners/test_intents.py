@@ -130,7 +130,10 @@ class TestWarning:
     @pytest.mark.asyncio(loop_factories=["asyncio"])
     async def test_waiting_for_what_cannot_come_is_warned_of_too(self) -> None:
         gateway = Gateway("token", intents=I.GUILDS)
-        with pytest.warns(IntentsWarning, match="MESSAGE_CREATE") as caught, pytest.raises(TimeoutError):
+        with (
+            pytest.warns(IntentsWarning, match=r"^wait_for\(\) listens to MESSAGE_CREATE") as caught,
+            pytest.raises(TimeoutError),
+        ):
             await gateway.wait_for(Ping, timeout=0)
         assert caught[0].filename == __file__
 

@@ -289,6 +289,56 @@ def test_calls_that_one_loop_left_unfinished_hold_nobody_back_in_the_next(
     assert begun == ["1", "3"]
 
 
+# ---------------------------------------------------------------- where
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["plain", "async", "one at a time"])
+async def test_where_is_asked_before_once_is_used_up_and_a_turn_is_waited_for(
+    stage: Stage, gateway: Gateway, kind: str
+) -> None:
+    heard: list[str] = []
+
+    def plain(ping: Ping, dispatch: Dispatch) -> None:
+        assert dispatch.type == "MESSAGE_CREATE"
+        heard.append(ping.content)
+
+    async def later(ping: Ping, dispatch: Dispatch) -> None:
+        plain(ping, dispatch)
+        await asyncio.sleep(0)
+
+    options: dict[str, Any] = {"concurrency": 1} if kind == "one at a time" else {}
+    function: Callable[..., Any] = plain if kind == "plain" else later
+    gateway.listen(where=lambda ping: int(ping.content) > 2, once=True, **options)(function)
+    gateway.listen(where=lambda ping: int(ping.content) % 2, **options)(function)
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *messages(6))
+    await eventually(lambda: gateway.metrics().pending == 0)
+    assert sorted(heard) == ["1", "3", "3", "5"]
+
+
+@pytest.mark.asyncio
+async def test_an_error_of_where_is_the_listeners(stage: Stage, gateway: Gateway) -> None:
+    errors: list[Exception] = []
+    heard: list[str] = []
+    gateway.on_error(errors.append)
+    gateway.listen(Ping, where=lambda ping: 1 / int(ping.content))(lambda ping: heard.append(ping.content))
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *messages(2))
+    assert heard == ["1"]
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert gateway.metrics().listener_errors == 1
+
+
+def test_a_where_that_cannot_be_asked_is_told() -> None:
+    async def where(ping: Ping) -> bool:
+        return True
+
+    for wrong in (where, 7):
+        with pytest.raises(TypeError, match="where= takes a"):
+            Gateway("token").listen(Ping, where=wrong)(lambda ping: None)  # type: ignore[call-overload]
+
+
 class AsyncCallable:
     async def __call__(self, ping: Ping) -> None: ...
 
