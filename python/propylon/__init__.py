@@ -4,6 +4,7 @@ from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._version import __version__
 from propylon.batches import Batches
+from propylon.consuming import Stream
 from propylon.errors import (
     AuthenticationFailed,
     CertificateError,
@@ -28,9 +29,11 @@ from propylon.errors import (
 )
 from propylon.filters import Field, Filter, field
 from propylon.gateway import Gateway
+from propylon.groups import Listeners, listen
 from propylon.intents import Intents
 from propylon.listeners import Listener
 from propylon.metrics import Metrics
+from propylon.needs import IntentsWarning
 from propylon.options import Backoff, Timeouts
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
 from propylon.session import Closed, GatewayStatus, Session
@@ -58,10 +61,12 @@ __all__ = [
     "HandshakeError",
     "IdentifyBudgetExhausted",
     "Intents",
+    "IntentsWarning",
     "InvalidApiVersion",
     "InvalidIntents",
     "InvalidShard",
     "Listener",
+    "Listeners",
     "Metrics",
     "ModelError",
     "NotConnected",
@@ -74,9 +79,11 @@ __all__ = [
     "Session",
     "ShardingRequired",
     "Snowflake",
+    "Stream",
     "Timeouts",
     "__version__",
     "field",
+    "listen",
     "snowflake_time",
 ]
 

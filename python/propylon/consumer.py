@@ -5,6 +5,7 @@ listener comes or goes and never changed afterwards.
 """
 
 import asyncio
+import logging
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -13,6 +14,7 @@ from functools import partial
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, TypeAlias, cast
+from weakref import WeakSet
 
 from propylon import _core
 from propylon._core import Dispatch
@@ -22,6 +24,8 @@ from propylon.listeners import ALL, Listener
 from propylon.slots import EVENT_INDEX, UNKNOWN, Slots
 
 __all__ = ["Consumer", "Reporter", "Table"]
+
+_log: Final = logging.getLogger("propylon")
 
 _SLICE: Final = 0.002
 """Seconds after which a drain yields to the loop."""
@@ -155,6 +159,10 @@ class Consumer:
         self._context = copy_context()
         self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
         self._full_streams = 0
+        self.excused: Final[WeakSet[Exception]] = WeakSet()
+        """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
+        self._waits = 0
+        self._warned_of_waits = False
         self._idle: asyncio.Future[None] | None = None
         self.undecodable = 0
         self.errors = 0
@@ -227,6 +235,21 @@ class Consumer:
         if not full:
             self._go_on()
 
+    def waits(self, number: int) -> None:
+        """So many tasks wait for an event; where they are the listeners' own, they may hold it back themselves."""
+        self._waits = number
+        self._warn_of_waits()
+
+    def _warn_of_waits(self) -> None:
+        if self._waits and len(self._tasks) >= self._max_pending and not self._warned_of_waits:
+            self._warned_of_waits = True
+            _log.warning(
+                "max_pending=%d listener calls are unfinished and hold back all events, also those that %d wait_for() "
+                "or collect() wait for; give these a timeout, or raise max_pending",
+                self._max_pending,
+                self._waits,
+            )
+
     @property
     def _blocked(self) -> bool:
         return self._suspended or self._full_streams > 0 or len(self._tasks) >= self._max_pending
@@ -275,6 +298,7 @@ class Consumer:
                 self._hold(True)
                 if not self._blocked:
                     self._schedule()
+                self._warn_of_waits()
 
     def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
         """Whether all of it is done."""
@@ -375,6 +399,8 @@ class Consumer:
             return
         error = task.exception()
         if isinstance(error, Exception):
+            if error in self.excused:
+                return
             self.errors += 1
             self._report(error, dispatch, listener)
         elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):

@@ -19,7 +19,7 @@
     │   ├── CommandTooLarge              over 4,096 bytes
     │   ├── RequestTimeout               no answer in time
     │   ├── RateLimited(retry_after)     Discord wants us to wait
-    │   └── NotConnected                 the gateway is not open
+    │   └── NotConnected                 the gateway is not open, or was closed
     ├── IdentifyBudgetExhausted(resets_at)
     └── ForkedError                      a gateway of the parent process was used after ``fork()``
 
@@ -171,7 +171,7 @@ class RateLimited(CommandError):
 
 
 class NotConnected(CommandError):
-    """The gateway is not open, or was closed while the command waited."""
+    """The gateway is not open, or was closed while a command or a `wait_for` waited."""
 
 
 class IdentifyBudgetExhausted(PropylonError):

@@ -1,4 +1,7 @@
-"""The gateway: its options, its life, its listeners. The face of the package."""
+"""The gateway: its options, its life, its listeners. The face of the package.
+
+Over 500 lines because each option and each error is explained where a user's editor looks for it.
+"""
 
 import asyncio
 import atexit
@@ -7,16 +10,19 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Literal, NoReturn, Self
 
 from propylon import _core
 from propylon.commands import Commands, json_of, payload_of, presence_json
+from propylon.consuming import Consuming
 from propylon.delivery import Delivery
 from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
-from propylon.listening import Listening, is_task
+from propylon.listeners import Listener
+from propylon.listening import is_task
 from propylon.logs import GatewayLog
 from propylon.metrics import Metrics
+from propylon.needs import derived, warn_of_missing
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.session import Closed, GatewayStatus, Session
@@ -34,7 +40,7 @@ _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.
 atexit.register(_core.shutdown, 5.0)
 
 
-class Gateway(Listening):
+class Gateway(Consuming):
     """One connection of a bot to Discord's Gateway, kept alive by an engine that Python cannot stop.
 
     Listeners are functions; the annotation of the first parameter says which event they get::
@@ -57,7 +63,7 @@ class Gateway(Listening):
         self,
         token: str,
         *,
-        intents: Intents | int = Intents.NON_PRIVILEGED,
+        intents: Intents | int | Literal["auto"] = Intents.NON_PRIVILEGED,
         compression: Compression = "zstd-stream",
         presence: Presence | None = None,
         large_threshold: int = 50,
@@ -82,7 +88,8 @@ class Gateway(Listening):
 
         Args:
             token: The bot's token; a ``Bot `` prefix is stripped. It is kept in the engine only.
-            intents: Which events Discord sends.
+            intents: Which events Discord sends. ``"auto"``: what the listeners need that are there at `open`, as
+                `Intents.for_events` tells; never a privileged one, and never MESSAGE_CONTENT.
             compression: ``"zstd-stream"``, ``"zlib-stream"``, ``"payload"`` or None.
             presence: Status and activities from the start.
             large_threshold: Members (50 to 250) beyond which GUILD_CREATE leaves out those who are offline.
@@ -111,7 +118,7 @@ class Gateway(Listening):
         """
         options = engine_options(
             token,
-            intents=intents,
+            intents=None if intents == "auto" else intents,
             compression=compression,
             presence=presence,
             large_threshold=large_threshold,
@@ -132,7 +139,9 @@ class Gateway(Listening):
             allow_plaintext=allow_plaintext,
         )
         super().__init__(_core.Shard(options), count_of("max_pending", max_pending, 1))
-        self._intents: Final = Intents(int(intents))
+        self._auto_intents: Final = intents == "auto"
+        self._intents = Intents.NONE if intents == "auto" else Intents(int(intents))
+        self._warned_of: Final[set[str]] = set()
         self._shard_pair: Final = shard
         self._log: Final = GatewayLog(shard)
         self._delivery: Delivery | None = None
@@ -179,7 +188,7 @@ class Gateway(Listening):
 
     @property
     def intents(self) -> Intents:
-        """The intents it asks for."""
+        """The intents it asks for; with ``intents="auto"`` those of its last opening, none before the first."""
         return self._intents
 
     @property
@@ -200,7 +209,8 @@ class Gateway(Listening):
     def session(self, session: Session | None) -> None:
         if self._shard.running:
             raise RuntimeError("the session can be set while the gateway is closed")
-        if session is not None and (session.shard != self._shard_pair or session.intents != int(self._intents)):
+        own = session is None or self._auto_intents or session.intents == int(self._intents)
+        if session is not None and not (own and session.shard == self._shard_pair):
             raise ValueError("the session belongs to other intents or another shard")
         self._shard.set_session(None if session is None else session_facts(session))
 
@@ -222,7 +232,31 @@ class Gateway(Listening):
         """Refuse to be pickled: it holds a connection and a token."""
         raise TypeError("a Gateway cannot be pickled; pass what is needed to make one")
 
+    # ------------------------------------------------------------------ intents
+
+    def _attach(self, *listeners: Listener[..., Any]) -> None:
+        # Worked out only when it is opened, "auto" has nothing to say before.
+        if not self._auto_intents or self._shard.running:
+            warn_of_missing(listeners, self._intents, self._warned_of, auto=self._auto_intents)
+        super()._attach(*listeners)
+
+    def _derive_intents(self) -> None:
+        """With ``intents="auto"``: from the listeners that are there now."""
+        if not self._auto_intents:
+            return
+        self._intents = derived(self._listeners)
+        self._shard.set_intents(int(self._intents))
+        session = self.session
+        if session is not None and session.intents != int(self._intents):
+            self._log.warning("the listeners need other intents than the session has; identifying anew")
+            self._shard.set_session(None)
+
     # ------------------------------------------------------------------ life
+
+    def _check_usable(self) -> None:
+        self._check_process()
+        if self._ended is not None and not self._ended.done():
+            self._adopt(self._ended)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -240,11 +274,13 @@ class Gateway(Listening):
             CertificateError: The server's certificate is refused.
             HandshakeError: ``auto_reconnect=False`` and no connection came about.
             RuntimeError: It is open already.
+            ValueError: With ``intents="auto"``, a listener needs a privileged intent; the text says how to ask for it.
             ForkedError: It belongs to the parent process.
         """
         self._check_process()
         if self._ended is not None and not self._ended.done():
             raise RuntimeError("the gateway is open already; close it first, or make another one")
+        self._derive_intents()
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._closing = False
@@ -469,7 +505,7 @@ class Gateway(Listening):
 
     def _connection_closed(self, closed: Closed) -> None:
         self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
-        for function, gateway_parameter in self._close_handlers:
+        for function, gateway_parameter in tuple(self._close_handlers):
             extra = {} if gateway_parameter is None else {gateway_parameter: self}
             result = self._call_handler("on_close", function, closed, extra)
             if is_task(result):
@@ -495,8 +531,7 @@ class Gateway(Listening):
         self._consumer.suspend()
         self._unbind()
         self._commands.fail_all()
-        for stream in list(self._streams):
-            stream.close()
+        self._end_consuming(error)
         told = False
         if self._opened is not None and not self._opened.done():
             told = error is not None

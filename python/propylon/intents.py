@@ -1,6 +1,10 @@
 """Intents: which events Discord sends at all."""
 
 from enum import IntFlag
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from propylon.events import Event
 
 __all__ = ["Intents"]
 
@@ -11,6 +15,25 @@ class Intents(IntFlag):
     `MESSAGE_CONTENT`, `GUILD_MEMBERS` and `GUILD_PRESENCES` are privileged: enable them for the application in the
     Developer Portal first. https://discord.com/developers/docs/events/gateway#gateway-intents
     """
+
+    @classmethod
+    def for_events(cls, *events: "type[Event]") -> "Intents":
+        """The smallest set with which all of these events come, wherever they can happen.
+
+        Many events come by one intent in guilds and by another in direct messages; both are taken. A privileged
+        intent is taken only where no other delivers the event at all. `MESSAGE_CONTENT` delivers no event, it fills
+        the fields of messages: add it with ``|`` if you read them.
+
+        Raises:
+            TypeError: It is no class of an event.
+        """
+        intents = cls.NONE
+        for event in events:
+            bits = getattr(event, "__intents__", None)
+            if not isinstance(bits, int):
+                raise TypeError(f"for_events() takes classes of events such as MessageCreate, not {event!r}")
+            intents |= (cls(bits) & cls.NON_PRIVILEGED) or cls(bits)
+        return intents
 
     GUILDS = 1 << 0
     GUILD_MEMBERS = 1 << 1

@@ -1,23 +1,43 @@
-"""Listeners: what a decorated function wants, read from its signature.
+"""Listeners: what a decorated function wants, read from its signature, and the options it was given.
 
 Owns the meaning of annotations. Calling the listeners is `propylon.consumer`'s.
 """
 
+import asyncio
 import inspect
 import types
 import typing
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, ParamSpec, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from propylon._core import Dispatch
 from propylon.events import Event
-from propylon.filters import Filter
+from propylon.filters import Filter, Where
 
-__all__ = ["ALL", "Listener", "Wanted", "wanted_from", "wants_of"]
+if TYPE_CHECKING:
+    # Part of every type checker; not needed at run time.
+    from typing_extensions import TypeForm
+
+__all__ = [
+    "ALL",
+    "EventForm",
+    "Listener",
+    "Options",
+    "Wanted",
+    "is_async",
+    "is_event",
+    "name_of",
+    "wanted_from",
+    "wants_of",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+EventForm: TypeAlias = "type[Event] | type[Dispatch[Any]] | TypeForm[Event | Dispatch[Any]]"
+"""What names events in a call: an event class, `Dispatch`, ``Dispatch[MessageCreate]``, or a union of those."""
 
 ALL: Final = "*"
 """In `Wanted.event`: every event."""
@@ -41,10 +61,51 @@ class Wanted:
         self.where = where
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What ``listen`` was told besides the events; explained at `Gateway.listen`."""
+
+    priority: int = 0
+    once: bool = False
+    concurrency: int | None = None
+    where: Where | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError where an option is impossible."""
+        numbers: dict[str, object] = {"priority": self.priority}
+        if self.concurrency is not None:
+            numbers["concurrency"] = self.concurrency
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be a whole number, not {value!r}")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
+
+    def check(self, function: Callable[..., Any]) -> None:
+        """Raise TypeError where the function cannot have them."""
+        if self.concurrency is not None and not is_async(function):
+            raise TypeError(
+                f"{name_of(function)}: concurrency= is for async listeners; a plain function has finished when it "
+                "returns, so its calls never overlap. Make it `async def`, or leave concurrency= out"
+            )
+
+
 class Listener(Generic[P, R]):
     """A function that listens; still callable as itself. `remove` takes it off its gateway."""
 
-    __slots__ = ("__wrapped__", "_remove", "call", "inject", "isolated", "removed", "take_all", "wanted")
+    __slots__ = (
+        "__wrapped__",
+        "_name",
+        "_remove",
+        "call",
+        "inject",
+        "isolated",
+        "on_error",
+        "priority",
+        "removed",
+        "take_all",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -55,13 +116,31 @@ class Listener(Generic[P, R]):
         inject: str | None = None,
         *,
         isolated: bool = False,
+        guard: Callable[[Any], object] | None = None,
+        options: Options | None = None,
+        name: str | None = None,
     ) -> None:
-        """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own."""
+        """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own.
+
+        ``guard`` is asked first, before ``once`` is used up and before a turn is waited for. ``name`` is that of the
+        function, unless given.
+        """
+        options = options or Options()
+        if options.once:
+            call = self._once(call)
+        if options.concurrency is not None:
+            call = self._in_turn(call, options.concurrency)
+        if guard is not None:
+            call = _guarded(call, guard)
         self.__wrapped__ = function
-        self.isolated: Final = isolated
+        self._name = name
+        self.isolated: Final = isolated or guard is not None
         self.inject: Final = inject
         self.wanted: Final = wanted
         self.call: Final = call
+        self.priority: Final = options.priority
+        self.on_error: tuple[Callable[..., Any], str | None, str | None] | None = None
+        """Who hears of its errors in place of the gateway's handlers, as `Listening` keeps those."""
         self.removed = False
         self.take_all: Callable[[list[Dispatch[Any]]], None] | None = None
         self._remove = remove
@@ -76,10 +155,36 @@ class Listener(Generic[P, R]):
             self.removed = True
             self._remove(self)
 
+    def _once(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """``call``, for the first event only: what waits is skipped, because the listener is removed before."""
+
+        def once(event: Any, **extra: Any) -> Any:
+            self.remove()
+            return call(event, **extra)
+
+        return once
+
+    def _in_turn(self, call: Callable[..., Any], limit: int) -> Callable[..., Any]:
+        """``call``, at most ``limit`` at a time; the others wait as coroutines, in order, and so count as pending."""
+        # Of the loop in which it is used: calls that one loop left unfinished hold nobody back in the next.
+        turns: asyncio.Semaphore | None = None
+        of_loop: asyncio.AbstractEventLoop | None = None
+
+        async def in_turn(event: Any, **extra: Any) -> None:
+            nonlocal turns, of_loop
+            loop = asyncio.get_running_loop()
+            if turns is None or of_loop is not loop:
+                turns, of_loop = asyncio.Semaphore(limit), loop
+            async with turns:
+                if not self.removed:
+                    await call(event, **extra)
+
+        return in_turn
+
     @property
     def name(self) -> str:
-        """Name of the function, for logs."""
-        return getattr(self.__wrapped__, "__qualname__", None) or repr(self.__wrapped__)
+        """What it is called in logs and errors."""
+        return self._name or name_of(self.__wrapped__)
 
     def __repr__(self) -> str:
         """Name the function and its events."""
@@ -115,6 +220,27 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
 def is_async(function: Callable[..., Any]) -> bool:
     """Whether calling it only makes a coroutine, which runs in a context of its own anyway."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+def is_event(argument: Any) -> bool:
+    """Whether an argument of ``listen`` names events rather than being the function to decorate."""
+    if isinstance(argument, type) and (issubclass(argument, Event) or argument is Dispatch):
+        return True
+    return not callable(cast("object", argument)) or hasattr(cast("object", argument), "__args__")
+
+
+def name_of(function: Any) -> str:
+    """What a function is called in logs and errors."""
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _guarded(call: Callable[..., Any], guard: Callable[[Any], object]) -> Callable[..., Any]:
+    """``call``, made only for events of which ``guard`` is true. What ``guard`` raises is the listener's error."""
+
+    def call_where(event: Any, /, **extra: Any) -> Any:
+        return call(event, **extra) if guard(event) else None
+
+    return call_where
 
 
 def _definition(function: Any) -> Any:
@@ -173,7 +299,7 @@ def wants_of(
     Only the annotations of its parameters are resolved, with the globals and the closure of the function and the
     names of the caller. Raises TypeError, with the explicit form, where that fails.
     """
-    who = getattr(function, "__qualname__", None) or repr(function)
+    who = name_of(function)
     if not callable(function):
         raise TypeError(f"listen() takes a function or event classes, not {function!r}")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):

@@ -1,6 +1,7 @@
 """The listener face: who listens to what, and what becomes of their errors.
 
-A `Gateway` is one; whatever else has listeners has this face too. Calling them is `propylon.consumer`'s.
+A `Gateway` is one; whatever else has listeners has this face too. Calling them is `propylon.consumer`'s, events that
+are awaited instead are `propylon.consuming`'s.
 """
 
 import asyncio
@@ -9,25 +10,42 @@ import logging
 import re
 import sys
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, ParamSpec, TypeGuard, TypeVar, cast, overload
+from typing import Any, Final, ParamSpec, TypeAlias, TypeGuard, TypeVar, overload
 
 from propylon import _core, decoding
 from propylon.batches import Batches
+from propylon.buffered import Buffered
 from propylon.consumer import Consumer
 from propylon.errors import ModelError
-from propylon.events import Event
 from propylon.filters import Where
-from propylon.listeners import ALL, Listener, Wanted, is_async, wanted_from, wants_of
+from propylon.groups import Listeners, added, handler_of, marked_methods
+from propylon.listeners import (
+    ALL,
+    EventForm,
+    Listener,
+    Options,
+    Wanted,
+    is_async,
+    is_event,
+    wanted_from,
+    wants_of,
+)
 from propylon.logs import payload_writer
-from propylon.where import guarded, narrowed
+from propylon.where import narrowed
 
 __all__ = ["Listening", "is_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Listeners)
+
+_CloseHandler: TypeAlias = tuple[Callable[..., Any], str | None]
+"""A function, and its parameter that takes the gateway."""
+_ErrorHandler: TypeAlias = tuple[Callable[..., Any], str | None, str | None]
+"""The same, and its parameter that takes the `Dispatch`."""
 
 _log: Final = logging.getLogger("propylon")
 
@@ -42,70 +60,143 @@ class Listening:
         self._shard: Final = shard
         self._consumer: Final = Consumer(shard, max_pending, self._report)
         self._listeners: tuple[Listener[..., Any], ...] = ()
-        self._streams: Final[weakref.WeakSet[Batches]] = weakref.WeakSet()
-        self._close_handlers: list[tuple[Callable[..., Any], str | None]] = []
-        self._error_handlers: list[tuple[Callable[..., Any], str | None, str | None]] = []
+        self._streams: Final[weakref.WeakSet[Buffered[Any]]] = weakref.WeakSet()
+        self._close_handlers: Final[list[_CloseHandler]] = []
+        self._error_handlers: Final[list[_ErrorHandler]] = []
         self._background: Final[set[asyncio.Task[Any]]] = set()
 
     # Classes are callable too, so this one comes first.
     @overload
-    def listen(  # type: ignore[overload-overlap]
-        self, *events: type[Event] | type[_core.Dispatch[Any]], where: Where | None = None
+    def listen(  # type: ignore[overload-overlap]  # a class is a callable too, but the first fits it
+        self,
+        *events: EventForm,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
     ) -> Callable[[Callable[P, R]], Listener[P, R]]: ...
     @overload
-    def listen(self, function: Callable[P, R], /, *, where: Where | None = None) -> Listener[P, R]: ...
-    def listen(self, *arguments: Any, where: Where | None = None) -> Any:
+    def listen(self, function: Callable[P, R], /) -> Listener[P, R]: ...
+    def listen(
+        self,
+        *arguments: Any,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
+    ) -> Any:
         """Add a listener: ``@gateway.listen``, ``@gateway.listen()`` or ``@gateway.listen(MessageCreate)``.
 
         The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
         them, a narrow class of yours, `Dispatch` (every event, raw) or ``Dispatch[MessageCreate]``. Further parameters
-        annotated `Gateway` or `Dispatch` receive those. Sync or async; listeners are called in the order in which they
-        were added, those of one shard event by event. An async listener runs up to its first suspension before the
-        next event is handed out.
+        annotated `Gateway` or `Dispatch` receive those. Sync or async; events of one shard come in order, and an async
+        listener runs up to its first suspension before the next event is handed out.
 
         Args:
+            events: What it gets, instead of the annotation.
+            priority: Listeners with a higher one are called first; those with the same in the order of adding.
+            once: Call it for one event, then remove it.
+            concurrency: At most so many unfinished calls of this (async) listener; further events wait for their turn,
+                in order, and count as pending. 1: an event is done with before the next one is begun.
             where: A condition made from `field`: Rust drops other events, and Python never hears of them. Or a function
                 that is called with the event before the listener, in Python; what it raises counts as the listener's.
 
         Raises:
-            TypeError: The signature does not say which event (the text shows the explicit form), or ``where`` does not
-                fit a field.
-            ValueError: ``where`` names a field that an event does not have.
+            TypeError: The signature does not say which event (the text shows the explicit form), ``concurrency`` is
+                given for a function that is not async, or ``where`` does not fit a field.
+            ValueError: ``concurrency`` is less than 1, or ``where`` names a field that an event does not have.
         """
         names = _names_of_caller()
-        if len(arguments) == 1 and not _is_event(arguments[0]):
-            return self._add(arguments[0], None, names, where)
+        options = Options(priority, once, concurrency, where)
+        if len(arguments) == 1 and not is_event(arguments[0]):
+            return self._add(arguments[0], None, names, options)
         who = "listen()"
         explicit = [wanted for argument in arguments for wanted in wanted_from(argument, who=who)] or None
 
         def decorate(function: Callable[P, R]) -> Listener[P, R]:
-            return self._add(function, explicit, names, where)
+            return self._add(function, explicit, names, options)
 
         return decorate
 
     def _add(
-        self, function: Callable[P, R], explicit: list[Wanted] | None, names: dict[str, Any], where: Where | None
+        self, function: Callable[P, R], explicit: list[Wanted] | None, names: dict[str, Any], options: Options
+    ) -> Listener[P, R]:
+        listener = self._listener_of(function, explicit, names, options)
+        self._attach(listener)
+        return listener
+
+    def _listener_of(
+        self, function: Callable[P, R], explicit: list[Wanted] | None, names: dict[str, Any], options: Options
     ) -> Listener[P, R]:
         if isinstance(function, Listener):
             function = function.__wrapped__
         wanted, takes_gateway, takes_dispatch = wants_of(function, explicit, names, type(self))
-        wanted, guard = narrowed(wanted, where, who="listen()")
+        wanted, guard = narrowed(wanted, options.where, who="listen()")
+        options.check(function)
         call: Callable[..., Any] = function
         if takes_gateway is not None:
             call = partial(call, **{takes_gateway: self})
-        if guard is not None:
-            call = guarded(call, guard)
-        isolated = guard is not None or not is_async(function)
-        listener: Listener[P, R] = Listener(function, wanted, call, self._remove, takes_dispatch, isolated=isolated)
-        self._attach(listener)
-        return listener
+        isolated = not is_async(function)
+        return Listener(
+            function, wanted, call, self._remove, takes_dispatch, isolated=isolated, guard=guard, options=options
+        )
 
-    def _attach(self, listener: Listener[..., Any]) -> None:
-        self._listeners = (*self._listeners, listener)
+    def add(self, group: G) -> G:
+        """Add the methods of a group that are marked with ``@listen``, all at once or, after an error, none of them.
+
+        Returns the group, whose `remove` takes them off again.
+
+        Raises:
+            TypeError: It is no `Listeners` object, or a method's signature does not say which event.
+            ValueError: It has no method that listens, or is here already.
+        """
+        if not isinstance(group, Listeners):  # pyright: ignore[reportUnnecessaryIsInstance]
+            made = (
+                f"make one: add({group.__name__}())" if isinstance(group, type) else "derive its class from Listeners"
+            )
+            raise TypeError(f"add() takes an object of a class that derives from Listeners, not {group!r}; {made}")
+        if any(place is self for place, _ in added(group)):
+            raise ValueError(f"{group!r} has been added already; make another object, or remove() it first")
+        listeners = [
+            self._listener_of(method, mark.explicit, mark.names, mark.options) for method, mark in marked_methods(group)
+        ]
+        on_error, on_close = handler_of(group, "on_error"), handler_of(group, "on_close")
+        if not (listeners or on_close):
+            raise ValueError(f"{type(group).__qualname__} has no method that is marked with @listen")
+        if on_error is not None:
+            handler = self._error_handler(on_error, {})
+            for listener in listeners:
+                listener.on_error = handler
+        closing = None if on_close is None else self._close_handler(on_close, {})
+
+        def remove() -> None:
+            added(group).remove(place)
+            self._remove_all(listeners)
+            if closing is not None:
+                self._close_handlers.remove(closing)
+
+        place = (self, remove)
+        self._attach(*listeners)
+        if closing is not None:
+            self._close_handlers.append(closing)
+        added(group).append(place)
+        return group
+
+    def _attach(self, *listeners: Listener[..., Any]) -> None:
+        # Sorting keeps the order of adding among equals.
+        every = (*self._listeners, *listeners)
+        self._listeners = tuple(sorted(every, key=lambda listener: listener.priority, reverse=True))
         self._consumer.subscribe(self._listeners)
 
     def _remove(self, listener: Listener[..., Any]) -> None:
-        self._listeners = tuple(other for other in self._listeners if other is not listener)
+        self._remove_all([listener])
+
+    def _remove_all(self, listeners: Sequence[Listener[..., Any]]) -> None:
+        for listener in listeners:
+            # What waits for them is skipped.
+            listener.removed = True
+        gone = set(map(id, listeners))
+        self._listeners = tuple(listener for listener in self._listeners if id(listener) not in gone)
         self._consumer.subscribe(self._listeners)
 
     def on_close(self, function: F, /) -> F:
@@ -114,24 +205,28 @@ class Listening:
         Sync or async. Reconnecting does not wait for it; returning False stops it. ``open`` and ``wait_closed`` finish
         after it. A second parameter annotated `Gateway` receives the gateway.
         """
-        _, gateway_parameter, dispatch_parameter = wants_of(function, [], _names_of_caller(), type(self))
+        self._close_handlers.append(self._close_handler(function, _names_of_caller()))
+        return function
+
+    def _close_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> _CloseHandler:
+        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self))
         if dispatch_parameter is not None:
             raise TypeError(f"on_close: a close has no event, so no Dispatch can be passed for {dispatch_parameter!r}")
-        self._close_handlers.append((function, gateway_parameter))
-        return function
+        return function, gateway_parameter
 
     def on_error(self, function: F, /) -> F:
         """Call ``function(error: Exception)`` for what a listener raised and for each `ModelError`, instead of logging.
 
         Sync or async. Further parameters annotated `Dispatch` or `Gateway` receive the event and the gateway.
         """
-        _, gateway_parameter, dispatch_parameter = wants_of(function, [], _names_of_caller(), type(self))
-        self._error_handlers.append((function, gateway_parameter, dispatch_parameter))
+        self._error_handlers.append(self._error_handler(function, _names_of_caller()))
         return function
 
-    def batches(
-        self, *events: type[Event] | type[_core.Dispatch[Any]], where: Where | None = None, size: int = 256
-    ) -> Batches:
+    def _error_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> _ErrorHandler:
+        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self))
+        return function, gateway_parameter, dispatch_parameter
+
+    def batches(self, *events: EventForm, where: Where | None = None, size: int = 256) -> Batches:
         """Hear events as lists of `Dispatch`, at most ``size`` at a time; no event named: all of them.
 
         ``where`` as for `listen`; a function gets the `Dispatch`.
@@ -149,7 +244,7 @@ class Listening:
         self._streams.add(stream)
         return stream
 
-    def log_payloads(self, *events: type[Event] | type[_core.Dispatch[Any]] | str) -> Listener[..., None]:
+    def log_payloads(self, *events: "EventForm | str") -> Listener[..., None]:
         """Write events as they come to the log, at DEBUG of ``propylon.payload``; no event named: all of them.
 
         Events are classes or names (``"MESSAGE_CREATE"``). Tokens and session ids are hidden, 2,048 characters are
@@ -174,13 +269,16 @@ class Listening:
             error = error if error.dispatch is not None else ModelError(str(error), dispatch)
         elif listener is None:
             error = decoding.model_error(dispatch, error, dispatch)
-        if not self._error_handlers:
+        handlers = self._error_handlers
+        if listener is not None and listener.on_error is not None:
+            handlers = [listener.on_error]
+        if not handlers:
             if listener is None:
                 _log.error("%s", error)
             else:
                 _log.error("listener %s of %s failed", listener.name, dispatch.type, exc_info=error)
             return
-        for function, gateway_parameter, dispatch_parameter in self._error_handlers:
+        for function, gateway_parameter, dispatch_parameter in tuple(handlers):
             extra: dict[str, Any] = {}
             if gateway_parameter is not None:
                 extra[gateway_parameter] = self
@@ -225,10 +323,3 @@ def _names_of_caller() -> dict[str, Any]:
 def is_task(result: object) -> TypeGuard[asyncio.Task[Any]]:
     """Whether a handler is still at work."""
     return isinstance(result, asyncio.Task)
-
-
-def _is_event(argument: Any) -> bool:
-    """Whether an argument of ``listen`` names events rather than being the function to decorate."""
-    if isinstance(argument, type) and (issubclass(argument, Event) or argument is _core.Dispatch):
-        return True
-    return not callable(cast("object", argument)) or hasattr(cast("object", argument), "__args__")

@@ -36,7 +36,7 @@ def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, in
 def engine_options(
     token: str,
     *,
-    intents: Intents | int,
+    intents: Intents | int | None,
     compression: Compression,
     presence: Presence | None,
     large_threshold: int,
@@ -56,15 +56,15 @@ def engine_options(
     identify_properties: dict[str, str] | None,
     allow_plaintext: bool,
 ) -> dict[str, Any]:
-    """What `_core.Shard` is made from; the options are explained at `Gateway`.
+    """What `_core.Shard` is made from; the options are explained at `Gateway`. ``intents`` None: told later.
 
     Raises:
         ValueError, TypeError: A setting cannot work; the text says what to change.
     """
     if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the token must be a str, not {type(token).__name__}; is DISCORD_TOKEN set?")
-    if isinstance(intents, bool) or not isinstance(intents, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"intents are flags of Intents, not {intents!r}")
+    if isinstance(intents, bool) or not isinstance(intents, int | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f'intents are flags of Intents, or "auto", not {intents!r}')
     if presence is not None and not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"presence takes a Presence, not {type(presence).__name__}")
     if proxy is not None and not isinstance(proxy, str):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -78,14 +78,14 @@ def engine_options(
     if unknown:
         raise ValueError(f"identify_properties takes os, browser and device, not {', '.join(sorted(unknown))}")
     properties.update(identify_properties or {})
-    if session is not None and (session.shard != shard or session.intents != int(intents)):
+    if session is not None and (session.shard != shard or intents not in (None, int(session.intents))):
         _log.warning("the session given belongs to other intents or another shard; identifying anew")
         session = None
     if large_threshold > 250:
         raise ValueError("large_threshold must be 50 to 250")
     return {
         "token": token.removeprefix("Bot ").removeprefix("bot "),
-        "intents": count_of("intents", int(intents), 0),
+        "intents": count_of("intents", int(intents or 0), 0),
         "compression": compression,
         "presence": first_presence,
         "large_threshold": count_of("large_threshold", large_threshold, 50),

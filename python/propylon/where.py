@@ -1,4 +1,7 @@
-"""What ``where=`` does to a listener: filters narrow what it wants in Rust, functions stand before its call."""
+"""What ``where=`` does to a listener: filters narrow what it wants in Rust, functions stand before its call.
+
+The one place that reads ``where=``, for listeners, groups, and events that are awaited.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -7,7 +10,7 @@ from typing import Any
 from propylon.filters import Field, Filter, Where
 from propylon.listeners import Wanted, is_async
 
-__all__ = ["guarded", "narrowed"]
+__all__ = ["narrowed"]
 
 
 def narrowed(
@@ -29,12 +32,3 @@ def narrowed(
     if is_async(where) or inspect.isgeneratorfunction(where) or inspect.isasyncgenfunction(where):
         raise TypeError(f"{who}: where= takes a function that gives True or False at once, and {where!r} is async")
     return wanted, where
-
-
-def guarded(call: Callable[..., Any], where: Callable[[Any], object]) -> Callable[..., Any]:
-    """``call``, made only for events of which ``where`` is true. What ``where`` raises is the listener's error."""
-
-    def call_where(event: Any, /, **extra: Any) -> Any:
-        return call(event, **extra) if where(event) else None
-
-    return call_where

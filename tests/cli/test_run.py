@@ -119,6 +119,18 @@ def test_only_the_named_events_are_printed(propylon_simulator: Simulators, finis
     assert {event["type"] for event in read(done.stdout)} == {"MESSAGE_CREATE", "TYPING_START"}
 
 
+def test_an_event_whose_intent_is_not_asked_for_is_told_in_one_line(
+    propylon_simulator: Simulators, finished: Finish
+) -> None:
+    url = propylon_simulator(guilds=0).url
+    done = finished(
+        "run", "--gateway-url", url, "--intents", "guilds", "--event", "GUILD_MEMBER_ADD", "--seconds", "0.2"
+    )
+    assert done.returncode == 0
+    assert "GUILD_MEMBER_ADD needs an intent that is not asked for" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_it_stops_after_a_time(propylon_simulator: Simulators, finished: Finish) -> None:
     simulator = propylon_simulator(rate=100)
     done = finished("run", "--gateway-url", simulator.url, "--seconds", "1")

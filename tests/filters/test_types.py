@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from propylon import Dispatch, Filter, Gateway, Snowflake, field
+from propylon import Dispatch, Filter, Gateway, Intents, Snowflake, field
 from propylon.events import (
     EVENTS,
     Event,
@@ -26,7 +26,7 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 def listen(where: Any, *events: Any) -> Filter | None:
     """The filter that a listener ends up with."""
-    listener = Gateway("token").listen(*events, where=where)(lambda event: None)
+    listener = Gateway("token", intents=Intents.ALL).listen(*events, where=where)(lambda event: None)
     return listener.wanted[0].where
 
 

@@ -237,7 +237,7 @@ async def test_an_async_listener_runs_to_its_first_suspension_before_the_next_ev
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(50)])
     await eventually(lambda: len(begun) == 100)
     assert begun == [f"{name} {number}" for number in range(50) for name in ("first", "second")]
-    assert gateway.metrics().pending == 50
+    await eventually(lambda: gateway.metrics().pending == 50)
     assert not ended
     gate.set()
     await eventually(lambda: gateway.metrics().pending == 0)

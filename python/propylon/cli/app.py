@@ -1,11 +1,12 @@
 """The commands and their options."""
 
 import logging
+import warnings
 from typing import Annotated
 
 import typer
 
-from propylon import Gateway, __version__
+from propylon import Gateway, IntentsWarning, __version__
 from propylon.cli import arguments
 from propylon.cli.process import complain, serve
 from propylon.intents import Intents
@@ -103,6 +104,8 @@ def run(
     except (ValueError, OSError) as error:
         complain(str(error))
         raise typer.Exit(1) from None
+    # What the warning says to a programmer is said to a user here.
+    warnings.simplefilter("ignore", IntentsWarning)
     for kind in events:
         needed = Intents(kind.__intents__)
         if needed and not needed & asked:

@@ -7,7 +7,7 @@ import msgspec
 
 from propylon._base import Model, ModelMeta
 
-__all__ = ["Event", "EventMeta"]
+__all__ = ["Event", "EventMeta", "intents_of"]
 
 _EVENT_NAME: Final = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 
@@ -15,6 +15,11 @@ _Meta = TypeVar("_Meta", bound="EventMeta")
 
 _INTENTS: Final[dict[str, int]] = {}
 """Event name to the intents that deliver it, told by the classes of this package as they are made."""
+
+
+def intents_of(event: str) -> int:
+    """Bits of the intents that deliver an event, by its name on the wire; 0 if it is always sent or unknown."""
+    return _INTENTS.get(event, 0)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
@@ -50,7 +55,7 @@ class EventMeta(ModelMeta):
         if intents is not None and event is not None:
             _INTENTS.setdefault(event, intents)
         namespace["__event_name__"] = event or ""
-        namespace["__intents__"] = intents if intents is not None else _INTENTS.get(event or "", 0)
+        namespace["__intents__"] = intents if intents is not None else intents_of(event or "")
         return super().__new__(mcls, name, bases, namespace, **config)
 
 

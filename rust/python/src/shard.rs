@@ -195,6 +195,12 @@ impl PyShard {
         self.request(Request::SetPresence { id, presence })
     }
 
+    /// Asks for these intents from the next run on.
+    fn set_intents(&self, intents: u64) -> PyResult<()> {
+        self.get()?.config.lock().intents = intents;
+        Ok(())
+    }
+
     /// Takes a command back that still waits.
     fn cancel(&self, id: u64) -> PyResult<bool> {
         self.request(Request::Cancel(id))

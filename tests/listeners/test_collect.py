@@ -1,0 +1,90 @@
+"""`Gateway.collect`: each of its limits, and the end of the gateway."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from face.support import eventually, message
+from listeners.conftest import Stage
+from propylon import Dispatch, Gateway
+from propylon.events import Event, MessageCreate
+
+pytestmark = pytest.mark.asyncio
+
+
+class Ping(Event, event="MESSAGE_CREATE"):
+    content: str
+
+
+async def begin(gateway: Gateway, call: Any) -> asyncio.Task[list[Any]]:
+    task = asyncio.ensure_future(call)
+    await eventually(lambda: gateway._waits)
+    return task
+
+
+async def test_count_ends_it(stage: Stage, gateway: Gateway) -> None:
+    await stage.open()
+    task = await begin(gateway, gateway.collect(Ping, where=lambda ping: ping.content != "1", count=3))
+    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(6)])
+    assert [ping.content for ping in await task] == ["0", "2", "3"]
+    assert len(gateway._listeners) == 1  # the mark's
+    assert gateway._waits == set()
+
+
+async def test_timeout_ends_it_with_what_has_come(stage: Stage, gateway: Gateway) -> None:
+    await stage.open()
+    task = await begin(gateway, gateway.collect(Dispatch[MessageCreate], count=100, timeout=0.3))
+    await stage.say("MESSAGE_CREATE", message("1"), message("2"))
+    assert [dispatch.data.content for dispatch in await task] == ["1", "2"]
+    assert await gateway.collect(Ping, timeout=0.01) == []
+
+
+async def test_idle_ends_it_after_a_pause_and_each_event_puts_that_off(stage: Stage, gateway: Gateway) -> None:
+    loop = asyncio.get_running_loop()
+    await stage.open()
+    started = loop.time()
+    task = await begin(gateway, gateway.collect(Ping, idle=0.2))
+    for number in range(6):
+        await asyncio.sleep(0.1)
+        await stage.say("MESSAGE_CREATE", message(str(number)))
+    last = loop.time()
+    assert [ping.content for ping in await task] == [str(number) for number in range(6)]
+    assert last - started > 0.5  # more than twice `idle`: it did not end in between
+    assert loop.time() - started > 0.7  # and not before the pause
+    assert await gateway.collect(Ping, idle=0.01) == []
+
+
+async def test_closing_ends_it_with_what_has_come(stage: Stage, gateway: Gateway) -> None:
+    await stage.open()
+    task = await begin(gateway, gateway.collect(Ping, count=100))
+    await stage.say("MESSAGE_CREATE", message("1"))
+    await gateway.close()
+    assert [ping.content for ping in await task] == ["1"]
+
+
+async def test_cancelling_leaves_nothing_behind(stage: Stage, gateway: Gateway) -> None:
+    await stage.open()
+    task = await begin(gateway, gateway.collect(Ping, count=100, idle=60, timeout=60))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(gateway._listeners) == 1
+    assert gateway._waits == set()
+
+
+@pytest.mark.parametrize(
+    ("limits", "error", "text"),
+    [
+        ({}, TypeError, "collect() would never return: give it count=, timeout= or idle="),
+        ({"count": 0}, ValueError, "count must be a whole number of at least 1"),
+        ({"count": True}, ValueError, "count must be a whole number of at least 1"),
+        ({"timeout": -1}, ValueError, "collect(): timeout must be 0 s or more"),
+        ({"idle": 0}, ValueError, "collect(): idle must be more than 0 s"),
+        ({"idle": None, "timeout": "5"}, TypeError, "collect(): timeout is a number of seconds"),
+    ],
+)
+async def test_impossible_limits_are_told(gateway: Gateway, limits: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as raised:
+        await gateway.collect(Ping, **limits)
+    assert text in str(raised.value)
