@@ -3,6 +3,7 @@
 from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._version import __version__
+from propylon.answers import Members, RateLimit, VoiceServer
 from propylon.batches import Batches
 from propylon.errors import (
     AuthenticationFailed,
@@ -32,6 +33,7 @@ from propylon.listeners import Listener
 from propylon.metrics import Metrics
 from propylon.options import Backoff, Timeouts
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
+from propylon.requests import MembersRequest
 from propylon.session import Closed, GatewayStatus, Session
 from propylon.snowflake import Snowflake, snowflake_time
 
@@ -59,6 +61,8 @@ __all__ = [
     "InvalidIntents",
     "InvalidShard",
     "Listener",
+    "Members",
+    "MembersRequest",
     "Metrics",
     "ModelError",
     "NotConnected",
@@ -66,12 +70,14 @@ __all__ = [
     "PayloadTooLarge",
     "Presence",
     "PropylonError",
+    "RateLimit",
     "RateLimited",
     "RequestTimeout",
     "Session",
     "ShardingRequired",
     "Snowflake",
     "Timeouts",
+    "VoiceServer",
     "__version__",
     "snowflake_time",
 ]

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, Self
 
 from propylon import _core
-from propylon.commands import Commands, json_of, payload_of, presence_json
+from propylon.commanding import Commanding
 from propylon.delivery import Delivery
-from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
-from propylon.listening import Listening, is_task
+from propylon.listening import is_task
 from propylon.metrics import Metrics
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.session import Closed, GatewayStatus, Session
-from propylon.settings import count_of, engine_options, session_facts
+from propylon.settings import count_of, engine_options, session_facts, user_of_token
 
 __all__ = ["Gateway"]
 
@@ -28,13 +28,12 @@ _log: Final = logging.getLogger("propylon")
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
 """Seconds without progress after which an ended gateway waits no longer for its listeners."""
-_NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
 
 # Closes what is open and joins the engine's threads while Python can still run.
 atexit.register(_core.shutdown, 5.0)
 
 
-class Gateway(Listening):
+class Gateway(Commanding):
     """One connection of a bot to Discord's Gateway, kept alive by an engine that Python cannot stop.
 
     Listeners are functions; the annotation of the first parameter says which event they get::
@@ -127,15 +126,19 @@ class Gateway(Listening):
             identify_properties=identify_properties,
             allow_plaintext=allow_plaintext,
         )
-        super().__init__(_core.Shard(options), count_of("max_pending", max_pending, 1))
-        self._intents: Final = Intents(int(intents))
+        super().__init__(
+            _core.Shard(options),
+            count_of("max_pending", max_pending, 1),
+            intents=Intents(int(intents)),
+            token_user=user_of_token(token),
+            waiting_bytes=queue_bytes,
+        )
         self._shard_pair: Final = shard
         self._delivery: Delivery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[PropylonError | None] | None = None
         self._unraised: PropylonError | None = None
-        self._commands: Final = Commands(self._shard)
         self._handlers: Final[set[asyncio.Task[Any]]] = set()
         self._waiters = 0
         self._closing = False
@@ -393,7 +396,11 @@ class Gateway(Listening):
 
     def notice(self, kind: str, *facts: Any) -> None:
         """Take news. For `Delivery`."""
-        if kind == "ready":
+        if kind == "reply":
+            self._requests.reply(*facts)
+        elif kind == "ready":
+            if facts == (False,):
+                self._requests.new_session()
             if self._opened is not None and not self._opened.done():
                 self._opened.set_result(None)
         elif kind == "done":
@@ -440,6 +447,7 @@ class Gateway(Listening):
         self._consumer.suspend()
         self._unbind()
         self._commands.fail_all()
+        self._requests.fail_all()
         for stream in list(self._streams):
             stream.close()
         told = False
@@ -467,6 +475,7 @@ class Gateway(Listening):
         self._opened = loop.create_future()
         ended = self._ended = loop.create_future()
         self._commands.clear()
+        self._requests.clear()
         self._handlers.clear()
         self._consumer.resume()
         self._delivery = Delivery.current()
@@ -478,49 +487,9 @@ class Gateway(Listening):
             self._delivery.remove(self._shard)
             self._delivery = None
 
-    # ------------------------------------------------------------------ commands
-
-    async def set_presence(self, presence: Presence) -> None:
-        """Show another status or activity, from now on and after each new session; returns when it is sent.
-
-        At most 5 in 20 s leave; of those that wait, only the newest is sent.
-        https://discord.com/developers/docs/events/gateway-events#update-presence
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: A value that JSON cannot hold.
-        """
-        if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"set_presence() takes a Presence, not {type(presence).__name__}")
-        data = presence_json(presence)
-        payload_of(3, data)
-        await self._command(lambda number: self._shard.set_presence(number, data))
-
-    async def send(self, op: int, data: Any) -> None:
-        """Send a raw payload, in order, within 120 in 60 s; returns when it is written.
-
-        Waits through reconnects. https://discord.com/developers/docs/events/gateway#sending-events
-
-        Args:
-            op: An opcode; not 1, 2 or 6, which are the engine's.
-            data: What JSON can hold.
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: The opcode is not the user's, or JSON cannot hold ``data`` (NaN, other types).
-        """
-        if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
-        if op in _NOT_THE_USERS:
-            raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
-        payload = payload_of(int(op), json_of(data))
-        await self._command(lambda number: self._shard.send(number, int(op), payload))
-
-    async def _command(self, submit: Callable[[int], bool]) -> None:
+    async def _command(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
         self._check_process()
         if self._ended is None or self._ended.done():
             raise NotConnected("the gateway is not open; open it first")
         self._adopt(self._ended)
-        await self._commands.carry_out(submit)
+        await self._commands.carry_out(submit, written)
