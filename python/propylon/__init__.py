@@ -36,6 +36,7 @@ from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
 from propylon.requests import MembersRequest
 from propylon.session import Closed, GatewayStatus, Session
 from propylon.snowflake import Snowflake, snowflake_time
+from propylon.stores import FileSessionStore, SessionStore
 
 __all__ = [
     "Activity",
@@ -50,6 +51,7 @@ __all__ = [
     "DecompressionError",
     "DisallowedIntents",
     "Dispatch",
+    "FileSessionStore",
     "ForkedError",
     "Gateway",
     "GatewayClosed",
@@ -74,6 +76,7 @@ __all__ = [
     "RateLimited",
     "RequestTimeout",
     "Session",
+    "SessionStore",
     "ShardingRequired",
     "Snowflake",
     "Timeouts",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
 
 from propylon._core import Dispatch
@@ -62,6 +62,10 @@ class Batches:
         self._listener.remove()
         self._unblock()
         self._wake()
+
+    def waiting(self) -> Iterable[Dispatch[Any]]:
+        """The events that its reader has not taken yet, in their order."""
+        return self._buffer
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

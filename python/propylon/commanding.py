@@ -43,6 +43,11 @@ class Commanding(Listening):
         raise NotImplementedError
 
     @property
+    def intents(self) -> Intents:
+        """The intents it asks for."""
+        return self._intents
+
+    @property
     def rate_limit(self) -> RateLimit:
         """What Discord's limit of 120 payloads in 60 s still takes. From any thread.
 

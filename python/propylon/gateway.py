@@ -2,10 +2,8 @@
 
 import asyncio
 import atexit
-import contextlib
 import logging
 import os
-import signal
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, Self
 
@@ -14,12 +12,15 @@ from propylon.commanding import Commanding
 from propylon.delivery import Delivery
 from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
+from propylon.keeping import SessionKeeper, finished_mark, session_key
 from propylon.listening import is_task
 from propylon.metrics import Metrics
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
+from propylon.serving import serve
 from propylon.session import Closed, GatewayStatus, Session
 from propylon.settings import count_of, engine_options, session_facts, user_of_token
+from propylon.stores import SessionStore
 
 __all__ = ["Gateway"]
 
@@ -63,6 +64,7 @@ class Gateway(Commanding):
         auto_reconnect: bool = True,
         shard: tuple[int, int] | None = None,
         session: Session | None = None,
+        sessions: SessionStore | None = None,
         gateway_url: str | None = None,
         api_url: str = "https://discord.com/api/v10",
         timeouts: Timeouts | None = None,
@@ -87,6 +89,8 @@ class Gateway(Commanding):
             auto_reconnect: Whether a lost connection is made anew; else its end is raised.
             shard: ``(shard_id, shard_count)``.
             session: One to resume, saved from `session`.
+            sessions: Where the session outlives the process, such as a `FileSessionStore`: it is saved while the
+                gateway runs and when it closes, and resumed by the next one with this token, shard and intents.
             gateway_url: Where to connect. With it no REST call is made; without, ``api_url`` is asked.
             api_url: Base of Discord's REST API.
             timeouts: Deadlines of the steps of a connection.
@@ -134,6 +138,13 @@ class Gateway(Commanding):
             waiting_bytes=queue_bytes,
         )
         self._shard_pair: Final = shard
+        self._keeper: Final = SessionKeeper(
+            sessions,
+            session_key(token, shard),
+            mark=lambda: finished_mark(self._shard, self._consumer, self._streams),
+            fits=self._fits,
+            is_ready=lambda: self.status is GatewayStatus.READY,
+        )
         self._delivery: Delivery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
@@ -144,6 +155,9 @@ class Gateway(Commanding):
         self._closing = False
         self._last_failure = ""
         self._pid: Final = os.getpid()
+
+    def _fits(self, session: Session) -> bool:
+        return session.shard == self._shard_pair and session.intents == int(self._intents)
 
     # ------------------------------------------------------------------ reading
 
@@ -156,11 +170,6 @@ class Gateway(Commanding):
     def latency(self) -> float | None:
         """Seconds from the last acknowledged heartbeat to its ACK; None before the first. From any thread."""
         return self._shard.latency
-
-    @property
-    def intents(self) -> Intents:
-        """The intents it asks for."""
-        return self._intents
 
     @property
     def shard(self) -> tuple[int, int] | None:
@@ -180,7 +189,7 @@ class Gateway(Commanding):
     def session(self, session: Session | None) -> None:
         if self._shard.running:
             raise RuntimeError("the session can be set while the gateway is closed")
-        if session is not None and (session.shard != self._shard_pair or session.intents != int(self._intents)):
+        if session is not None and not self._fits(session):
             raise ValueError("the session belongs to other intents or another shard")
         self._shard.set_session(None if session is None else session_facts(session))
 
@@ -211,6 +220,8 @@ class Gateway(Commanding):
     async def open(self, *, timeout: float | None = None) -> None:
         """Connect, and return at READY or RESUMED.
 
+        With ``sessions=`` and no session of its own it goes on with the one that the store has.
+
         Args:
             timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
 
@@ -232,19 +243,22 @@ class Gateway(Commanding):
         self._last_failure = ""
         opened = self._opened = loop.create_future()
         self._ended = loop.create_future()
-        # A session to be resumed is not given up because it could not be reached in time.
-        code = 1000 if self._shard.session is None else 4000
-        self._consumer.resume()
-        self._delivery = Delivery.current()
-        self._delivery.add(self._shard, self)
+        deadline = None if timeout is None else loop.time() + timeout
         try:
+            await self._recall(deadline)
+            # A session to be resumed is not given up because it could not be reached in time.
+            code = 4000 if self._keeper.keeps or self._shard.session is not None else 1000
+            self._consumer.resume()
+            self._delivery = Delivery.current()
+            self._delivery.add(self._shard, self)
             self._shard.start()
         except BaseException:
             self._unbind()
             self._ended.set_result(None)
             raise
+        self._keeper.start()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 await asyncio.shield(opened)
         except TimeoutError:
             if opened.done() and (error := opened.exception()) is not None:
@@ -263,13 +277,28 @@ class Gateway(Commanding):
             else:
                 opened.cancel()
 
+    async def _recall(self, deadline: float | None) -> None:
+        """Take the session that the store has, unless there is one at hand."""
+        if self._shard.session is not None:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                session = await self._keeper.load()
+        except TimeoutError:
+            raise TimeoutError("the session store did not answer in time") from None
+        if self._closing:
+            raise NotConnected("the gateway was closed while it was opening")
+        if session is not None:
+            self._shard.set_session(session_facts(session))
+
     async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
 
         Args:
             code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
             reason: At most 123 bytes.
-            resumable: True: close with 4000, so that `session` can be resumed, also by another process.
+            resumable: True: close with 4000, so that `session` can be resumed, also by another process. The default
+                where there is a store (``sessions=``) and no code is given; it has the session when this returns.
 
         Raises:
             ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long.
@@ -278,7 +307,8 @@ class Gateway(Commanding):
         if resumable and code in (1000, 1001):
             raise ValueError(f"code {code} ends the session; leave it out to close resumably")
         if code is None:
-            code = 4000 if resumable else 1000
+            keep = self._keeper.keeps if resumable is None else resumable
+            code = 4000 if keep else 1000
         if not (code in (1000, 1001) or 3000 <= code <= 4999):
             raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
         if resumable is False and code not in (1000, 1001):
@@ -337,7 +367,7 @@ class Gateway(Commanding):
         await self.close()
 
     def run(self) -> None:
-        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it.
+        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.
 
         Starts an event loop of its own; inside a running one use ``async with gateway``.
 
@@ -349,50 +379,17 @@ class Gateway(Commanding):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(self._serve())
+            asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
         else:
             raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        caught: list[signal.Signals] = []
-        serving = asyncio.current_task()
-
-        def stop() -> None:
-            # The second signal of an impatient user has its usual effect.
-            for number in caught:
-                loop.remove_signal_handler(number)
-            caught.clear()
-            if self._opened is not None and self._opened.done():
-                self._spawn(self.close())
-            elif serving is not None:
-                serving.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Not on Windows, and not outside the main thread.
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, stop)
-                caught.append(number)
-        stoppable = bool(caught)
-        try:
-            await self.open()
-            try:
-                await self.wait_closed()
-            finally:
-                await self.close()
-        except asyncio.CancelledError:
-            # Stopped while it was opening; `open` has closed it.
-            if not stoppable or caught:
-                raise
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
-
     # ------------------------------------------------------------------ news from the engine
 
-    def feed(self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int]) -> None:
+    def feed(
+        self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int], *, later: bool = False
+    ) -> None:
         """Take events. For `Delivery`."""
-        self._consumer.feed(generation, dispatches, routes)
+        self._consumer.feed(generation, dispatches, routes, later=later)
 
     def notice(self, kind: str, *facts: Any) -> None:
         """Take news. For `Delivery`."""
@@ -401,12 +398,14 @@ class Gateway(Commanding):
         elif kind == "ready":
             if facts == (False,):
                 self._requests.new_session()
+            self._keeper.nudge()
             if self._opened is not None and not self._opened.done():
                 self._opened.set_result(None)
         elif kind == "done":
             self._commands.done(*facts)
         elif kind == "closed":
             code, reason, error, reconnect = facts
+            self._keeper.nudge()
             self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
         elif kind == "connect failed":
             what, message, delay = facts
@@ -442,6 +441,10 @@ class Gateway(Commanding):
             _log.warning("the gateway has ended, but listeners do not take the events that still wait")
         while self._handlers:
             await asyncio.wait(self._handlers)
+        if self._keeper.keeps:
+            # No listener is called any more: what is saved stays true.
+            self._consumer.suspend()
+            await self._keeper.finish()
 
     def _conclude(self, error: PropylonError | None) -> None:
         self._consumer.suspend()
@@ -477,6 +480,7 @@ class Gateway(Commanding):
         self._commands.clear()
         self._requests.clear()
         self._handlers.clear()
+        self._keeper.start()
         self._consumer.resume()
         self._delivery = Delivery.current()
         self._delivery.add(self._shard, self)

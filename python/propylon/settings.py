@@ -15,7 +15,7 @@ from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.session import Session
 
-__all__ = ["count_of", "engine_options", "session_facts", "user_of_token"]
+__all__ = ["bare_token", "count_of", "engine_options", "session_facts", "user_of_token"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -38,7 +38,7 @@ def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, in
 
 def user_of_token(token: str) -> int | None:
     """The bot's own user, whose id is the first part of its token in base64; None for a token of another make."""
-    first = _bare(token).partition(".")[0]
+    first = bare_token(token).partition(".")[0]
     try:
         text = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)).decode("ascii")
     except (ValueError, binascii.Error):
@@ -46,7 +46,8 @@ def user_of_token(token: str) -> int | None:
     return int(text) if text.isdigit() and len(text) <= _MAX_ID_DIGITS else None
 
 
-def _bare(token: str) -> str:
+def bare_token(token: str) -> str:
+    """The token without the prefix of the Authorization header."""
     return token.removeprefix("Bot ").removeprefix("bot ")
 
 
@@ -98,7 +99,7 @@ def engine_options(
     if large_threshold > 250:
         raise ValueError("large_threshold must be 50 to 250")
     return {
-        "token": _bare(token),
+        "token": bare_token(token),
         "intents": count_of("intents", int(intents), 0),
         "compression": compression,
         "presence": first_presence,
