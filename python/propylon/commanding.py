@@ -6,6 +6,7 @@ Waiting until it is written is `propylon.commands`', waiting for the answer `pro
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, overload
 
 from propylon import _core
@@ -238,7 +239,7 @@ class Commanding(Listening):
         self._need(Intents.GUILD_VOICE_STATES, "joining a voice channel")
         # READY tells the bot's own user; in a session that another process began, its token does.
         user = self._shard.user_id or self._token_user
-        known = self._requests.voice(int(guild), int(channel))
+        known = partial(self._requests.voice, int(guild), int(channel))
         request = VoiceRequest(int(guild), int(channel), user, known, seconds)
         with self._requests.expect(request):
             await self._ask(request, payload)

@@ -345,9 +345,14 @@ class VoiceRequest(Pending):
     events = ("VOICE_STATE_UPDATE", "VOICE_SERVER_UPDATE")
 
     def __init__(
-        self, guild_id: int, channel_id: int, user_id: int | None, known: VoiceServer | None, timeout: float | None
+        self,
+        guild_id: int,
+        channel_id: int,
+        user_id: int | None,
+        known: Callable[[], VoiceServer | None],
+        timeout: float | None,
     ) -> None:
-        """``user_id``: the bot's own; None: whoever comes into the channel first. ``known``: the server there."""
+        """``user_id``: the bot's own; None: whoever comes into the channel first. ``known`` gives the server there."""
         super().__init__(f"voice channel {channel_id}", timeout)
         self._guild_id: Final = guild_id
         self._channel_id: Final = channel_id
@@ -377,7 +382,7 @@ class VoiceRequest(Pending):
             return None
         if self._server is not None and self._server.endpoint:
             return VoiceServer(self._session_id, self._server.token, self._server.endpoint, self._server.guild_id)
-        known = self._known
+        known = self._known()
         return known if known is not None and known.session_id == self._session_id else None
 
     async def answer(self) -> VoiceServer:

@@ -110,6 +110,8 @@ struct State {
     notices: VecDeque<Notice>,
     /// Of the replies among the notices.
     reply_bytes: usize,
+    /// Some did not fit since the last drain.
+    replies_dropped: bool,
     ledger: Ledger,
     hub: Option<Arc<Hub>>,
     /// The consumer has too many unfinished listener calls: nothing is handed out.
@@ -278,6 +280,10 @@ impl ShardQueue {
                 if state.reply_bytes + reply.cost() <= self.config.bytes {
                     state.reply_bytes += reply.cost();
                     state.notices.push_back(Notice::Reply(reply));
+                } else if !state.replies_dropped {
+                    state.replies_dropped = true;
+                    let text = "answers to requests are dropped: over queue_bytes of them wait for the event loop";
+                    state.notices.push_back(Notice::Warn(text.to_owned()));
                 }
             }
             state.hub.clone()
@@ -327,6 +333,7 @@ impl ShardQueue {
         let mut state = self.state.lock();
         notices.extend(state.notices.drain(..).map(|notice| (self.key, notice)));
         state.reply_bytes = 0;
+        state.replies_dropped = false;
         if state.held || state.items.is_empty() {
             return Vec::new();
         }
