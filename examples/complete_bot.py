@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 
-from propylon import Activity, Closed, Gateway, GatewayClosed, Intents, OnlineStatus, Presence
+from propylon import Activity, Closed, FileSessionStore, Gateway, GatewayClosed, Intents, OnlineStatus, Presence
 from propylon.events import MessageCreate, Ready
 from propylon.testing import Simulator
 
@@ -28,6 +28,8 @@ def make_bot(token: str, gateway_url: str | None = None) -> Gateway:
         compression="zstd-stream",
         presence=Presence(activities=[Activity.custom("Waking up")], status=OnlineStatus.IDLE),
         gateway_url=gateway_url,
+        # The next process goes on where this one ended. What a simulator knew is gone with it.
+        sessions=FileSessionStore("sessions.json") if gateway_url is None else None,
     )
 
     @bot.listen

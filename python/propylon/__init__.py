@@ -3,6 +3,7 @@
 from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._version import __version__
+from propylon.answers import Members, RateLimit, VoiceServer
 from propylon.batches import Batches
 from propylon.consuming import Stream
 from propylon.errors import (
@@ -36,8 +37,10 @@ from propylon.metrics import Metrics
 from propylon.needs import IntentsWarning
 from propylon.options import Backoff, Timeouts
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
+from propylon.requests import MembersRequest
 from propylon.session import Closed, GatewayStatus, Session
 from propylon.snowflake import Snowflake, snowflake_time
+from propylon.stores import FileSessionStore, SessionStore
 
 __all__ = [
     "Activity",
@@ -53,6 +56,7 @@ __all__ = [
     "DisallowedIntents",
     "Dispatch",
     "Field",
+    "FileSessionStore",
     "Filter",
     "ForkedError",
     "Gateway",
@@ -67,6 +71,8 @@ __all__ = [
     "InvalidShard",
     "Listener",
     "Listeners",
+    "Members",
+    "MembersRequest",
     "Metrics",
     "ModelError",
     "NotConnected",
@@ -74,13 +80,16 @@ __all__ = [
     "PayloadTooLarge",
     "Presence",
     "PropylonError",
+    "RateLimit",
     "RateLimited",
     "RequestTimeout",
     "Session",
+    "SessionStore",
     "ShardingRequired",
     "Snowflake",
     "Stream",
     "Timeouts",
+    "VoiceServer",
     "__version__",
     "field",
     "listen",

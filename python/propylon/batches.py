@@ -1,6 +1,6 @@
 """Raw batches: events as lists of `Dispatch`, for harnesses and brokers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 from propylon._core import Dispatch
@@ -44,6 +44,10 @@ class Batches(Buffered[Dispatch[Any]]):
         """No more will come; what is buffered can still be read."""
         super().close()
         self._unblock()
+
+    def waiting(self) -> Iterable[Dispatch[Any]]:
+        """The events that its reader has not taken yet, in their order."""
+        return self._buffer
 
     def _put(self, dispatch: Dispatch[Any]) -> None:
         self._buffer.append(dispatch)

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 from propylon import _core
 from propylon.errors import CommandError, CommandTooLarge, NotConnected
 from propylon.presence import Presence
 
-__all__ = ["Commands", "json_of", "payload_of", "presence_json"]
+__all__ = ["Commands", "id_of", "ids_of", "json_of", "payload_of", "presence_json"]
 
 _MAX_BYTES: Final = 4096
+_MAX_ID_DIGITS: Final = 20
 
 
 def json_of(data: Any) -> str:
@@ -23,6 +24,27 @@ def json_of(data: Any) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise CommandError(f"not possible in JSON: {error}") from None
     return text
+
+
+def id_of(name: str, value: Any) -> str:
+    """An id as Discord writes it. Raises CommandError for what is no id."""
+    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS
+    number = int(value) if digits or (isinstance(value, int) and not isinstance(value, bool)) else 0
+    if not 0 < number < 1 << 64:
+        raise CommandError(f"{name} must be an id, a whole number or its digits, not {value!r:.100}")
+    return str(number)
+
+
+def ids_of(name: str, values: Iterable[object], most: int | None = None) -> list[str]:
+    """Several ids, each once. Raises CommandError for none, for more than ``most``, and for what is no id."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise CommandError(f"{name} must be a list of ids, not {values!r:.100}")
+    ids = list(dict.fromkeys(id_of(name, value) for value in values))
+    if not ids:
+        raise CommandError(f"{name} is empty")
+    if most is not None and len(ids) > most:
+        raise CommandError(f"{name} has {len(ids)} ids, Discord takes {most}; make several requests")
+    return ids
 
 
 def presence_json(presence: Presence) -> str:
@@ -50,13 +72,19 @@ class Commands:
         """None yet."""
         self._shard: Final = shard
         self._waiting: Final[dict[int, asyncio.Future[None]]] = {}
+        self._written: Final[dict[int, Callable[[], None]]] = {}
         self._next = 0
 
-    async def carry_out(self, submit: Callable[[int], bool]) -> None:
-        """Hand a command to the engine under a number and wait until it is written. Cancelling takes it back."""
+    async def carry_out(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
+        """Hand a command to the engine under a number and wait until it is written. Cancelling takes it back.
+
+        ``written`` is called with the news itself, before later news is looked at.
+        """
         self._next += 1
         number = self._next
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        if written is not None:
+            self._written[number] = written
         try:
             if not submit(number):
                 raise NotConnected("the gateway is closed")
@@ -66,6 +94,7 @@ class Commands:
             raise
         finally:
             self._waiting.pop(number, None)
+            self._written.pop(number, None)
 
     def done(self, number: int, error: Literal["not connected", "queue full"] | None) -> None:
         """The engine has written a command, or never will."""
@@ -73,6 +102,8 @@ class Commands:
         if future is None or future.done():
             return
         if error is None:
+            if number in self._written:
+                self._written.pop(number)()
             future.set_result(None)
         elif error == "queue full":
             future.set_exception(CommandError("too many commands wait already; await them one by one"))
@@ -87,3 +118,4 @@ class Commands:
     def clear(self) -> None:
         """Forget those that wait in a loop that has died."""
         self._waiting.clear()
+        self._written.clear()

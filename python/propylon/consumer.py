@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from functools import partial
+from operator import length_hint
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, TypeAlias, cast
@@ -138,6 +139,10 @@ def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
     return any(other is not kind for other in kinds[first : first + kinds.count(kind)])
 
 
+_Batch: TypeAlias = tuple[Table, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], int]]]
+"""Events that wait here: all of a drain, those left of it, and these with their routes."""
+
+
 class Consumer:
     """Calls the listeners of one shard, in order, and holds the engine back when they do not keep up."""
 
@@ -148,8 +153,9 @@ class Consumer:
         self._report: Final = report
         self._tables: Final[dict[int, Table]] = {0: Table(0, ())}
         self._table = self._tables[0]
-        self._backlog: Final[deque[tuple[Table, Iterator[tuple[Dispatch[Any], int]]]]] = deque()
-        self._tasks: Final[set[asyncio.Task[Any]]] = set()
+        self._backlog: Final[deque[_Batch]] = deque()
+        self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
+        """The unfinished calls and their events, in the order of these."""
         self._held = False
         self._scheduled = False
         self._running = False
@@ -177,6 +183,15 @@ class Consumer:
         """The listeners in force."""
         return self._table
 
+    def unfinished(self) -> Iterator[Dispatch[Any]]:
+        """The events whose calls have not all finished, in their order."""
+        return (dispatch for dispatch in self._tasks.values() if dispatch is not None)
+
+    def waiting(self) -> Iterator[Dispatch[Any]]:
+        """The events that the engine has handed out and no listener has seen, in their order."""
+        for _, dispatches, left, _ in self._backlog:
+            yield from dispatches[len(dispatches) - length_hint(left) :]
+
     def subscribe(self, listeners: tuple[Listener[..., Any], ...]) -> None:
         """Swap the listeners. Events that wait already go to those that they matched, less the removed ones."""
         table = Table(self._table.generation + 1, listeners)
@@ -192,26 +207,31 @@ class Consumer:
         for generation in [generation for generation in self._tables if generation < keep_from]:
             del self._tables[generation]
 
-    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
-        """Take drained events and call their listeners."""
+    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False) -> None:
+        """Take drained events and call their listeners; ``later``: at the next turn of the loop."""
         table = self._tables.get(generation)
         if table is None:
             table = self._table
             routes = table.routes(dispatches, routes)
         alone = table.alone if table.generation == generation else None
-        if alone is not None and alone.take_all is not None and not (alone.removed or self._backlog or self._suspended):
+        busy = later or self._backlog or self._suspended
+        if alone is not None and alone.take_all is not None and not (alone.removed or busy):
             alone.take_all(dispatches)
             if self._blocked:
                 self._hold(True)
             return
-        self._backlog.append((table, zip(dispatches, routes, strict=True)))
-        if not (self._scheduled or self._running):
+        left = iter(dispatches)
+        self._backlog.append((table, dispatches, left, zip(left, routes, strict=True)))
+        if later:
+            self._schedule()
+        elif not (self._scheduled or self._running):
             self._context.run(self.run)
 
     def resume(self) -> None:
         """Hand out events in the running loop and the current context, first those that an earlier loop left."""
         loop = asyncio.get_running_loop()
-        self._tasks.difference_update([task for task in self._tasks if task.get_loop() is not loop])
+        for task in [task for task in self._tasks if task.get_loop() is not loop]:
+            del self._tasks[task]
         self._context = copy_context()
         self._scheduled = False
         self._suspended = False
@@ -282,7 +302,7 @@ class Consumer:
             end = perf_counter() + _SLICE
             while backlog and not self._blocked:
                 self._turns += 1
-                table, pairs = backlog[0]
+                table, _, _, pairs = backlog[0]
                 if self._run_batch(table, pairs, end):
                     backlog.popleft()
                 else:
@@ -354,10 +374,10 @@ class Consumer:
 
     def track(self, task: asyncio.Task[Any]) -> None:
         """Counts a task among the unfinished calls."""
-        self._tasks.add(task)
+        self._tasks[task] = None
 
         def done(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             self._go_on()
 
         task.add_done_callback(done)
@@ -383,12 +403,12 @@ class Consumer:
             if not task.done():
                 # It starts when the loop gets its turn, and only then may the next event be handed out.
                 self._must_yield = True
-        self._tasks.add(task)
+        self._tasks[task] = dispatch
         if len(self._tasks) >= self._max_pending:
             self._must_yield = True
 
         def done(task: asyncio.Task[Any]) -> None:
-            self._tasks.discard(task)
+            self._tasks.pop(task, None)
             self._finished(listener, dispatch, task)
             self._go_on()
 

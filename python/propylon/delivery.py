@@ -27,8 +27,8 @@ class Receiver(Protocol):
     def notice(self, kind: str, *facts: Any) -> None:
         """News about the connection."""
 
-    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
-        """Events, in order."""
+    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False) -> None:
+        """Events, in order; ``later``: their listeners are called when the loop gets its turn."""
 
     def torn_down(self) -> set[asyncio.Task[Any]]:
         """The loop is about to end: call no more listeners; return the calls that are unfinished."""
@@ -139,14 +139,17 @@ class Delivery:
             for notice in notices:
                 loop.call_soon(self._tell, *notice)
             for batch in batches:
-                loop.call_soon(self._feed, *batch)
+                # Taken in at once: what a gateway does not know of would count as finished.
+                self._feed(*batch, later=True)
 
     def _tell(self, key: int, kind: str, *facts: Any) -> None:
         receiver = self._receivers.get(key)
         if receiver is not None:
             receiver.notice(kind, *facts)
 
-    def _feed(self, key: int, generation: int, dispatches: list[Dispatch[Any]], routes: list[int]) -> None:
+    def _feed(
+        self, key: int, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False
+    ) -> None:
         receiver = self._receivers.get(key)
         if receiver is not None:
-            receiver.feed(generation, dispatches, routes)
+            receiver.feed(generation, dispatches, routes, later=later)

@@ -5,19 +5,17 @@ Over 500 lines because each option and each error is explained where a user's ed
 
 import asyncio
 import atexit
-import contextlib
 import logging
 import os
-import signal
 from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, Self
 
 from propylon import _core
-from propylon.commands import Commands, json_of, payload_of, presence_json
-from propylon.consuming import Consuming
+from propylon.commanding import Commanding
 from propylon.delivery import Delivery
-from propylon.errors import CommandError, ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
 from propylon.intents import Intents
+from propylon.keeping import SessionKeeper, finished_mark, session_key
 from propylon.listeners import Listener
 from propylon.listening import is_task
 from propylon.logs import GatewayLog
@@ -25,22 +23,23 @@ from propylon.metrics import Metrics
 from propylon.needs import derived, warn_of_missing
 from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
+from propylon.serving import serve
 from propylon.session import Closed, GatewayStatus, Session
-from propylon.settings import count_of, engine_options, session_facts
+from propylon.settings import count_of, engine_options, session_facts, user_of_token
+from propylon.stores import SessionStore
 
 __all__ = ["Gateway"]
 
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
 """Seconds without progress after which an ended gateway waits no longer for its listeners."""
-_NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 
 # Closes what is open and joins the engine's threads while Python can still run.
 atexit.register(_core.shutdown, 5.0)
 
 
-class Gateway(Consuming):
+class Gateway(Commanding):
     """One connection of a bot to Discord's Gateway, kept alive by an engine that Python cannot stop.
 
     Listeners are functions; the annotation of the first parameter says which event they get::
@@ -70,6 +69,7 @@ class Gateway(Consuming):
         auto_reconnect: bool = True,
         shard: tuple[int, int] | None = None,
         session: Session | None = None,
+        sessions: SessionStore | None = None,
         gateway_url: str | None = None,
         api_url: str = "https://discord.com/api/v10",
         timeouts: Timeouts | None = None,
@@ -96,6 +96,8 @@ class Gateway(Consuming):
             auto_reconnect: Whether a lost connection is made anew; else its end is raised.
             shard: ``(shard_id, shard_count)``.
             session: One to resume, saved from `session`.
+            sessions: Where the session outlives the process, such as a `FileSessionStore`: it is saved while the
+                gateway runs and when it closes, and resumed by the next one with this token, shard and intents.
             gateway_url: Where to connect. With it no REST call is made; without, ``api_url`` is asked.
             api_url: Base of Discord's REST API.
             timeouts: Deadlines of the steps of a connection.
@@ -138,24 +140,38 @@ class Gateway(Consuming):
             identify_properties=identify_properties,
             allow_plaintext=allow_plaintext,
         )
-        super().__init__(_core.Shard(options), count_of("max_pending", max_pending, 1))
         self._auto_intents: Final = intents == "auto"
-        self._intents = Intents.NONE if intents == "auto" else Intents(int(intents))
+        super().__init__(
+            _core.Shard(options),
+            count_of("max_pending", max_pending, 1),
+            intents=Intents.NONE if intents == "auto" else Intents(int(intents)),
+            token_user=user_of_token(token),
+            waiting_bytes=queue_bytes,
+        )
         self._warned_of: Final[set[str]] = set()
         self._shard_pair: Final = shard
         self._log: Final = GatewayLog(shard)
+        self._keeper: Final = SessionKeeper(
+            sessions,
+            session_key(token, shard),
+            mark=lambda: finished_mark(self._shard, self._consumer, self._streams),
+            fits=self._fits,
+            is_ready=lambda: self.status is GatewayStatus.READY,
+        )
         self._delivery: Delivery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[PropylonError | None] | None = None
         self._all_guilds: asyncio.Future[None] | None = None
         self._unraised: PropylonError | None = None
-        self._commands: Final = Commands(self._shard)
         self._handlers: Final[set[asyncio.Task[Any]]] = set()
         self._waiters = 0
         self._closing = False
         self._last_failure = ""
         self._pid: Final = os.getpid()
+
+    def _fits(self, session: Session) -> bool:
+        return session.shard == self._shard_pair and session.intents == int(self._intents)
 
     # ------------------------------------------------------------------ reading
 
@@ -187,11 +203,6 @@ class Gateway(Consuming):
         return self._shard.identify_blocked_until
 
     @property
-    def intents(self) -> Intents:
-        """The intents it asks for; with ``intents="auto"`` those of its last opening, none before the first."""
-        return self._intents
-
-    @property
     def shard(self) -> tuple[int, int] | None:
         """``(shard_id, shard_count)``, or None."""
         return self._shard_pair
@@ -209,8 +220,8 @@ class Gateway(Consuming):
     def session(self, session: Session | None) -> None:
         if self._shard.running:
             raise RuntimeError("the session can be set while the gateway is closed")
-        own = session is None or self._auto_intents or session.intents == int(self._intents)
-        if session is not None and not (own and session.shard == self._shard_pair):
+        fits = session is None or self._fits(session)
+        if session is not None and not (fits or (self._auto_intents and session.shard == self._shard_pair)):
             raise ValueError("the session belongs to other intents or another shard")
         self._shard.set_session(None if session is None else session_facts(session))
 
@@ -265,6 +276,8 @@ class Gateway(Consuming):
     async def open(self, *, timeout: float | None = None) -> None:
         """Connect, and return at READY or RESUMED.
 
+        With ``sessions=`` and no session of its own it goes on with the one that the store has.
+
         Args:
             timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
 
@@ -288,19 +301,22 @@ class Gateway(Consuming):
         self._last_failure = ""
         opened = self._opened = loop.create_future()
         self._ended = loop.create_future()
-        # A session to be resumed is not given up because it could not be reached in time.
-        code = 1000 if self._shard.session is None else 4000
-        self._consumer.resume()
-        self._delivery = Delivery.current()
-        self._delivery.add(self._shard, self)
+        deadline = None if timeout is None else loop.time() + timeout
         try:
+            await self._recall(deadline)
+            # A session to be resumed is not given up because it could not be reached in time.
+            code = 4000 if self._keeper.keeps or self._shard.session is not None else 1000
+            self._consumer.resume()
+            self._delivery = Delivery.current()
+            self._delivery.add(self._shard, self)
             self._shard.start()
         except BaseException:
             self._unbind()
             self._ended.set_result(None)
             raise
+        self._keeper.start()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(deadline):
                 await asyncio.shield(opened)
         except TimeoutError:
             if opened.done() and (error := opened.exception()) is not None:
@@ -319,13 +335,28 @@ class Gateway(Consuming):
             else:
                 opened.cancel()
 
+    async def _recall(self, deadline: float | None) -> None:
+        """Take the session that the store has, unless there is one at hand."""
+        if self._shard.session is not None:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                session = await self._keeper.load()
+        except TimeoutError:
+            raise TimeoutError("the session store did not answer in time") from None
+        if self._closing:
+            raise NotConnected("the gateway was closed while it was opening")
+        if session is not None:
+            self._shard.set_session(session_facts(session))
+
     async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
 
         Args:
             code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
             reason: At most 123 bytes.
-            resumable: True: close with 4000, so that `session` can be resumed, also by another process.
+            resumable: True: close with 4000, so that `session` can be resumed, also by another process. The default
+                where there is a store (``sessions=``) and no code is given; it has the session when this returns.
 
         Raises:
             ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long.
@@ -334,7 +365,8 @@ class Gateway(Consuming):
         if resumable and code in (1000, 1001):
             raise ValueError(f"code {code} ends the session; leave it out to close resumably")
         if code is None:
-            code = 4000 if resumable else 1000
+            keep = self._keeper.keeps if resumable is None else resumable
+            code = 4000 if keep else 1000
         if not (code in (1000, 1001) or 3000 <= code <= 4999):
             raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
         if resumable is False and code not in (1000, 1001):
@@ -416,7 +448,7 @@ class Gateway(Consuming):
         await self.close()
 
     def run(self) -> None:
-        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it.
+        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.
 
         Starts an event loop of its own; inside a running one use ``async with gateway``.
 
@@ -428,50 +460,17 @@ class Gateway(Consuming):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(self._serve())
+            asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
         else:
             raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
 
-    async def _serve(self) -> None:
-        loop = asyncio.get_running_loop()
-        caught: list[signal.Signals] = []
-        serving = asyncio.current_task()
-
-        def stop() -> None:
-            # The second signal of an impatient user has its usual effect.
-            for number in caught:
-                loop.remove_signal_handler(number)
-            caught.clear()
-            if self._opened is not None and self._opened.done():
-                self._spawn(self.close())
-            elif serving is not None:
-                serving.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # Not on Windows, and not outside the main thread.
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, stop)
-                caught.append(number)
-        stoppable = bool(caught)
-        try:
-            await self.open()
-            try:
-                await self.wait_closed()
-            finally:
-                await self.close()
-        except asyncio.CancelledError:
-            # Stopped while it was opening; `open` has closed it.
-            if not stoppable or caught:
-                raise
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
-
     # ------------------------------------------------------------------ news from the engine
 
-    def feed(self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int]) -> None:
+    def feed(
+        self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int], *, later: bool = False
+    ) -> None:
         """Take events. For `Delivery`."""
-        self._consumer.feed(generation, dispatches, routes)
+        self._consumer.feed(generation, dispatches, routes, later=later)
 
     def torn_down(self) -> set[asyncio.Task[Any]]:
         """The loop is about to end. For `Delivery`."""
@@ -479,15 +478,21 @@ class Gateway(Consuming):
 
     def notice(self, kind: str, *facts: Any) -> None:
         """Take news. For `Delivery`."""
-        if kind == "ready":
+        if kind == "reply":
+            self._requests.reply(*facts)
+        elif kind == "ready":
             (resumed,) = facts
             self._log.info("RESUMED: the session goes on" if resumed else "READY: a new session")
+            if not resumed:
+                self._requests.new_session()
+            self._keeper.nudge()
             if self._opened is not None and not self._opened.done():
                 self._opened.set_result(None)
         elif kind == "done":
             self._commands.done(*facts)
         elif kind == "closed":
             code, reason, error, reconnect = facts
+            self._keeper.nudge()
             self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
         elif kind == "guilds ready":
             if self._all_guilds is not None and not self._all_guilds.done():
@@ -526,11 +531,16 @@ class Gateway(Consuming):
             self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
         while self._handlers:
             await asyncio.wait(self._handlers)
+        if self._keeper.keeps:
+            # No listener is called any more: what is saved stays true.
+            self._consumer.suspend()
+            await self._keeper.finish()
 
     def _conclude(self, error: PropylonError | None) -> None:
         self._consumer.suspend()
         self._unbind()
         self._commands.fail_all()
+        self._requests.fail_all()
         self._end_consuming(error)
         told = False
         if self._opened is not None and not self._opened.done():
@@ -557,7 +567,9 @@ class Gateway(Consuming):
         self._opened = loop.create_future()
         ended = self._ended = loop.create_future()
         self._commands.clear()
+        self._requests.clear()
         self._handlers.clear()
+        self._keeper.start()
         self._consumer.resume()
         self._delivery = Delivery.current()
         self._delivery.add(self._shard, self)
@@ -568,49 +580,9 @@ class Gateway(Consuming):
             self._delivery.remove(self._shard)
             self._delivery = None
 
-    # ------------------------------------------------------------------ commands
-
-    async def set_presence(self, presence: Presence) -> None:
-        """Show another status or activity, from now on and after each new session; returns when it is sent.
-
-        At most 5 in 20 s leave; of those that wait, only the newest is sent.
-        https://discord.com/developers/docs/events/gateway-events#update-presence
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: A value that JSON cannot hold.
-        """
-        if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"set_presence() takes a Presence, not {type(presence).__name__}")
-        data = presence_json(presence)
-        payload_of(3, data)
-        await self._command(lambda number: self._shard.set_presence(number, data))
-
-    async def send(self, op: int, data: Any) -> None:
-        """Send a raw payload, in order, within 120 in 60 s; returns when it is written.
-
-        Waits through reconnects. https://discord.com/developers/docs/events/gateway#sending-events
-
-        Args:
-            op: An opcode; not 1, 2 or 6, which are the engine's.
-            data: What JSON can hold.
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: The opcode is not the user's, or JSON cannot hold ``data`` (NaN, other types).
-        """
-        if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
-        if op in _NOT_THE_USERS:
-            raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
-        payload = payload_of(int(op), json_of(data))
-        await self._command(lambda number: self._shard.send(number, int(op), payload))
-
-    async def _command(self, submit: Callable[[int], bool]) -> None:
+    async def _command(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
         self._check_process()
         if self._ended is None or self._ended.done():
             raise NotConnected("the gateway is not open; open it first")
         self._adopt(self._ended)
-        await self._commands.carry_out(submit)
+        await self._commands.carry_out(submit, written)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Self
 
 from propylon.errors import PropylonError
 
@@ -52,6 +53,36 @@ class Session:
     shard: tuple[int, int] | None = None
     """``(shard_id, shard_count)``."""
     intents: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As what JSON can hold. It holds the id: keep it as you keep the token."""
+        shard = None if self.shard is None else list(self.shard)
+        return {
+            "id": self.id,
+            "sequence": self.sequence,
+            "resume_url": self.resume_url,
+            "shard": shard,
+            "intents": int(self.intents),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Make one from what `to_dict` gave, or its JSON.
+
+        Raises:
+            ValueError: Something is missing or of another type. The text holds no secret.
+        """
+        match data:
+            case {
+                "id": str(id),
+                "sequence": int(sequence),
+                "resume_url": str() | None as resume_url,
+                "shard": None | [int(), int()] as shard,
+                "intents": int(intents),
+            } if id and sequence >= 0 and intents >= 0:
+                return cls(id, sequence, resume_url, None if shard is None else (shard[0], shard[1]), intents)
+            case _:
+                raise ValueError("not a session as Session.to_dict() gives it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """A gateway's options as the engine takes them: checked, with every default filled in."""
 
+import base64
+import binascii
 import logging
 import os
 import platform
@@ -13,11 +15,12 @@ from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.session import Session
 
-__all__ = ["count_of", "engine_options", "session_facts"]
+__all__ = ["bare_token", "count_of", "engine_options", "session_facts", "user_of_token"]
 
 _log: Final = logging.getLogger("propylon")
 
 _QUEUE_EVENTS: Final = 262_144
+_MAX_ID_DIGITS: Final = 20
 _REPOSITORY: Final = "https://github.com/propylon/propylon"
 
 
@@ -31,6 +34,21 @@ def count_of(name: str, value: object, least: int) -> int:
 def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, int] | None, int]:
     """A session as the engine takes it."""
     return session.id, session.sequence, session.resume_url, session.shard, int(session.intents)
+
+
+def user_of_token(token: str) -> int | None:
+    """The bot's own user, whose id is the first part of its token in base64; None for a token of another make."""
+    first = bare_token(token).partition(".")[0]
+    try:
+        text = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        return None
+    return int(text) if text.isdigit() and len(text) <= _MAX_ID_DIGITS else None
+
+
+def bare_token(token: str) -> str:
+    """The token without the prefix of the Authorization header."""
+    return token.removeprefix("Bot ").removeprefix("bot ")
 
 
 def engine_options(
@@ -84,7 +102,7 @@ def engine_options(
     if large_threshold > 250:
         raise ValueError("large_threshold must be 50 to 250")
     return {
-        "token": token.removeprefix("Bot ").removeprefix("bot "),
+        "token": bare_token(token),
         "intents": count_of("intents", int(intents or 0), 0),
         "compression": compression,
         "presence": first_presence,

@@ -57,10 +57,14 @@ fn hook<'py>(py: Python<'py>, hook: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'p
     Ok(hook.bind(py).clone())
 }
 
+/// A time of the engine's clock as seconds of `time.monotonic()`.
+pub(crate) fn monotonic(time: std::time::Duration) -> f64 {
+    MONOTONIC_OFFSET.get().copied().unwrap_or(0.0) + time.as_secs_f64()
+}
+
 impl From<Dispatch> for PyDispatch {
     fn from(inner: Dispatch) -> Self {
-        let offset = MONOTONIC_OFFSET.get().copied().unwrap_or(0.0);
-        let received_at = offset + inner.received_at.as_secs_f64();
+        let received_at = monotonic(inner.received_at);
         Self { inner, received_at, decoded: PyOnceLock::new() }
     }
 }

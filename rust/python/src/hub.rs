@@ -114,6 +114,7 @@ fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyT
         }
         Notice::Ended(how) => (key, "ended", ended(py, how)?).into_pyobject(py),
         Notice::CommandDone(id, outcome) => (key, "done", id, send_error(outcome)).into_pyobject(py),
+        Notice::Reply(dispatch) => (key, "reply", PyDispatch::from(dispatch)).into_pyobject(py),
         Notice::Warn(text) => (key, "warn", text).into_pyobject(py),
         Notice::Log(Level::Debug, text) => (key, "debug", text).into_pyobject(py),
         Notice::Log(Level::Info, text) => (key, "info", text).into_pyobject(py),

@@ -25,7 +25,7 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::{errors, filter::PyFilter, hub::PyHub, runtime, runtime::OfThisProcess};
+use crate::{dispatch, errors, filter::PyFilter, hub::PyHub, runtime, runtime::OfThisProcess};
 
 /// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
 type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
@@ -60,6 +60,10 @@ fn seconds(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Duration> {
 
 fn session_of(facts: Option<SessionFacts>) -> Option<Session> {
     facts.map(|(id, sequence, resume_url, shard, intents)| Session { id, sequence, resume_url, shard, intents })
+}
+
+fn facts_of(session: Session) -> SessionFacts {
+    (session.id, session.sequence, session.resume_url, session.shard, session.intents)
 }
 
 fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
@@ -267,8 +271,35 @@ impl PyShard {
     /// `(id, sequence, resume_url, shard, intents)` or `None`.
     #[getter]
     fn session(&self) -> PyResult<Option<SessionFacts>> {
-        let session = self.get()?.state.session();
-        Ok(session.map(|session| (session.id, session.sequence, session.resume_url, session.shard, session.intents)))
+        Ok(self.get()?.state.session().map(facts_of))
+    }
+
+    /// The session, its sequence the largest up to which no event waits in the queue, and when the session began in
+    /// seconds of `time.monotonic()`.
+    #[getter]
+    fn mark(&self) -> PyResult<Option<(SessionFacts, f64)>> {
+        let mark = self.get()?.state.mark();
+        Ok(mark.map(|(session, since)| (facts_of(session), dispatch::monotonic(since))))
+    }
+
+    /// What the send window still takes, and the seconds until all of it is free again.
+    #[getter]
+    fn send_window(&self) -> PyResult<(usize, f64)> {
+        let (remaining, resets_in) = self.get()?.state.send_window();
+        Ok((remaining, resets_in.as_secs_f64()))
+    }
+
+    /// The bot's own user; `None` before the first READY.
+    #[getter]
+    fn user_id(&self) -> PyResult<Option<u64>> {
+        Ok(self.get()?.state.user_id())
+    }
+
+    /// From the next batch on, `("reply", dispatch)` tells each of these events as news too.
+    fn await_replies(&self, events: Vec<String>) -> PyResult<()> {
+        let awaited = events.iter().filter_map(|name| EventType::from_name(name.as_bytes())).collect();
+        self.get()?.state.await_replies(awaited);
+        Ok(())
     }
 
     /// Replaces the session that the next run resumes.

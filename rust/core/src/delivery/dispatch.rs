@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// An event that somebody listens to. Owns its bytes: the `d` of the payload, exactly as it came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dispatch {
     /// Its place in the name table, [`EventType::UNKNOWN`] for names that are not in it.
     pub event: EventType,

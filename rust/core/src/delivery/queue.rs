@@ -1,5 +1,5 @@
 //! The bounded queue of one shard: what is heard waits here for its event loop. Owns the limits, the
-//! overflow policies, and the ledger in which every dispatch stands exactly once.
+//! overflow policies, the ledger in which every dispatch stands exactly once, and the mark up to which nothing waits.
 
 use std::{
     collections::VecDeque,
@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -61,9 +62,12 @@ pub enum Notice {
     /// A connection ended.
     Closed(Closed),
     /// A connection did not come about; the next attempt is in so many seconds.
-    ConnectFailed(ConnectFailure, std::time::Duration),
+    ConnectFailed(ConnectFailure, Duration),
     /// It is over.
     Ended(Ended),
+    /// An event that somebody awaits, besides what listeners get: an answer must not wait behind events whose
+    /// listeners wait for it.
+    Reply(Dispatch),
     /// A command was written, or never will be.
     CommandDone(u64, Result<(), SendError>),
     /// Worth a line in the log.
@@ -133,12 +137,20 @@ struct State {
     /// Lines for the log among the notices, and those that found no room.
     lines: usize,
     lines_lost: u64,
+    /// Of the replies among the notices.
+    reply_bytes: usize,
+    /// Some did not fit since the last drain.
+    replies_dropped: bool,
     ledger: Ledger,
     hub: Option<Arc<Hub>>,
     /// The consumer has too many unfinished listener calls: nothing is handed out.
     held: bool,
     /// The producer waits for room: until this many bytes and events are left.
     starved: Option<(usize, usize)>,
+    /// The last sequence number of the session that has come this far: counted, queued or dropped.
+    accepted: u64,
+    /// When the session began; what waits from before is another session's.
+    session_since: Duration,
 }
 
 /// The queue of one shard.
@@ -205,11 +217,15 @@ impl ShardQueue {
 
     /// Adds one batch of the reader: one lock, one wake-up. After [`Fill::High`] and [`Fill::Full`] the reader may,
     /// or must, wait for [`ShardQueue::room`].
-    pub fn push(&self, batch: &mut Vec<Dispatch>, tally: &mut Tally) -> Fill {
+    ///
+    /// `accepted`: the session's last sequence number, this batch included.
+    pub fn push(&self, batch: &mut Vec<Dispatch>, tally: &mut Tally, accepted: Option<u64>) -> Fill {
         if batch.is_empty() && !tally.any {
             return Fill::Low;
         }
         let mut state = self.state.lock();
+        // Under the lock that also lets the events in: whoever reads the mark sees both or neither.
+        state.accepted = accepted.unwrap_or(state.accepted);
         if tally.any {
             for index in 0..EventType::SLOTS {
                 state.ledger.received[index] += tally.unheard[index] + tally.filtered[index];
@@ -292,6 +308,46 @@ impl ShardQueue {
         }
     }
 
+    /// Adds answers that somebody awaits to the news. As much as the queue's bytes may wait; what is beyond is dropped,
+    /// and whoever awaits it gives up in time.
+    pub fn reply(&self, replies: &mut Vec<Dispatch>) {
+        let hub = {
+            let mut state = self.state.lock();
+            for reply in replies.drain(..) {
+                if state.reply_bytes + reply.cost() <= self.config.bytes {
+                    state.reply_bytes += reply.cost();
+                    state.notices.push_back(Notice::Reply(reply));
+                } else if !state.replies_dropped {
+                    state.replies_dropped = true;
+                    let text = "answers to requests are dropped: over queue_bytes of them wait for the event loop";
+                    state.notices.push_back(Notice::Warn(text.to_owned()));
+                }
+            }
+            state.hub.clone()
+        };
+        if let Some(hub) = hub {
+            self.signal(&hub);
+        }
+    }
+
+    /// From `since` on, events belong to another session, whose last sequence number is `accepted`.
+    pub fn begin_session(&self, accepted: u64, since: Duration) {
+        let mut state = self.state.lock();
+        state.accepted = accepted;
+        state.session_since = since;
+    }
+
+    /// The largest sequence number of the session up to which no event waits here, and when the session began. What
+    /// was handed out is the consumer's to judge.
+    pub fn mark(&self) -> (u64, Duration) {
+        let state = self.state.lock();
+        let since = state.session_since;
+        let first = state.items.partition_point(|dispatch| dispatch.received_at < since);
+        let waiting = state.items.range(first..).find_map(|dispatch| dispatch.sequence);
+        let before = waiting.map_or(u64::MAX, |sequence| sequence.saturating_sub(1));
+        (state.accepted.min(before), since)
+    }
+
     /// Stops or resumes the hand-over of events; news still pass.
     pub fn hold(&self, held: bool) {
         let hub = {
@@ -319,6 +375,8 @@ impl ShardQueue {
             let text = format!("{lost} further lines for the log were lost while the event loop was blocked");
             notices.push((self.key, Notice::Warn(text)));
         }
+        state.reply_bytes = 0;
+        state.replies_dropped = false;
         if state.held || state.items.is_empty() {
             return Vec::new();
         }
@@ -359,29 +417,5 @@ impl ShardQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_for_the_log_wait_in_bounded_number_and_news_in_any() {
-        let config = QueueConfig { bytes: 1, events: 1, overflow: Overflow::Pause };
-        let queue = ShardQueue::new(7, config);
-        let line = || Notice::Log(Level::Debug, String::new());
-        for number in 0..LINES as u64 + 5 {
-            queue.notify(line());
-            queue.notify(Notice::CommandDone(number, Ok(())));
-        }
-        let mut notices = Vec::new();
-        queue.take(1, &mut notices);
-        let count = |wanted: fn(&Notice) -> bool| notices.iter().filter(|(_, notice)| wanted(notice)).count();
-        assert_eq!(count(|notice| matches!(notice, Notice::Log(..))), LINES);
-        assert_eq!(count(|notice| matches!(notice, Notice::CommandDone(..))), LINES + 5);
-        let Some((7, Notice::Warn(text))) = notices.last() else { panic!("what was lost is not told") };
-        assert!(text.starts_with("5 further lines"), "{text}");
-        // There is room again.
-        queue.notify(line());
-        notices.clear();
-        queue.take(1, &mut notices);
-        assert_eq!(notices, [(7, line())]);
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

@@ -47,6 +47,7 @@ pub struct SendLimiter {
     log: SlidingLog,
     /// What scheduled beats leave over.
     limit: usize,
+    noted: u64,
 }
 
 impl Default for SendLimiter {
@@ -61,7 +62,7 @@ impl SendLimiter {
     pub fn new(heartbeat_interval: Duration) -> Self {
         let interval = heartbeat_interval.as_millis().max(1);
         let reserve = (60_000_u128.div_ceil(interval) + 1).min(MAX_BEAT_RESERVE) as usize;
-        Self { log: SlidingLog { sent: VecDeque::new(), window: WINDOW }, limit: LIMIT - reserve }
+        Self { log: SlidingLog { sent: VecDeque::new(), window: WINDOW }, limit: LIMIT - reserve, noted: 0 }
     }
 
     /// When the next command may leave (`now`: at once).
@@ -76,7 +77,13 @@ impl SendLimiter {
 
     /// Notes one that left. Scheduled beats have their own room and are not noted.
     pub fn sent(&mut self, now: Time) {
+        self.noted += 1;
         self.log.sent.push_back(now);
+    }
+
+    /// How many were noted since the connection was made: tells whether anything left.
+    pub fn noted(&self) -> u64 {
+        self.noted
     }
 
     /// How many commands may leave now.

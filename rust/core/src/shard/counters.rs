@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SharedState, Status, WireCounts};
-use crate::{clock, session::Machine};
+use crate::session::Machine;
 
 /// The sums of earlier runs.
 pub(super) struct Earlier {
@@ -15,6 +15,8 @@ pub(super) struct Earlier {
     commands_sent: u64,
     duplicates: u64,
     ignored: u64,
+    /// The connection and its count of payloads as of the limiter that was published last.
+    limited: (u64, u64),
 }
 
 impl Earlier {
@@ -27,10 +29,11 @@ impl Earlier {
             commands_sent: counts.commands_sent.load(Relaxed),
             duplicates: counts.duplicates.load(Relaxed),
             ignored: counts.ignored.load(Relaxed),
+            limited: (0, 0),
         }
     }
 
-    pub(super) fn publish(&self, machine: &mut Machine, state: &SharedState) {
+    pub(super) fn publish(&mut self, machine: &Machine, state: &SharedState) {
         let (run, counts) = (machine.stats(), &state.counts);
         counts.heartbeats.store(self.heartbeats + run.heartbeats, Relaxed);
         counts.reconnects.store(self.reconnects + run.reconnects, Relaxed);
@@ -42,11 +45,14 @@ impl Earlier {
         if machine.status() == Status::Ready {
             let latency = machine.latency().map_or(u64::MAX, |latency| latency.as_nanos() as u64);
             state.latency.store(latency, Relaxed);
-            let now = clock::now();
-            let (remaining, resets_in) = machine.send_window(now);
-            *state.send_window.lock() = (remaining, resets_in, now);
         } else {
             state.latency.store(u64::MAX, Relaxed);
+        }
+        let limiter = machine.send_limiter();
+        let sent = (run.connections, limiter.noted());
+        if sent != self.limited {
+            self.limited = sent;
+            state.limiter.lock().clone_from(limiter);
         }
     }
 }

@@ -33,10 +33,10 @@ use crate::{
     protocol::{
         close_code::FatalClose,
         envelope::{self, EventName},
-        event::EventType,
+        event::{EventSet, EventType},
         opcode::Opcode,
     },
-    session::{Action, Closed, Ended, Fault, Machine, Verdict},
+    session::{Action, Closed, Ended, Fault, Machine, Session, Verdict},
     transport::{TransportConfig, api_url},
 };
 
@@ -87,6 +87,9 @@ pub(super) struct Driver {
     batch: Vec<Dispatch>,
     batch_bytes: usize,
     tally: Box<Tally>,
+    /// The events that a request awaits, and those of this batch.
+    awaited: EventSet,
+    replies: Vec<Dispatch>,
     subscriptions: Arc<Subscriptions>,
     /// Waits for room in the queue; while it is there, the socket is not read.
     paused: Option<(Boxed<()>, Duration)>,
@@ -137,6 +140,8 @@ impl Driver {
             batch: Vec::with_capacity(BATCH),
             batch_bytes: 0,
             tally: Box::default(),
+            awaited: EventSet::EMPTY,
+            replies: Vec::new(),
             subscriptions: state.subscriptions.load_full(),
             paused: None,
             breather: None,
@@ -205,7 +210,7 @@ impl Driver {
             moved = true;
         }
         if moved {
-            self.earlier.publish(&mut self.machine, &self.state);
+            self.earlier.publish(&self.machine, &self.state);
             return Poll::Ready(read >= BATCH);
         }
         Poll::Pending
@@ -311,6 +316,7 @@ impl Driver {
         if current.generation() != self.subscriptions.generation() {
             self.subscriptions = Arc::clone(&current);
         }
+        self.awaited = **self.state.awaited.load();
         let room = self.state.queue.room_left();
         let mut count = 0;
         self.backlog = true;
@@ -465,6 +471,20 @@ impl Driver {
                             self.batch.push(dispatch);
                         }
                     }
+                    if self.awaited.contains(event) {
+                        let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
+                        self.replies.push(Dispatch {
+                            event,
+                            name: None,
+                            shard_id: self.shard_id,
+                            sequence: envelope.sequence,
+                            received_at: now,
+                            data: bytes.slice(start + envelope.data.start..start + envelope.data.end),
+                            guild_change: None,
+                            generation: 0,
+                            slots: 0,
+                        });
+                    }
                     if matches!(event, EventType::READY | EventType::RESUMED) {
                         // The status first: listeners of READY read it.
                         self.act(now);
@@ -489,11 +509,15 @@ impl Driver {
 
     /// Gives the batch to the queue: one lock, one wake-up; and stops reading where the queue is full.
     fn flush_batch(&mut self, now: Duration) {
-        if let Some(session) = self.machine.session() {
-            self.state.sequence.store(session.sequence, Relaxed);
+        let accepted = self.machine.session().map(|session| session.sequence);
+        if let Some(sequence) = accepted {
+            self.state.sequence.store(sequence, Relaxed);
+        }
+        if !self.replies.is_empty() {
+            self.state.queue.reply(&mut self.replies);
         }
         self.batch_bytes = 0;
-        let fill = self.state.queue.push(&mut self.batch, &mut self.tally);
+        let fill = self.state.queue.push(&mut self.batch, &mut self.tally, accepted);
         if fill == Fill::Low || self.paused.is_some() || self.connection.is_none() {
             return;
         }
@@ -545,12 +569,17 @@ impl Driver {
                     story::turned(&self.state.queue, status, &self.machine, now);
                 }
                 Action::Ready { resumed } => {
-                    *self.state.session.lock() = self.machine.session().cloned();
+                    if !resumed {
+                        // Its READY is yet to be queued, and is not accepted before.
+                        let session = self.machine.session().cloned().map(|session| Session { sequence: 0, ..session });
+                        self.state.begin_session(session, now);
+                        self.state.user_id.store(self.machine.user_id().unwrap_or(0), Relaxed);
+                    }
                     self.state.queue.notify(Notice::Ready { resumed });
                 }
                 Action::Closed(closed) => {
                     self.flush_batch(now);
-                    self.state.set_session(self.machine.session().cloned());
+                    self.state.keep_session(self.machine.session().cloned());
                     self.drop_connection();
                     if self.inquire(closed.error.as_ref()) {
                         self.unanswered = Some(closed);
@@ -656,9 +685,9 @@ impl Driver {
         self.dialling = None;
         self.permit = None;
         self.ended = true;
-        self.state.set_session(self.machine.session().cloned());
+        self.state.keep_session(self.machine.session().cloned());
         self.state.latency.store(u64::MAX, Relaxed);
-        self.earlier.publish(&mut self.machine, &self.state);
+        self.earlier.publish(&self.machine, &self.state);
         self.state.running.store(false, Relaxed);
         self.state.queue.notify(Notice::Ended(how));
     }

@@ -15,7 +15,8 @@ use super::{ShardConfig, Status, driver::Driver};
 use crate::{
     clock,
     delivery::{ShardQueue, Subscriptions},
-    session::Session,
+    protocol::event::EventSet,
+    session::{SendLimiter, Session},
     shard::ConfigError,
 };
 
@@ -95,15 +96,21 @@ pub struct SharedState {
     pub(super) queue: Arc<ShardQueue>,
     pub(super) running: AtomicBool,
     pub(super) guilds_ready: AtomicBool,
-    pub(super) send_window: Mutex<(usize, Duration, Duration)>,
     /// Unix time in seconds until which the identify gate refuses.
     pub(super) identify_blocked_until: Mutex<Option<f64>>,
+    /// A copy of the machine's, as of the last payload sent.
+    pub(super) limiter: Mutex<SendLimiter>,
+    /// The events that somebody awaits, besides the listeners.
+    pub(super) awaited: arc_swap::ArcSwap<EventSet>,
+    /// The bot's own user, as READY told it; 0: not told yet.
+    pub(super) user_id: AtomicU64,
 }
 
 impl SharedState {
     /// A shard that was never opened.
     pub fn new(queue: Arc<ShardQueue>, session: Option<Session>) -> Arc<Self> {
         let sequence = session.as_ref().map_or(0, |session| session.sequence);
+        queue.begin_session(sequence, Duration::ZERO);
         Arc::new(Self {
             status: AtomicU8::new(Status::Unconnected as u8),
             latency: AtomicU64::new(u64::MAX),
@@ -114,8 +121,10 @@ impl SharedState {
             queue,
             running: AtomicBool::new(false),
             guilds_ready: AtomicBool::new(false),
-            send_window: Mutex::default(),
             identify_blocked_until: Mutex::default(),
+            limiter: Mutex::default(),
+            awaited: arc_swap::ArcSwap::default(),
+            user_id: AtomicU64::new(0),
         })
     }
 
@@ -139,13 +148,39 @@ impl SharedState {
 
     /// The session, its sequence the last accepted.
     pub fn session(&self) -> Option<Session> {
-        let mut session = self.session.lock().clone()?;
+        let current = self.session.lock();
+        let mut session = current.clone()?;
         session.sequence = self.sequence.load(Relaxed);
         Some(session)
     }
 
+    /// The session, its sequence the largest up to which no event waits in the queue, and when the session began. With
+    /// what the consumer has not finished it makes the mark from which another process may go on.
+    pub fn mark(&self) -> Option<(Session, Duration)> {
+        let current = self.session.lock();
+        let mut session = current.clone()?;
+        let (sequence, since) = self.queue.mark();
+        session.sequence = sequence;
+        Some((session, since))
+    }
+
     /// Replaces the session that the next run resumes.
     pub fn set_session(&self, session: Option<Session>) {
+        self.begin_session(session, clock::now());
+    }
+
+    /// Another session than before: what was received before `since` is not of it.
+    pub(super) fn begin_session(&self, session: Option<Session>, since: Duration) {
+        let mut current = self.session.lock();
+        let sequence = session.as_ref().map_or(0, |session| session.sequence);
+        self.sequence.store(sequence, Relaxed);
+        // Under this lock, so that no mark of one session is taken for one of the other.
+        self.queue.begin_session(sequence, since);
+        *current = session;
+    }
+
+    /// The session as it stands at the end of a connection: the same, or none.
+    pub(super) fn keep_session(&self, session: Option<Session>) {
         let mut current = self.session.lock();
         self.sequence.store(session.as_ref().map_or(0, |session| session.sequence), Relaxed);
         *current = session;
@@ -154,6 +189,22 @@ impl SharedState {
     /// Unix time in seconds until which no IDENTIFY leaves, because the day's budget is down to its floor.
     pub fn identify_blocked_until(&self) -> Option<f64> {
         *self.identify_blocked_until.lock()
+    }
+
+    /// What the 120/60 s window of the connection still takes, and how long until all of it is free again.
+    pub fn send_window(&self) -> (usize, Duration) {
+        let (now, mut limiter) = (clock::now(), self.limiter.lock());
+        (limiter.remaining(now), limiter.resets_in(now))
+    }
+
+    /// From the next batch on, these events are also told as news ([`crate::delivery::Notice::Reply`]).
+    pub fn await_replies(&self, events: EventSet) {
+        self.awaited.store(Arc::new(events));
+    }
+
+    /// The bot's own user, once a READY has told it.
+    pub fn user_id(&self) -> Option<u64> {
+        Some(self.user_id.load(Relaxed)).filter(|&id| id > 0)
     }
 
     /// The counters.

@@ -18,7 +18,7 @@ pub use types::{
     Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, Stats, Timeouts, Verdict,
 };
 
-use super::{Backoff, Due, Heartbeat, Session};
+use super::{Backoff, Due, Heartbeat, SendLimiter, Session};
 use crate::{protocol::command, shard::Status};
 
 /// Time since an epoch that the driver chose; monotonic.
@@ -73,6 +73,7 @@ pub struct Machine {
     heartbeat: Option<Heartbeat>,
     commands: Commands,
     session: Option<Session>,
+    user_id: Option<u64>,
     /// The connection in hand was opened to resume `session`.
     resuming: bool,
     /// The connection in hand goes to the resume URL.
@@ -101,6 +102,7 @@ impl Machine {
             heartbeat: None,
             commands: Commands::new(config.presence.clone()),
             session: config.session.clone(),
+            user_id: None,
             resuming: false,
             at_resume_url: false,
             resume_host: ResumeHost::Usable,
@@ -153,9 +155,14 @@ impl Machine {
         }
     }
 
-    /// Payloads that the 120/60 s window still takes, and the time until all of it is free.
-    pub fn send_window(&mut self, now: Time) -> (usize, Duration) {
-        (self.commands.limiter.remaining(now), self.commands.limiter.resets_in(now))
+    /// The 120/60 s window of the connection.
+    pub fn send_limiter(&self) -> &SendLimiter {
+        &self.commands.limiter
+    }
+
+    /// The bot's own user, as the last READY told it.
+    pub fn user_id(&self) -> Option<u64> {
+        self.user_id
     }
 
     /// Begins. The first connection is tried at once.

@@ -33,6 +33,8 @@ struct Ready {
     session_id: serde_json::Value,
     #[serde(default)]
     resume_gateway_url: serde_json::Value,
+    #[serde(default)]
+    user: serde_json::Value,
 }
 
 impl Machine {
@@ -211,8 +213,10 @@ impl Machine {
         }
         let text = |value: serde_json::Value| value.as_str().map(str::to_owned).filter(|text| !text.is_empty());
         let ready = serde_json::from_slice::<Ready>(data).ok();
-        let (id, resume_url) =
-            ready.map_or((None, None), |ready| (text(ready.session_id), text(ready.resume_gateway_url)));
+        let (id, resume_url, user) = ready.map_or_else(Default::default, |ready| {
+            (text(ready.session_id), text(ready.resume_gateway_url), ready.user["id"].clone())
+        });
+        self.user_id = user.as_str().map_or_else(|| user.as_u64(), |id| id.parse().ok()).or(self.user_id);
         if id.is_none() {
             self.warn("READY without a session id: it cannot be resumed");
         }

@@ -318,3 +318,20 @@ fn i10_debug_hides_the_token_and_the_session_id() {
     let text = format!("{:?} {:?} {:?}", fake.actions(), super::support::config(), session(5));
     assert!(!text.contains("secret-token") && !text.contains("old"), "{text}");
 }
+
+#[test]
+fn s5_ready_tells_the_bots_own_user_in_either_form_of_id() {
+    for (user, expected) in [
+        (r#"{"id":"613425648685547541"}"#, Some(613_425_648_685_547_541)),
+        (r#"{"id":7}"#, Some(7)),
+        (r#"{"id":"x"}"#, None),
+        ("null", None),
+        ("[]", None),
+    ] {
+        let mut fake = Fake::at(Stage::Identifying, |_| {});
+        assert_eq!(fake.machine.user_id(), None);
+        fake.frame(&format!(r#"{{"op":0,"s":1,"t":"READY","d":{{"session_id":"new","user":{user}}}}}"#));
+        assert_eq!(fake.machine.user_id(), expected, "{user}");
+        assert_eq!(fake.machine.session().map(|session| session.id.as_str()), Some("new"));
+    }
+}

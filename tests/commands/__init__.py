@@ -1,0 +1,1 @@
+"""Commands with an answer, and the limits on what leaves."""

@@ -1,0 +1,1 @@
+"""Sessions that outlive their process: what is saved, when, and what is made of it."""
