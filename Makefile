@@ -16,6 +16,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # `make` builds for quick building; whoever imports such a build elsewhere is warned.
 export PYTHONWARNINGS := ignore:propylon._core is a debug build:RuntimeWarning
 
+# Warnings are errors, names that mean nothing among them; all is read anew, for what is read from a cache warns no more.
+SPHINX := $(BIN)/python -m sphinx -q -W --keep-going -E -d $(VENV)/doctrees docs site
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -36,7 +39,7 @@ test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	exit $$status
 
 .PHONY: check
-check: $(DONE)/build $(DONE)/test $(DONE)/lint ## Formatting, lints, types, and the examples of the docs
+check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints, types, and the docs with their examples
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff format --check .
@@ -46,6 +49,12 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint ## Formatting, lints, types, and 
 	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
 	$(BIN)/basedpyright -p $(VENV)/docs
 	$(BIN)/pytest -q tests/docs
+	$(SPHINX)
+
+.PHONY: docs
+docs: $(DONE)/build $(DONE)/docs ## Build guide and reference into site/
+	$(SPHINX)
+	@echo "open site/index.html"
 
 .PHONY: format
 format: $(DONE)/lint ## Format all code
@@ -67,7 +76,7 @@ test-pythons: $(DONE)/base ## Run the Python tests, the exit tests 20 times, on 
 
 .PHONY: clean
 clean: ## Remove what was built and set up
-	rm -rf $(VENV) $(BENCH) .venv-3.* dist target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) .venv-3.* dist site target .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f python/propylon/_core*.so python/propylon/_core*.pyd
 
@@ -85,7 +94,7 @@ $(DONE)/base: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.16,<2'
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/test $(DONE)/lint: $(DONE)/%: $(DONE)/base
+$(DONE)/test $(DONE)/lint $(DONE)/docs: $(DONE)/%: $(DONE)/base
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 

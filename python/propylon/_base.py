@@ -139,7 +139,7 @@ class _HasId(Protocol):
 
 
 class Identified(Model):
-    """Adds the age of the object to a model whose `id` is a snowflake."""
+    """Adds the age of the object to a model whose ``id`` is a snowflake."""
 
     @property
     def created_at(self: _HasId) -> datetime:

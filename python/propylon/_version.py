@@ -6,3 +6,4 @@ from typing import Final
 __all__ = ["__version__"]
 
 __version__: Final = version("propylon")
+"""Of the installed package, such as ``0.1.0``."""

@@ -71,9 +71,12 @@ class GatewayClosed(PropylonError):
 
     def __init__(self, code: int | None, reason: str, advice: str = "") -> None:
         """``code`` is the close code received, None for a connection that just dropped; ``reason`` came with it."""
-        self.code: Final = code
-        self.reason: Final = reason
-        self.advice: Final = advice
+        self.code: Final[int | None] = code
+        """The close code; None for a connection that just dropped."""
+        self.reason: Final[str] = reason
+        """What Discord said with it; may be empty."""
+        self.advice: Final[str] = advice
+        """What to do next; may be empty."""
         what = "the connection was lost" if code is None else f"the gateway closed the connection with {code}"
         said = f" ({reason})" if reason else ""
         super().__init__(f"{what}{said}{': ' + advice if advice else ''}")
@@ -109,7 +112,8 @@ class DisallowedIntents(GatewayClosed):
     def __init__(self, code: int | None, reason: str, advice: str = "", intents: "Intents | int" = 0) -> None:
         """``intents`` are the privileged ones at fault."""
         super().__init__(code, reason, advice)
-        self.intents: Final = intents
+        self.intents: "Final[Intents | int]" = intents
+        """Those that the application may not use; where Discord could not be asked, all privileged ones of ours."""
 
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""
@@ -133,12 +137,13 @@ class PayloadTooLarge(PropylonError):
 
 
 class ModelError(PropylonError):
-    """An event's payload does not fit its class; the bytes are in `dispatch`.raw."""
+    """An event's payload does not fit its class; the bytes are in ``dispatch.raw``."""
 
     def __init__(self, message: str, dispatch: "Dispatch[Any] | None" = None) -> None:
         """``message`` names the field and what is wrong with it."""
         super().__init__(message)
-        self.dispatch: Final = dispatch
+        self.dispatch: "Final[Dispatch[Any] | None]" = dispatch
+        """The event, for handlers of `Gateway.on_error`; None where its `Dispatch` was asked, and is at hand."""
 
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""
@@ -163,7 +168,8 @@ class RateLimited(CommandError):
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         """``retry_after``: seconds to wait."""
         super().__init__(message)
-        self.retry_after: Final = retry_after
+        self.retry_after: Final[float] = retry_after
+        """Seconds to wait before asking again."""
 
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""
@@ -171,7 +177,7 @@ class RateLimited(CommandError):
 
 
 class NotConnected(CommandError):
-    """The gateway is not open, or was closed while a command or a `wait_for` waited."""
+    """The gateway is not open, or was closed while a command or `Gateway.wait_for` waited."""
 
 
 class IdentifyBudgetExhausted(PropylonError):
@@ -180,7 +186,8 @@ class IdentifyBudgetExhausted(PropylonError):
     def __init__(self, message: str, resets_at: float = 0.0) -> None:
         """``resets_at``: Unix time in seconds at which the budget is full again."""
         super().__init__(message)
-        self.resets_at: Final = resets_at
+        self.resets_at: Final[float] = resets_at
+        """Unix time in seconds at which the budget is full again."""
 
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""

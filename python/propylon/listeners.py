@@ -138,10 +138,12 @@ class Listener(Generic[P, R]):
         self.inject: Final = inject
         self.wanted: Final = wanted
         self.call: Final = call
-        self.priority: Final = options.priority
+        self.priority: Final[int] = options.priority
+        """Those with a higher one are called first."""
         self.on_error: tuple[Callable[..., Any], str | None, str | None] | None = None
         """Who hears of its errors in place of the gateway's handlers, as `Listening` keeps those."""
         self.removed = False
+        """Whether it is off its gateway."""
         self.take_all: Callable[[list[Dispatch[Any]]], None] | None = None
         self._remove = remove
 

@@ -144,7 +144,7 @@ class Listening:
     def add(self, group: G) -> G:
         """Add the methods of a group that are marked with ``@listen``, all at once or, after an error, none of them.
 
-        Returns the group, whose `remove` takes them off again.
+        Returns the group, whose `Listeners.remove` takes them off again.
 
         Raises:
             TypeError: It is no `Listeners` object, or a method's signature does not say which event.

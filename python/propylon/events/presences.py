@@ -18,7 +18,7 @@ __all__ = ["PresenceUpdate", "TypingStart"]
 class PresenceUpdate(Presence, Event, event="PRESENCE_UPDATE", intents=GUILD_PRESENCES):
     """The status, the activities or the profile of a user changed; sent once per shared guild.
 
-    Discord checks neither presence nor types of the fields; see `propylon.models.presence`.
+    Discord checks neither presence nor types of the fields; see `Unchecked`.
 
     Intent: GUILD_PRESENCES (privileged). https://discord.com/developers/docs/events/gateway-events#presence-update
     """

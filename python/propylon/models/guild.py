@@ -205,7 +205,7 @@ class PartialGuild(Identified):
     permissions: int | UnsetType = UNSET
     """Bits of `Permissions`; typed in `user_permissions`."""
     region: str | UnsetType | None = UNSET
-    """No longer of use: channels have their own `rtc_region`."""
+    """No longer of use: channels have their own `Channel.rtc_region`."""
     afk_channel_id: Snowflake | None = None
     afk_timeout: int | UnsetType = UNSET
     """Seconds."""

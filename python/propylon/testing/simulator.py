@@ -54,40 +54,41 @@ class Simulator:
         async with Simulator(rate=100) as sim:
             gateway = Gateway("token", intents=Intents.GUILDS, gateway_url=sim.url)
 
-    Times are seconds. All options are keyword-only:
+    Times are seconds. All options are keyword-only.
 
-    port: TCP port; 0 takes a free one.
-    tls: Serve ``wss`` and ``https``; give `ca_file` to the client.
-    certificate: ``"valid"``, or a bad one: ``"wrong_host"``, ``"expired"``, ``"not_yet_valid"``, ``"self_signed"``,
-        ``"unknown_ca"``.
-    token: The only token to accept; None accepts any.
-    heartbeat_interval: What HELLO says; from 0.02.
-    guilds, channels, members: Sizes of the simulated world: guilds over all shards, channels and members of each.
-    guild_create_members: Members that a GUILD_CREATE carries.
-    guild_creates: Send GUILD_CREATEs after READY, if the GUILDS intent was asked for.
-    shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
-        ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
-    identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off.
-    disallowed_intents: Intent bits that are answered with 4014.
-    command_limit: Payloads of one connection in 60 s before 4008; 0 switches the rule off.
-    payload_limit: Bytes of one payload before 4002.
-    member_request_interval: Between all-members requests for a guild, an earlier one gets RATE_LIMITED; 0: off.
-    replay_buffer: Dispatches that can be replayed; None: Discord's rule, a million when flat out.
-    session_ttl: How long a session outlives its connection.
-    max_lag: Drop a client that is this many dispatches behind; None: never.
-    separate_resume_port: Give out another port as ``resume_gateway_url``; the record tells them apart.
-    require_user_agent: Answer 403 to an upgrade without ``User-Agent``.
-    send_buffer: ``SO_SNDBUF`` in bytes.
-    zlib_level, zstd_level: Compression levels.
-    seed: The same seed gives the same events, byte for byte.
-    rate: Events per second and session; 0 for none, None for as fast as the client takes them.
-    events: Only these events, such as ``["MESSAGE_CREATE"]``; empty: the mix of a large bot.
-    count: Events per session; None: endless.
-    start: When the events start: ``"ready"``, or ``"manual"`` for `flood`.
-    preload: With ``count`` and ``rate=None``: encode everything before the first event is sent.
-    respect_intents: Leave out events whose intent was not asked for.
-    stamp: Put nanoseconds since the Unix epoch into each MESSAGE_CREATE's ``nonce``.
-    scripts: Steps of connections to come; see `script`.
+    Args:
+        port: TCP port; 0 takes a free one.
+        tls: Serve ``wss`` and ``https``; give `ca_file` to the client.
+        certificate: ``"valid"``, or a bad one: ``"wrong_host"``, ``"expired"``, ``"not_yet_valid"``, ``"self_signed"``,
+            ``"unknown_ca"``.
+        token: The only token to accept; None accepts any.
+        heartbeat_interval: What HELLO says; from 0.02.
+        guilds, channels, members: Sizes of the simulated world: guilds over all shards, channels and members of each.
+        guild_create_members: Members that a GUILD_CREATE carries.
+        guild_creates: Send GUILD_CREATEs after READY, if the GUILDS intent was asked for.
+        shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
+            ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
+        identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off.
+        disallowed_intents: Intent bits that are answered with 4014.
+        command_limit: Payloads of one connection in 60 s before 4008; 0 switches the rule off.
+        payload_limit: Bytes of one payload before 4002.
+        member_request_interval: Between all-members requests for a guild, an earlier one gets RATE_LIMITED; 0: off.
+        replay_buffer: Dispatches that can be replayed; None: Discord's rule, a million when flat out.
+        session_ttl: How long a session outlives its connection.
+        max_lag: Drop a client that is this many dispatches behind; None: never.
+        separate_resume_port: Give out another port as ``resume_gateway_url``; the record tells them apart.
+        require_user_agent: Answer 403 to an upgrade without ``User-Agent``.
+        send_buffer: ``SO_SNDBUF`` in bytes.
+        zlib_level, zstd_level: Compression levels.
+        seed: The same seed gives the same events, byte for byte.
+        rate: Events per second and session; 0 for none, None for as fast as the client takes them.
+        events: Only these events, such as ``["MESSAGE_CREATE"]``; empty: the mix of a large bot.
+        count: Events per session; None: endless.
+        start: When the events start: ``"ready"``, or ``"manual"`` for `flood`.
+        preload: With ``count`` and ``rate=None``: encode everything before the first event is sent.
+        respect_intents: Leave out events whose intent was not asked for.
+        stamp: Put nanoseconds since the Unix epoch into each MESSAGE_CREATE's ``nonce``.
+        scripts: Steps of connections to come; see `script`.
     """
 
     def __init__(
