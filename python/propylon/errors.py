@@ -112,7 +112,7 @@ class DisallowedIntents(GatewayClosed):
     def __init__(self, code: int | None, reason: str, advice: str = "", intents: "Intents | int" = 0) -> None:
         """``intents`` are the privileged ones at fault."""
         super().__init__(code, reason, advice)
-        self.intents: "Final[Intents | int]" = intents
+        self.intents: Final[Intents | int] = intents
         """Those that the application may not use; where Discord could not be asked, all privileged ones of ours."""
 
     def __reduce__(self) -> Any:
@@ -142,7 +142,7 @@ class ModelError(PropylonError):
     def __init__(self, message: str, dispatch: "Dispatch[Any] | None" = None) -> None:
         """``message`` names the field and what is wrong with it."""
         super().__init__(message)
-        self.dispatch: "Final[Dispatch[Any] | None]" = dispatch
+        self.dispatch: Final[Dispatch[Any] | None] = dispatch
         """The event, for handlers of `Gateway.on_error`; None where its `Dispatch` was asked, and is at hand."""
 
     def __reduce__(self) -> Any:

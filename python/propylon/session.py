@@ -93,6 +93,9 @@ class Closed:
     """The close code received, ours where we closed, None for a connection that dropped."""
     reason: str
     error: PropylonError | None
-    """What `Gateway.open`, `Gateway.run` or `Gateway.wait_closed` raise where no connection follows; None after the user's own close."""
+    """What `Gateway.open`, `Gateway.run` or `Gateway.wait_closed` raise where no connection follows.
+
+    None after the user's own close.
+    """
     reconnect: bool
     """Whether another connection follows. It is under way already; return False to stop that."""
