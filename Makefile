@@ -47,6 +47,15 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint ## Formatting, lints, types, and 
 	$(BIN)/basedpyright -p $(VENV)/docs
 	$(BIN)/pytest -q tests/docs
 
+# Discord's tables are not part of the repository: a folder with schema/ and check_models.py.
+PROPYLON_SCHEMA ?= ../shared
+
+.PHONY: check-models
+check-models: $(DONE)/build ## Hold the models against Discord's own tables, in PROPYLON_SCHEMA (../shared)
+	@test -f $(PROPYLON_SCHEMA)/check_models.py \
+		|| { echo "no tables in $(PROPYLON_SCHEMA); say where: make check-models PROPYLON_SCHEMA=..." >&2; exit 1; }
+	$(BIN)/python $(PROPYLON_SCHEMA)/check_models.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all
