@@ -65,6 +65,8 @@ format: $(DONE)/lint ## Format all code
 .PHONY: bench
 bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/README.md has method and results
 	$(BENCH)/bin/python benches/run.py
+	$(BENCH)/bin/python benches/reconnect.py
+	$(BENCH)/bin/python benches/decode.py
 
 .PHONY: wheel
 wheel: $(DONE)/base ## Build the wheel into dist/
