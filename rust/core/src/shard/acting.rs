@@ -62,7 +62,7 @@ impl Driver {
                         self.state.user_id.store(self.machine.user_id().unwrap_or(0), Relaxed);
                     }
                     // Who is woken by it reads the counters.
-                    self.earlier.publish(&mut self.machine, &self.state);
+                    self.earlier.publish(&self.machine, &self.state);
                     self.state.queue.notify(Notice::Ready { resumed });
                 }
                 Action::Closed(closed) => {
