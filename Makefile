@@ -56,6 +56,15 @@ docs: $(DONE)/build $(DONE)/docs ## Build guide and reference into site/
 	$(SPHINX)
 	@echo "open site/index.html"
 
+# Discord's tables are not part of the repository: a folder with schema/ and check_models.py.
+PROPYLON_SCHEMA ?= ../shared
+
+.PHONY: check-models
+check-models: $(DONE)/build ## Hold the models against Discord's own tables, in PROPYLON_SCHEMA (../shared)
+	@test -f $(PROPYLON_SCHEMA)/check_models.py \
+		|| { echo "no tables in $(PROPYLON_SCHEMA); say where: make check-models PROPYLON_SCHEMA=..." >&2; exit 1; }
+	$(BIN)/python $(PROPYLON_SCHEMA)/check_models.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all
@@ -65,6 +74,8 @@ format: $(DONE)/lint ## Format all code
 .PHONY: bench
 bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/README.md has method and results
 	$(BENCH)/bin/python benches/run.py
+	$(BENCH)/bin/python benches/reconnect.py
+	$(BENCH)/bin/python benches/decode.py
 
 .PHONY: wheel
 wheel: $(DONE)/base ## Build the wheel into dist/

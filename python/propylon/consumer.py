@@ -34,6 +34,7 @@ _SLICE: Final = 0.002
 _MAX_PLANS: Final = 1024
 """Plans kept by a table: the slots of an event can match in any combination."""
 
+_OF_GUILDS: Final = frozenset({"GUILD_CREATE", "GUILD_DELETE"})
 _NAMES: Final = {index: name for name, index in EVENT_INDEX.items()}
 _EAGER: Final = sys.version_info >= (3, 12)
 _Task: Final = cast("Callable[..., asyncio.Task[Any]]", asyncio.Task)
@@ -75,14 +76,19 @@ class Table:
         self.alone: Final = listeners[0] if len(listeners) == 1 and _only_known(listeners[0]) else None
         """The one listener, where there is no other and all that comes is for it."""
         self.plans: Final[dict[int, _Plan]] = {}
+        self._minds_changes: Final = any(
+            wanted.change is not None for listener in listeners for wanted in listener.wanted
+        )
 
     def plan(self, route: int, dispatch: Dispatch[Any]) -> _Plan:
-        """The steps for an event. Kept by its route, except for names that servers make up."""
+        """The steps for an event. Kept by its route, except where that does not tell all that the plan depends on."""
         index = route & 0xFF
         event = _NAMES[index]
         slots = self.slots.resolved(event, route >> 8, dispatch)
         if event == UNKNOWN:
             return self._plan_for(dispatch.type, event, slots)
+        if event in _OF_GUILDS and self._minds_changes:
+            return self._plan_for(event, event, slots, dispatch.guild_change)
         route = slots << 8 | index
         plan = self.plans.get(route)
         if plan is None:
@@ -98,12 +104,15 @@ class Table:
             for dispatch, route in zip(dispatches, routes, strict=True)
         ]
 
-    def _plan_for(self, event: str, slotted: str, slots: int) -> _Plan:
+    def _plan_for(self, event: str, slotted: str, slots: int, change: str | None = None) -> _Plan:
         bits = self.slots.of(slotted)
         wanted: list[tuple[type[Event] | None, _Call]] = []
         for listener in self.listeners:
             for want in listener.wanted:
                 if want.event == event or want.event == ALL:
+                    if want.change is not None and want.change != change:
+                        # The next one may be another meaning of the same event.
+                        continue
                     if slots >> bits[want.where] & 1:
                         wanted.append((want.kind, (listener, listener.call, listener.inject, listener.isolated)))
                     break
@@ -130,7 +139,9 @@ class Table:
 
 def _only_known(listener: Listener[..., Any]) -> bool:
     """Whether it wants no event by a name that shares its slots with others."""
-    return all(wanted.event == ALL or wanted.event in EVENT_INDEX for wanted in listener.wanted)
+    return all(
+        (wanted.event == ALL or wanted.event in EVENT_INDEX) and wanted.change is None for wanted in listener.wanted
+    )
 
 
 def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
@@ -323,10 +334,14 @@ class Consumer:
     def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
         """Whether all of it is done."""
         plans = table.plans
+        plan: _Plan = ()
+        known: int | None = None
         for dispatch, route in pairs:
-            plan = plans.get(route)
-            if plan is None:
-                plan = table.plan(route, dispatch)
+            # Most events are of the kind before them, and then the engine gives the same object.
+            if route is not known:
+                kept = plans.get(route)
+                known = None if kept is None else route
+                plan = table.plan(route, dispatch) if kept is None else kept
             for decode, calls in plan:
                 value: Any = dispatch
                 if decode is not None:

@@ -52,13 +52,20 @@ _ALIAS: Final[tuple[type, ...]] = tuple(filter(None, [getattr(typing, "TypeAlias
 class Wanted:
     """One event that a listener wants: which, as what, and where. ``kind`` None: the `Dispatch` itself."""
 
-    __slots__ = ("event", "kind", "where")
+    __slots__ = ("change", "event", "kind", "where")
 
-    def __init__(self, event: str, kind: type[Event] | None, where: Filter | None = None) -> None:
-        """``event`` is a name on the wire, or `ALL`."""
+    def __init__(
+        self, event: str, kind: type[Event] | None, where: Filter | None = None, change: str | None = None
+    ) -> None:
+        """``event`` is a name on the wire, or `ALL`; ``change`` the one meaning of it that is wanted."""
         self.event = event
         self.kind = kind
         self.where = where
+        self.change = change
+
+    def raw(self) -> "Wanted":
+        """The same as a `Dispatch`."""
+        return Wanted(self.event, None, self.where, self.change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,7 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
         (inner,) = get_args(annotation)
         if inner is Any:
             return [Wanted(ALL, None)]
-        return [Wanted(wanted.event, None) for wanted in wanted_from(inner, who=who)]
+        return [wanted.raw() for wanted in wanted_from(inner, who=who)]
     if origin in (typing.Union, types.UnionType):
         return [wanted for member in get_args(annotation) for wanted in wanted_from(member, who=who)]
     if origin is typing.Annotated:
@@ -212,7 +219,7 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
     if isinstance(annotation, type) and issubclass(annotation, Event):
         if annotation is Event:
             raise TypeError(f"{who}: Event is no event by itself; listen to a class of propylon.events or to Dispatch")
-        return [Wanted(annotation.__event_name__, annotation)]
+        return [Wanted(annotation.__event_name__, annotation, change=annotation.__guild_change__)]
     raise TypeError(
         f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
         f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"

@@ -239,7 +239,7 @@ class Listening:
         """
         wanted = [want for event in events for want in wanted_from(event, who="batches()")] or [Wanted(ALL, None)]
         wanted, guard = narrowed(wanted, where, who="batches()")
-        wanted = [Wanted(want.event, None, want.where) for want in wanted]
+        wanted = [want.raw() for want in wanted]
         stream = Batches(wanted, size, self._attach, self._remove, self._consumer.block, guard)
         self._streams.add(stream)
         return stream
@@ -253,7 +253,7 @@ class Listening:
         wanted: list[Wanted] = []
         for event in events:
             if not isinstance(event, str):
-                wanted += [Wanted(want.event, None) for want in wanted_from(event, who="log_payloads()")]
+                wanted += [want.raw() for want in wanted_from(event, who="log_payloads()")]
             elif _EVENT_NAME.fullmatch(event):
                 wanted.append(Wanted(event, None))
             else:

@@ -23,7 +23,9 @@ def narrowed(
     if where is None:
         return wanted, None
     if isinstance(where, Filter):
-        return [Wanted(want.event, want.kind, where.fitted(want.event, want.kind)) for want in wanted], None
+        return [
+            Wanted(want.event, want.kind, where.fitted(want.event, want.kind), want.change) for want in wanted
+        ], None
     if isinstance(where, Field) or not callable(where):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(
             f"{who}: where= takes a condition, as in where=field('author.id') == 7, or a function of the event, "

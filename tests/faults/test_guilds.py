@@ -10,7 +10,8 @@ import pytest
 
 from face.support import eventually
 from faults.conftest import Witness
-from propylon import Intents, NotConnected
+from propylon import Dispatch, Intents, NotConnected
+from propylon.events import GuildAvailable, GuildCreate, GuildJoined, GuildRemoved, GuildUnavailable
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio
@@ -98,3 +99,51 @@ async def test_closing_ends_the_wait(propylon_simulator: Start, witness_to: Make
     await witness.gateway.close()
     with pytest.raises(NotConnected):
         await waiting
+
+
+async def test_a_listener_may_want_one_meaning_only(propylon_simulator: Start, gateway_to: Callable[..., Any]) -> None:
+    sim = propylon_simulator(guilds=1)
+    gateway = gateway_to(sim)
+    heard: list[tuple[str, Any]] = []
+
+    @gateway.listen
+    def on_available(guild: GuildAvailable) -> None:
+        heard.append(("available", guild))
+
+    @gateway.listen
+    def on_joined(guild: GuildJoined) -> None:
+        heard.append(("joined", guild))
+
+    @gateway.listen
+    def on_either(guild: GuildUnavailable | GuildRemoved) -> None:
+        heard.append((type(guild).__name__, guild))
+
+    @gateway.listen
+    def on_every(guild: GuildCreate) -> None:
+        heard.append(("created", guild))
+
+    @gateway.listen
+    def on_holder(dispatch: Dispatch[GuildJoined]) -> None:
+        heard.append((str(dispatch.guild_change), dispatch))
+
+    async with gateway, gateway.batches(GuildRemoved) as batches:
+        await eventually(lambda: len(heard) == 2)
+        sim.dispatch("GUILD_CREATE", {"id": "9", "name": "new"})
+        sim.dispatch("GUILD_DELETE", {"id": "9", "unavailable": True})
+        sim.dispatch("GUILD_DELETE", {"id": "9"})
+        sim.dispatch("GUILD_CREATE", {"id": "10", "unavailable": True})
+        await eventually(lambda: len(heard) == 8)
+        assert [dispatch.guild_change for dispatch in await anext(batches)] == ["removed"]
+    names = [name for name, _ in heard]
+    assert names == [
+        "available",
+        "created",
+        "joined",
+        "created",
+        "joined",
+        "GuildUnavailable",
+        "GuildRemoved",
+        "created",
+    ]
+    assert isinstance(heard[2][1], GuildJoined)
+    assert heard[2][1].name == "new"

@@ -28,6 +28,7 @@ class EventMeta(ModelMeta):
 
     __event_name__: str
     __intents__: int
+    __guild_change__: str | None
 
     def __new__(
         mcls: type[_Meta],
@@ -38,6 +39,7 @@ class EventMeta(ModelMeta):
         *,
         event: str | None = None,
         intents: int | None = None,
+        guild_change: str | None = None,
         **config: Any,
     ) -> _Meta:
         if event is None:
@@ -55,6 +57,10 @@ class EventMeta(ModelMeta):
         if intents is not None and event is not None:
             _INTENTS.setdefault(event, intents)
         namespace["__event_name__"] = event or ""
+        if guild_change is None:
+            inherited = (base.__guild_change__ for base in bases if isinstance(base, EventMeta))
+            guild_change = next(filter(None, inherited), None)
+        namespace["__guild_change__"] = guild_change
         namespace["__intents__"] = intents if intents is not None else intents_of(event or "")
         return super().__new__(mcls, name, bases, namespace, **config)
 
@@ -78,3 +84,5 @@ class Event(Model, metaclass=EventMeta):
     """Name of the event on the wire, such as ``MESSAGE_CREATE``; empty for `Event` itself."""
     __intents__: ClassVar[int]
     """Bits of the intents that deliver the event, any one of which suffices; 0 if it is always sent or unknown."""
+    __guild_change__: ClassVar[str | None]
+    """The one meaning of GUILD_CREATE or GUILD_DELETE that the class stands for, as in `Dispatch.guild_change`."""

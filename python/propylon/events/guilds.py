@@ -14,7 +14,15 @@ from propylon.models.soundboard import SoundboardSound
 from propylon.models.stage import StageInstance
 from propylon.models.voice import VoiceState
 
-__all__ = ["GuildCreate", "GuildDelete", "GuildUpdate"]
+__all__ = [
+    "GuildAvailable",
+    "GuildCreate",
+    "GuildDelete",
+    "GuildJoined",
+    "GuildRemoved",
+    "GuildUnavailable",
+    "GuildUpdate",
+]
 
 
 class GuildCreate(Guild, Event, event="GUILD_CREATE", intents=GUILDS):
@@ -62,6 +70,37 @@ class GuildUpdate(Guild, Event, event="GUILD_UPDATE", intents=GUILDS):
 
 class GuildDelete(UnavailableGuild, Event, event="GUILD_DELETE", intents=GUILDS):
     """A guild became unavailable (`unavailable` is true), or the bot is no longer in it (left out).
+
+    Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#guild-delete
+    """
+
+
+# Which of its two meanings an event has is told by what the session knows, not by its payload: the engine tells.
+
+
+class GuildAvailable(GuildCreate, guild_change="available"):
+    """A `GuildCreate` of a guild that the bot is in: at the start of a session, or after an outage.
+
+    Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#guild-create
+    """
+
+
+class GuildJoined(GuildCreate, guild_change="joined"):
+    """A `GuildCreate` of a guild that the bot was added to.
+
+    Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#guild-create
+    """
+
+
+class GuildUnavailable(GuildDelete, guild_change="unavailable"):
+    """A `GuildDelete` of a guild that is down; the bot is still in it, and `GuildAvailable` follows.
+
+    Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#guild-delete
+    """
+
+
+class GuildRemoved(GuildDelete, guild_change="removed"):
+    """A `GuildDelete` of a guild that the bot is no longer in.
 
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#guild-delete
     """

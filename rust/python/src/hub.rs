@@ -46,9 +46,16 @@ impl PyHub {
             while let Some(first) = rest.peek() {
                 let generation = first.generation;
                 let mut run = Vec::new();
-                let mut routes = Vec::new();
+                let mut routes: Vec<Bound<'py, PyAny>> = Vec::new();
+                // Events in a row are mostly of one kind: one object for all of them, which Python tells by identity.
+                let mut last = None;
                 while let Some(dispatch) = rest.next_if(|next| next.generation == generation) {
-                    routes.push(PyDispatch::route(&dispatch));
+                    let route = PyDispatch::route(&dispatch);
+                    routes.push(match (last, routes.last()) {
+                        (Some(other), Some(object)) if other == route => object.clone(),
+                        _ => route.into_pyobject(py)?.into_any(),
+                    });
+                    last = Some(route);
                     run.push(Bound::new(py, PyDispatch::from(dispatch))?);
                 }
                 heard.append((key, generation, PyList::new(py, run)?, PyList::new(py, routes)?))?;

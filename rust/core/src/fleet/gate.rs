@@ -141,6 +141,8 @@ impl IdentifyGate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn limit(total: u32, remaining: u32, max_concurrency: u32) -> SessionStartLimit {
@@ -189,6 +191,67 @@ mod tests {
             assert!(times.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_secs(5)), "{times:?}");
         }
         assert!(start.elapsed() < Duration::from_secs(20), "buckets wait for each other");
+    }
+
+    /// What a shard does at the gate.
+    #[derive(Debug, Clone)]
+    struct Visit {
+        shard: u32,
+        /// Milliseconds: from the start until it asks, how long it waits at most, how long READY takes then.
+        arrives: u64,
+        patience: u64,
+        ready: u64,
+    }
+
+    fn visit() -> impl Strategy<Value = Visit> {
+        let patience = prop_oneof![2 => Just(u64::MAX), 1 => 0_u64..20_000];
+        (0_u32..40, 0_u64..30_000, patience, 0_u64..20_000).prop_map(|(shard, arrives, patience, ready)| Visit {
+            shard,
+            arrives,
+            patience,
+            ready,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn i2_never_two_identifies_of_a_bucket_in_five_seconds_over_random_visits(
+            max_concurrency in 1_u32..17,
+            visits in prop::collection::vec(visit(), 1..12),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let mut spent = runtime.block_on(async {
+                let gate = Arc::new(IdentifyGate::default());
+                gate.learn(&limit(100_000, 100_000, max_concurrency));
+                let start = Instant::now();
+                let tasks = visits.into_iter().map(|Visit { shard, arrives, patience, ready }| {
+                    let gate = Arc::clone(&gate);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(arrives)).await;
+                        let asking = tokio::time::timeout(Duration::from_millis(patience), gate.acquire(shard));
+                        // Its connection ended while it waited.
+                        let Ok(permit) = asking.await else { return None };
+                        let mut permit = permit.unwrap();
+                        permit.spend();
+                        let at = start.elapsed();
+                        tokio::time::sleep(Duration::from_millis(ready).min(HOLD)).await;
+                        Some((shard % max_concurrency, at))
+                    })
+                });
+                let mut spent = Vec::new();
+                for task in tasks.collect::<Vec<_>>() {
+                    spent.extend(task.await.unwrap());
+                }
+                spent
+            });
+            spent.sort_unstable();
+            for pair in spent.windows(2) {
+                let [(bucket, sooner), (other, later)] = pair else { unreachable!() };
+                prop_assert!(bucket != other || *later >= *sooner + Duration::from_secs(5), "{spent:?}");
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

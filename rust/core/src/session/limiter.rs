@@ -91,6 +91,11 @@ impl SendLimiter {
         (self.limit - ANSWER_RESERVE).saturating_sub(self.log.used(now))
     }
 
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.log.sent.len()
+    }
+
     /// How long until all of the room is free again.
     pub fn resets_in(&mut self, now: Time) -> Duration {
         self.log.used(now);
@@ -117,5 +122,10 @@ impl PresenceLimiter {
     /// Notes one that left.
     pub fn sent(&mut self, now: Time) {
         self.0.sent.push_back(now);
+    }
+
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.0.sent.len()
     }
 }

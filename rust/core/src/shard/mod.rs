@@ -1,6 +1,7 @@
 //! One shard at work: the driver joins the session machine, the transport and the delivery, and the
 //! handle is what the outside holds of it.
 
+mod acting;
 mod config;
 mod connection;
 mod counters;
@@ -8,6 +9,7 @@ mod dialling;
 mod driver;
 mod guild_watch;
 mod handle;
+mod reading;
 mod status;
 mod story;
 

@@ -43,6 +43,13 @@ impl Commands {
         Self { shown: presence, ..Self::default() }
     }
 
+    /// What it keeps: commands, callers of a presence, times of payloads sent.
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        let callers = self.presence.as_ref().map_or(0, |(ids, _)| ids.len());
+        self.queue.len() + callers + self.limiter.footprint() + self.presence_limiter.footprint()
+    }
+
     /// For IDENTIFY.
     pub(super) fn newest_presence(&self) -> Option<&str> {
         self.presence.as_ref().map(|(_, presence)| presence).or(self.shown.as_ref()).map(String::as_str)

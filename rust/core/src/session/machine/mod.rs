@@ -165,6 +165,12 @@ impl Machine {
         self.user_id
     }
 
+    /// What it keeps that could grow.
+    #[cfg(test)]
+    fn footprint(&self) -> usize {
+        self.actions.len() + self.commands.footprint()
+    }
+
     /// Begins. The first connection is tried at once.
     pub fn open(&mut self, now: Time) {
         if !matches!(self.phase, Phase::Idle) {

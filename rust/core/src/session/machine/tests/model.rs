@@ -443,6 +443,7 @@ impl Model {
         {
             assert!(self.now - self.connection.beat <= interval, "I3: no beat");
         }
+        assert!(self.machine.footprint() <= 4096 + 8 + 120 + 5, "I9: {}", self.machine.footprint());
         if let (Some((id, sequence)), Some(session)) = (&self.session, self.machine.session()) {
             assert_eq!((&session.id, session.sequence), (id, *sequence), "I4, I7: the session");
         }
@@ -461,6 +462,9 @@ impl Model {
         let mut acted = false;
         while let Some(action) = self.machine.poll_action() {
             acted = true;
+            // What the driver logs of it; what is sent holds the token, and shows its length only.
+            let shown = format!("{action:?}");
+            assert!(!shown.contains("secret-token"), "I10: {shown}");
             let refusal = self.commanding && matches!(action, Action::CommandDone(_, Err(_)));
             assert!(self.ended.is_none() || refusal, "after the end: {action:?}");
             match action {

@@ -1,5 +1,6 @@
-//! The invariants I1 and I3 to I7 of faults.md §3.2 over random scripts of what a server, a network, a
-//! user and the clock can do. `model` plays the scripts and checks after every step.
+//! The invariants I1, I3 to I7, I9 and I10 of faults.md §3.2 over random scripts of what a server, a network, a user and
+//! the clock can do. `model` plays the scripts and checks after every step. I8, that nothing is lost before a resumable
+//! drop, is I4 here: RESUME asks for what follows the last accepted event and for nothing else. I2 is the identify gate's.
 
 use proptest::prelude::*;
 
@@ -86,7 +87,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 30_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn i1_i3_i4_i5_i6_i7_hold_over_random_scripts(
+    fn i1_i3_i4_i5_i6_i7_i8_i9_i10_hold_over_random_scripts(
         seed in any::<u64>(),
         interval in interval(),
         acks in any::<bool>(),

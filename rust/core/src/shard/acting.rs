@@ -1,0 +1,198 @@
+//! What the driver does for the machine: dials, sends, closes, tells.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use zeroize::Zeroizing;
+
+use super::{dialling::Plan, driver::Driver, story};
+use crate::{
+    clock,
+    delivery::Notice,
+    fleet,
+    protocol::close_code::FatalClose,
+    session::{Action, Ended, Session},
+    transport::api_url,
+};
+
+/// The end of a gateway is not told later than this because a question is unanswered.
+const INQUIRY: Duration = Duration::from_secs(3);
+
+impl Driver {
+    /// Carries out what the machine wants.
+    pub(super) fn act(&mut self, now: Duration) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Connect { resume_url } => self.dial(resume_url),
+                Action::AbortConnect => self.dialling = None,
+                Action::TakeNext => {
+                    if let Some(next) = self.next.take() {
+                        self.connection = Some(next);
+                    }
+                }
+                Action::DropNext => {
+                    if let Some(mut next) = self.next.take() {
+                        next.close(4000, "not needed");
+                        next.linger(self.close_timeout);
+                    }
+                }
+                Action::AcquirePermit => {
+                    let gate = Arc::clone(&self.gate);
+                    self.asking = Some(Box::pin(gate.acquire(self.shard_id)));
+                }
+                Action::ReleasePermit => {
+                    self.permit = None;
+                    self.asking = None;
+                }
+                Action::Send(text) => self.send(now, text),
+                Action::Close { code, reason, linger } => self.hang_up(now, code, &reason, linger),
+                Action::Drop => self.drop_connection(),
+                Action::Status(status) => {
+                    self.state.status.store(status as u8, Relaxed);
+                    story::turned(&self.state.queue, status, &self.machine, now);
+                }
+                Action::Ready { resumed } => {
+                    if !resumed {
+                        // Its READY is yet to be queued, and is not accepted before.
+                        let session = self.machine.session().cloned().map(|session| Session { sequence: 0, ..session });
+                        self.state.begin_session(session, now);
+                        self.state.user_id.store(self.machine.user_id().unwrap_or(0), Relaxed);
+                    }
+                    // Who is woken by it reads the counters.
+                    self.earlier.publish(&self.machine, &self.state);
+                    self.state.queue.notify(Notice::Ready { resumed });
+                }
+                Action::Closed(closed) => {
+                    self.flush_batch(now);
+                    self.state.keep_session(self.machine.session().cloned());
+                    self.drop_connection();
+                    if self.inquire(closed.error.as_ref()) {
+                        self.unanswered = Some(closed);
+                    } else {
+                        self.state.queue.notify(Notice::Closed(closed));
+                    }
+                }
+                Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
+                Action::ConnectFailed(failure, delay) => {
+                    let failure = story::explained(failure, &self.transport.stage, &self.token);
+                    self.state.queue.notify(Notice::ConnectFailed(failure, delay));
+                }
+                Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
+                Action::Ended(Ended::Unreachable(failure)) => {
+                    self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage, &self.token)));
+                }
+                // With an answer awaited, it ends when that is in.
+                Action::Ended(how) => {
+                    if self.inquiry.is_none() {
+                        self.end(how);
+                    }
+                }
+            }
+        }
+    }
+
+    /// 4014 does not say which intent it refuses, but the application's flags do. Whether they are being asked for.
+    fn inquire(&mut self, error: Option<&Ended>) -> bool {
+        let refused = matches!(error, Some(Ended::Fatal { close: FatalClose::DisallowedIntents, .. }));
+        if !refused || self.given_url {
+            return false;
+        }
+        let Ok(api) = api_url(&self.api_url, self.allow_plaintext) else { return false };
+        let (token, transport) = (self.token.clone(), self.transport.clone());
+        self.inquiry = Some(Box::pin(async move {
+            let flags = fleet::application_flags(&api, &token, &transport);
+            tokio::time::timeout(INQUIRY, flags).await.ok()?.ok()
+        }));
+        true
+    }
+
+    pub(super) fn poll_inquiry(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(inquiry) = &mut self.inquiry else { return false };
+        let Poll::Ready(flags) = inquiry.as_mut().poll(cx) else { return false };
+        self.inquiry = None;
+        let Some(mut closed) = self.unanswered.take() else { return false };
+        if let Some(Ended::Fatal { application_flags, .. }) = &mut closed.error {
+            *application_flags = flags;
+        }
+        let how = closed.error.clone();
+        self.state.queue.notify(Notice::Closed(closed));
+        if let Some(how) = how {
+            self.end(how);
+        }
+        true
+    }
+
+    fn send(&mut self, now: Duration, text: String) {
+        // It may hold the token: wiped, too, where it comes too late.
+        let text = Zeroizing::new(text);
+        let Some(connection) = &mut self.connection else { return };
+        if !connection.send(text) {
+            // 64 KiB unread by the peer: it is gone.
+            self.machine.transport_failed(now, "the server stopped reading");
+        }
+    }
+
+    fn hang_up(&mut self, now: Duration, code: u16, reason: &str, linger: bool) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.close(code, reason);
+        if linger {
+            // The answer has to be read, whatever the queue says.
+            if let Some((_, since)) = self.paused.take() {
+                self.count_pause(since, now);
+            }
+        } else if let Some(connection) = self.connection.take() {
+            connection.linger(self.close_timeout);
+        }
+    }
+
+    pub(super) fn drop_connection(&mut self) {
+        self.guilds.disconnected();
+        self.connection = None;
+        self.asking = None;
+        self.breather = None;
+        self.backlog = false;
+        if let Some((_, since)) = self.paused.take() {
+            self.count_pause(since, clock::now());
+        }
+    }
+
+    pub(super) fn count_pause(&mut self, since: Duration, now: Duration) {
+        let paused = now.saturating_sub(since).as_nanos() as u64;
+        self.pauses.ended(&self.state.queue, now.saturating_sub(since));
+        self.state.counts.paused_since.store(0, Relaxed);
+        self.state.counts.paused_nanos.fetch_add(paused, Relaxed);
+    }
+
+    fn end(&mut self, how: Ended) {
+        self.flush_batch(clock::now());
+        self.drop_connection();
+        self.next = None;
+        self.dialling = None;
+        self.permit = None;
+        self.ended = true;
+        self.state.keep_session(self.machine.session().cloned());
+        self.state.latency.store(u64::MAX, Relaxed);
+        self.earlier.publish(&self.machine, &self.state);
+        self.state.running.store(false, Relaxed);
+        self.state.queue.notify(Notice::Ended(how));
+    }
+
+    fn dial(&mut self, resume_url: Option<String>) {
+        let resuming = self.machine.session().is_some();
+        let ask = !self.given_url && !resuming && self.gate.is_stale();
+        let url = resume_url.or_else(|| self.base_url.clone());
+        story::connecting(&self.state.queue, url.as_deref(), &self.api_url, resuming, &self.transport);
+        let plan = Plan {
+            url,
+            ask,
+            api_url: self.api_url.clone(),
+            token: self.token.clone(),
+            transport: self.transport.clone(),
+            allow_plaintext: self.allow_plaintext,
+        };
+        self.dialling = Some(Box::pin(plan.carry_out()));
+    }
+}
