@@ -215,7 +215,7 @@ fn event_name(document: &[u8], raw: Range<usize>, escaped: bool) -> EventName {
 
 /// The end of a number or a literal. Which characters it has is checked, how they are arranged is not.
 #[inline]
-fn scalar_end(document: &[u8], start: usize) -> Result<usize, EnvelopeError> {
+pub(super) fn scalar_end(document: &[u8], start: usize) -> Result<usize, EnvelopeError> {
     let rest = &document[start..];
     let is_scalar = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
     // A scalar is complete only when something follows it.
@@ -242,7 +242,7 @@ fn integer(scalar: &[u8]) -> Option<u64> {
 }
 
 #[inline]
-fn skip_blanks(document: &[u8], mut at: usize) -> usize {
+pub(super) fn skip_blanks(document: &[u8], mut at: usize) -> usize {
     while let Some(&byte) = document.get(at) {
         // Discord writes none: the first comparison is usually the only one.
         if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
@@ -254,13 +254,13 @@ fn skip_blanks(document: &[u8], mut at: usize) -> usize {
 }
 
 #[inline]
-fn byte(document: &[u8], at: usize) -> Result<u8, EnvelopeError> {
+pub(super) fn byte(document: &[u8], at: usize) -> Result<u8, EnvelopeError> {
     document.get(at).copied().ok_or(EnvelopeError::Truncated)
 }
 
 /// The offset after `expected`, which must stand at `at`.
 #[inline]
-fn expect(document: &[u8], at: usize, expected: u8) -> Result<usize, EnvelopeError> {
+pub(super) fn expect(document: &[u8], at: usize, expected: u8) -> Result<usize, EnvelopeError> {
     match byte(document, at)? {
         byte if byte == expected => Ok(at + 1),
         byte => Err(EnvelopeError::Unexpected { offset: at, byte }),

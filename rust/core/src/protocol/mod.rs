@@ -7,6 +7,7 @@ pub mod close_code;
 pub mod command;
 pub mod envelope;
 pub mod event;
+pub(crate) mod fields;
 pub mod intents;
 pub mod opcode;
 pub(crate) mod string;

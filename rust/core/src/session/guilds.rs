@@ -1,10 +1,10 @@
 //! Which guilds of a session are there (protocol.md §14): tells a guild that became available from one that was
 //! joined, an outage from a removal, and when all guilds of READY have been heard of.
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use crate::protocol::event::EventType;
+use crate::protocol::{
+    event::EventType,
+    fields::{elements, fields, snowflake},
+};
 
 /// What a `GUILD_CREATE` or `GUILD_DELETE` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,26 +54,6 @@ enum State {
     Unavailable,
 }
 
-/// Every field as lenient as servers are: one odd guild must not cost the others.
-#[derive(Deserialize)]
-struct Ready {
-    #[serde(default)]
-    guilds: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Guild {
-    #[serde(default)]
-    id: Value,
-    #[serde(default)]
-    unavailable: Value,
-}
-
-/// Ids are strings; compatible servers write numbers.
-fn snowflake(id: &Value) -> Option<u64> {
-    id.as_u64().or_else(|| id.as_str()?.parse().ok())
-}
-
 impl Guilds {
     /// How many of READY's guilds have not been heard of.
     pub fn awaited(&self) -> usize {
@@ -85,9 +65,8 @@ impl Guilds {
     pub fn note(&mut self, event: EventType, data: &[u8]) -> Option<GuildChange> {
         match event {
             EventType::READY => {
-                let ready = serde_json::from_slice::<Ready>(data);
-                let ids =
-                    ready.iter().flat_map(|ready| ready.guilds.iter().filter_map(|guild| snowflake(guild.get("id")?)));
+                let guilds = fields(data, ["guilds"])[0].unwrap_or_default();
+                let ids = elements(guilds).filter_map(|guild| snowflake(fields(guild, ["id"])[0]?));
                 self.known = ids.map(|id| (id, State::Awaited)).collect();
                 self.known.sort_unstable_by_key(|(id, _)| *id);
                 self.known.dedup_by_key(|(id, _)| *id);
@@ -96,8 +75,13 @@ impl Guilds {
                 None
             }
             EventType::GUILD_CREATE | EventType::GUILD_DELETE => {
-                let guild = serde_json::from_slice::<Guild>(data).ok()?;
-                self.change(snowflake(&guild.id)?, event == EventType::GUILD_CREATE, guild.unavailable.as_bool())
+                let [id, unavailable] = fields(data, ["id", "unavailable"]);
+                let unavailable = match unavailable {
+                    Some(b"true") => Some(true),
+                    Some(b"false") => Some(false),
+                    _ => None,
+                };
+                self.change(snowflake(id?)?, event == EventType::GUILD_CREATE, unavailable)
             }
             _ => None,
         }
@@ -189,6 +173,13 @@ mod tests {
         assert_eq!(create(&mut guilds, r#"{"id":"1","unavailable":false}"#), Some(GuildChange::Available));
         assert_eq!(create(&mut guilds, r#"{"id":"2"}"#), Some(GuildChange::Joined));
         assert_eq!(guilds.awaited(), 0);
+    }
+
+    #[test]
+    fn f33_one_odd_guild_costs_no_other() {
+        let data =
+            r#"{"x":"\ud800","guilds":[{"id":"1","name":"\ud800"},{"id":1e999},7,{"id":"2"}],"user":{"a":"\ud800"}}"#;
+        assert_eq!(after_ready(data).awaited(), 2);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
         command::{self, IdentifyOptions, Properties},
         envelope::{Envelope, EventName},
         event::EventType,
+        fields,
         intents::Intents,
     },
     session::{Heartbeat, Session},
@@ -24,17 +25,6 @@ const INTERVALS: std::ops::RangeInclusive<u64> = 20..=600_000;
 #[derive(Deserialize)]
 struct Hello {
     heartbeat_interval: u64,
-}
-
-/// What of READY concerns the session; every field as lenient as servers are.
-#[derive(Deserialize)]
-struct Ready {
-    #[serde(default)]
-    session_id: serde_json::Value,
-    #[serde(default)]
-    resume_gateway_url: serde_json::Value,
-    #[serde(default)]
-    user: serde_json::Value,
 }
 
 impl Machine {
@@ -211,12 +201,12 @@ impl Machine {
                 return;
             }
         }
-        let text = |value: serde_json::Value| value.as_str().map(str::to_owned).filter(|text| !text.is_empty());
-        let ready = serde_json::from_slice::<Ready>(data).ok();
-        let (id, resume_url, user) = ready.map_or_else(Default::default, |ready| {
-            (text(ready.session_id), text(ready.resume_gateway_url), ready.user["id"].clone())
-        });
-        self.user_id = user.as_str().map_or_else(|| user.as_u64(), |id| id.parse().ok()).or(self.user_id);
+        // Each on its own: one odd value must not cost the session.
+        let [id, resume_url, user] = fields::fields(data, ["session_id", "resume_gateway_url", "user"]);
+        let text = |raw: Option<&[u8]>| raw.and_then(fields::text).filter(|text| !text.is_empty());
+        let (id, resume_url) = (text(id), text(resume_url));
+        let user = user.and_then(|user| fields::fields(user, ["id"])[0]).and_then(fields::snowflake);
+        self.user_id = user.or(self.user_id);
         if id.is_none() {
             self.warn("READY without a session id: it cannot be resumed");
         }

@@ -232,3 +232,24 @@ fn s5_f10_without_budget_a_new_gateway_ends_and_a_running_one_waits_for_it() {
     fake.connected_and_hello();
     assert_eq!(fake.opcodes(), [2]);
 }
+
+#[test]
+fn s5_f33_f34_an_odd_value_in_ready_costs_no_session() {
+    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let odd = [
+        r#""user":{"id":"7","username":"\ud800"}"#,
+        r#""user":{"id":"7","x":1e999}"#,
+        r#""session_id":"old","user":{"id":"7"}"#,
+        r#""user":{"id":"6"},"user":{"id":"7"}"#,
+        &format!(r#""user":{{"x":{deep},"id":"7"}}"#),
+        r#""user":{"id":7},"guilds":"none""#,
+    ];
+    for fields in odd {
+        let mut fake = Fake::at(Stage::Identifying, |_| {});
+        fake.frame(&format!(
+            r#"{{"op":0,"s":1,"t":"READY","d":{{{fields},"session_id":"new","resume_gateway_url":"{BASE}"}}}}"#
+        ));
+        let session = fake.machine.session().unwrap_or_else(|| panic!("no session: {fields}"));
+        assert_eq!((session.id.as_str(), fake.machine.user_id()), ("new", Some(7)), "{fields}");
+    }
+}
