@@ -10,7 +10,7 @@ use crate::{
         command::{self, IdentifyOptions, Properties},
         intents::Intents,
     },
-    session::{BackoffConfig, MachineConfig, Session, Timeouts},
+    session::{BackoffConfig, MachineConfig, PresenceLimiter, Session, Timeouts},
     transport::{Proxy, Stage, TlsError, TransportConfig, api_url, client_config, gateway_url, refuse_resume_url},
 };
 
@@ -157,7 +157,9 @@ impl ShardConfig {
             session: self.session.clone(),
             refuse_resume_url,
             base_url: self.gateway_url.clone(),
+            assumed_url: assumed_url(&self.api_url),
             allow_plaintext: self.allow_plaintext,
+            presence_limiter: PresenceLimiter::default(),
         }
     }
 }
@@ -212,4 +214,9 @@ mod tests {
         assert!(text.contains("Send(") && text.contains("Proxy(Http localhost:80)"), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
+}
+
+/// Where the Gateway of an API may be, until the API is asked: at the same host. Discord's own hosts are trusted anyway.
+fn assumed_url(api_url: &str) -> String {
+    api_url.replacen("http", "ws", 1)
 }

@@ -35,12 +35,12 @@ pub(super) struct Commands {
     /// The presence before that: sent, or given at the start.
     shown: Option<String>,
     pub(super) limiter: SendLimiter,
-    presence_limiter: PresenceLimiter,
+    pub(super) presence_limiter: PresenceLimiter,
 }
 
 impl Commands {
-    pub(super) fn new(presence: Option<String>) -> Self {
-        Self { shown: presence, ..Self::default() }
+    pub(super) fn new(presence: Option<String>, presence_limiter: PresenceLimiter) -> Self {
+        Self { shown: presence, presence_limiter, ..Self::default() }
     }
 
     /// What it keeps: commands, callers of a presence, times of payloads sent.
@@ -158,7 +158,8 @@ impl Machine {
     }
 
     pub(super) fn flush_commands(&mut self, now: Time) {
-        if !matches!(self.phase, Phase::Ready { .. }) {
+        // The connection that is being given up may not be read any more.
+        if !matches!(self.phase, Phase::Ready { .. }) || self.is_handing_over() {
             return;
         }
         while let Some((ids, payload)) = self.commands.next(now) {

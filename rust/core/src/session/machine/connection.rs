@@ -35,7 +35,7 @@ impl Machine {
         if self.resume_host != ResumeHost::Usable {
             return false;
         }
-        let base = self.config.base_url.as_deref().unwrap_or("wss://gateway.discord.gg");
+        let base = self.config.base_url.as_deref().unwrap_or(&self.config.assumed_url);
         let Some(why) = (self.config.refuse_resume_url)(base, url, self.config.allow_plaintext) else { return true };
         self.resume_host = ResumeHost::Refused;
         self.warn(&format!("resume URL refused ({why}); the base URL serves"));
@@ -66,7 +66,7 @@ impl Machine {
     /// The connection did not come about.
     pub fn connect_failed(&mut self, now: Time, failure: ConnectFailure) {
         if self.is_handing_over() {
-            self.hand_over_late(now);
+            return self.next_failed(now, failure);
         }
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
@@ -102,9 +102,11 @@ impl Machine {
     pub fn closed(&mut self, now: Time, code: Option<u16>, reason: &str) {
         match self.phase {
             Phase::Idle | Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Ended => return,
-            Phase::Closing { .. } => {
+            Phase::Closing { code: ours, .. } => {
+                // Many servers hang up without an answer: then it is known by our code.
+                let reason = if code.is_some() { reason } else { "" };
                 self.actions.push_back(Action::Closed(Closed {
-                    code,
+                    code: code.or(Some(ours)),
                     reason: reason.to_owned(),
                     error: None,
                     fault: None,
@@ -179,6 +181,10 @@ impl Machine {
     }
 
     pub(super) fn delay_after_loss(&mut self, now: Time) -> Duration {
+        if self.is_handing_over() {
+            // op 7 announced it, and the next connection is on its way: no failure, and no use of the free drop.
+            return Duration::ZERO;
+        }
         if let Phase::Ready { since } = self.phase {
             self.backoff.ready_ended(since, now);
             return self.backoff.after_drop(&mut self.rng);
@@ -231,7 +237,7 @@ impl Machine {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
-        if self.session.is_some() && self.handover.is_some() {
+        if self.session.is_some() && delay.is_zero() && self.is_handing_over() {
             // The current connection ended while the next one was on its way: it is there sooner than any other.
             return self.take_next(now);
         }

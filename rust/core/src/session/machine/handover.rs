@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Machine, Phase, Time, connection::RESUMABLE_CLOSE};
+use super::{Action, ConnectFailure, Machine, Phase, Time, connection::RESUMABLE_CLOSE};
 
 /// How long the current connection is kept for it. A server that serves one connection after the other answers the
 /// next only then, and Discord closes the current one a few seconds after op 7 anyway.
@@ -58,19 +58,22 @@ impl Machine {
         }
     }
 
-    /// The next connection ended, or said something else than HELLO.
+    /// The next connection ended, or said something else than HELLO. That a server takes no second connection, or is
+    /// being drained, says little of one that comes alone: it is tried at once, and that attempt counts.
     pub fn next_lost(&mut self, now: Time) {
-        let Some(handover) = self.handover.take() else { return };
-        self.leave_current();
-        // As a connection that was opened to resume and came to nothing.
-        self.at_resume_url = handover.at_resume_url;
-        self.resuming = true;
-        self.note_failed_resume(now);
-        let delay = self.backoff.after_failure(&mut self.rng);
-        self.wait(now, delay);
+        if self.handover.take().is_some() {
+            self.leave_current();
+            self.wait(now, Duration::ZERO);
+        }
     }
 
-    /// The current connection has waited long enough for the next one, or the dial of that one came to nothing.
+    /// The dial of the next connection came to nothing; as above.
+    pub(super) fn next_failed(&mut self, now: Time, failure: ConnectFailure) {
+        self.actions.push_back(Action::ConnectFailed(failure, Duration::ZERO));
+        self.next_lost(now);
+    }
+
+    /// The current connection has waited long enough for the next one.
     pub(super) fn hand_over_late(&mut self, now: Time) {
         self.leave_current();
         self.take_next(now);

@@ -18,7 +18,7 @@ pub use types::{
     Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, Stats, Timeouts, Verdict,
 };
 
-use super::{Backoff, Due, Heartbeat, SendLimiter, Session};
+use super::{Backoff, Due, Heartbeat, PresenceLimiter, SendLimiter, Session};
 use crate::{protocol::command, shard::Status};
 
 /// Time since an epoch that the driver chose; monotonic.
@@ -43,8 +43,8 @@ enum Phase {
     Resuming { deadline: Time },
     /// READY or RESUMED is in.
     Ready { since: Time },
-    /// The user closed: the closing handshake is under way.
-    Closing { deadline: Time },
+    /// The user closed, with this code: the closing handshake is under way.
+    Closing { deadline: Time, code: u16 },
     /// It is over; `Ended` says how.
     Ended,
 }
@@ -100,7 +100,7 @@ impl Machine {
             actions: VecDeque::new(),
             backoff: Backoff::new(config.backoff),
             heartbeat: None,
-            commands: Commands::new(config.presence.clone()),
+            commands: Commands::new(config.presence.clone(), config.presence_limiter.clone()),
             session: config.session.clone(),
             user_id: None,
             resuming: false,
@@ -160,6 +160,16 @@ impl Machine {
         &self.commands.limiter
     }
 
+    /// The 5/20 s window of the session's presences.
+    pub fn presence_limiter(&self) -> &PresenceLimiter {
+        &self.commands.presence_limiter
+    }
+
+    /// Whether the user's closing handshake is under way.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
     /// The bot's own user, as the last READY told it.
     pub fn user_id(&self) -> Option<u64> {
         self.user_id
@@ -204,7 +214,7 @@ impl Machine {
             _ => {
                 self.release_permit();
                 self.heartbeat = None;
-                self.phase = Phase::Closing { deadline: now + self.config.timeouts.close };
+                self.phase = Phase::Closing { deadline: now + self.config.timeouts.close, code };
                 self.actions.push_back(Action::Close { code, reason: reason.to_owned(), linger: true });
                 self.set_status(Status::Disconnected);
             }
@@ -239,7 +249,7 @@ impl Machine {
     pub fn deadline(&mut self, now: Time) -> Option<Time> {
         let phase = match self.phase {
             Phase::Waiting { until } => Some(until),
-            Phase::Connecting { deadline } | Phase::Closing { deadline } => Some(deadline),
+            Phase::Connecting { deadline } | Phase::Closing { deadline, .. } => Some(deadline),
             // What is not being read cannot be late.
             Phase::AwaitHello { deadline } | Phase::Identifying { deadline, .. } | Phase::Resuming { deadline } => {
                 (!self.reading_paused).then_some(deadline)
@@ -247,7 +257,8 @@ impl Machine {
             Phase::Idle | Phase::AwaitPermit | Phase::Ready { .. } | Phase::Ended => None,
         };
         let beat = self.heartbeat.as_ref().map(Heartbeat::deadline);
-        let command = if matches!(self.phase, Phase::Ready { .. }) { self.commands.deadline(now) } else { None };
+        let sending = matches!(self.phase, Phase::Ready { .. }) && !self.is_handing_over();
+        let command = if sending { self.commands.deadline(now) } else { None };
         let handover = self.handover.as_ref().map(Handover::deadline);
         [phase, beat, command, handover].into_iter().flatten().min()
     }
@@ -272,7 +283,7 @@ impl Machine {
                 self.session = None;
                 self.lose(now, "no RESUMED", true);
             }
-            Phase::Closing { deadline } if now >= deadline => {
+            Phase::Closing { deadline, .. } if now >= deadline => {
                 self.actions.push_back(Action::Drop);
                 self.closed(now, None, "");
             }

@@ -8,7 +8,7 @@ use super::{SendError, Time};
 use crate::{
     inflate::Compression,
     protocol::close_code::FatalClose,
-    session::{BackoffConfig, Session},
+    session::{BackoffConfig, PresenceLimiter, Session},
     shard::Status,
 };
 
@@ -61,8 +61,12 @@ pub struct MachineConfig {
     pub refuse_resume_url: fn(base: &str, resume: &str, allow_plaintext: bool) -> Option<&'static str>,
     /// The gateway URL; `None` until `/gateway/bot` was asked.
     pub base_url: Option<String>,
+    /// What resume URLs are held against until then.
+    pub assumed_url: String,
     /// `ws://` to other hosts than loopback.
     pub allow_plaintext: bool,
+    /// What the presence limit of the session given has seen.
+    pub presence_limiter: PresenceLimiter,
 }
 
 impl fmt::Debug for MachineConfig {

@@ -335,3 +335,19 @@ fn s5_ready_tells_the_bots_own_user_in_either_form_of_id() {
         assert_eq!(fake.machine.session().map(|session| session.id.as_str()), Some("new"));
     }
 }
+
+#[test]
+fn life_a_close_without_an_answer_is_known_by_our_code() {
+    for unanswered in [true, false] {
+        let mut fake = Fake::at(Stage::Ready, |_| {});
+        fake.close(4321);
+        if unanswered {
+            fake.pass(2.0);
+        } else {
+            fake.closed(None);
+        }
+        let ours =
+            |action: &Action| matches!(action, Action::Closed(Closed { code: Some(4321), reconnect: false, .. }));
+        assert_eq!(fake.count(ours), 1);
+    }
+}

@@ -62,8 +62,6 @@ pub(super) struct Model {
     taken: u64,
     /// HELLO came on it, the machine is taking it.
     switching: bool,
-    /// A dial came to nothing, the machine is being told.
-    failing: bool,
     connection: Connection,
     /// Asked for and not given yet.
     asking: bool,
@@ -99,7 +97,6 @@ impl Model {
             next: None,
             taken: 0,
             switching: false,
-            failing: false,
             connection: Connection::default(),
             asking: false,
             permit: false,
@@ -336,27 +333,29 @@ impl Model {
             self.next = None;
             self.machine.next_lost(self.now);
             self.act();
-            assert!(self.link != Link::Open, "the old connection is kept though the next is gone");
+            assert!(matches!(self.link, Link::Dialling { .. }), "not tried again though the next is gone");
             self.reached.next_lost += 1;
         }
     }
 
     fn connect_failed(&mut self, kind: ConnectFailureKind, retry: bool) {
         let at_resume_url = match (&self.link, self.next) {
-            (Link::Open, Some(Next { at_resume_url, open: false })) => at_resume_url,
-            (Link::Dialling { at_resume_url }, _) => *at_resume_url,
+            (Link::Open, Some(Next { open: false, .. })) => {
+                self.next = None;
+                false
+            }
+            (Link::Dialling { at_resume_url }, _) => {
+                let at_resume_url = *at_resume_url;
+                self.link = Link::None;
+                at_resume_url
+            }
             _ => return,
         };
-        if self.next.is_none() {
-            self.link = Link::None;
-        }
-        self.failing = true;
         self.reached.fallbacks += u64::from(at_resume_url);
         let retry_after = retry.then(|| Duration::from_secs(7));
         let failure = ConnectFailure { kind, message: "no".to_owned(), retry_after };
         self.machine.connect_failed(self.now, failure);
         self.act();
-        self.failing = false;
     }
 
     fn closed(&mut self, code: Option<u16>) {
@@ -497,11 +496,7 @@ impl Model {
                     let Next { at_resume_url, open } = self.next.take().expect("a next connection");
                     self.taken += 1;
                     self.reached.next_taken_early += u64::from(!self.switching);
-                    self.link = match (open, self.failing) {
-                        (true, _) => Link::Open,
-                        (false, true) => Link::None,
-                        (false, false) => Link::Dialling { at_resume_url },
-                    };
+                    self.link = if open { Link::Open } else { Link::Dialling { at_resume_url } };
                     self.connection = Connection { at_resume_url, ..Connection::default() };
                 }
                 Action::AcquirePermit => {

@@ -229,7 +229,7 @@ fn s8_op_7_waits_no_longer_than_750_ms_for_the_next_connection() {
 #[test]
 fn s8_when_the_old_connection_ends_first_the_next_one_takes_its_place() {
     for open in [false, true] {
-        for code in [None, Some(4000), Some(4008)] {
+        for code in [None, Some(4000)] {
             let mut fake = ready();
             fake.frame(RECONNECT);
             fake.next_connect();
@@ -273,23 +273,73 @@ fn s8_when_the_session_ends_the_next_connection_at_the_resume_url_is_dropped() {
 }
 
 #[test]
-fn s8_a_next_connection_that_comes_to_nothing_is_a_failed_resume() {
+fn s8_a_next_connection_that_comes_to_nothing_is_tried_again_alone_and_at_once() {
+    type Way = fn(&mut Fake);
+    let ways: [Way; 2] = [
+        |fake| fake.fail(ConnectFailureKind::Handshake, Some(seconds(60.0))),
+        |fake| {
+            fake.connected();
+            fake.machine.next_lost(fake.now);
+            fake.act();
+        },
+    ];
+    for way in ways {
+        let mut fake = ready();
+        fake.frame(RECONNECT);
+        fake.next_connect();
+        way(&mut fake);
+        assert_eq!(fake.count(|action| matches!(action, Action::Close { code: 4000, .. })), 1);
+        assert_eq!(fake.next_connect(), (seconds(0.0), Some(RESUME.to_owned())));
+        // That attempt counts as any other.
+        fake.refused();
+        assert_eq!(fake.next_connect(), (seconds(0.0), None), "the resume URL is dead");
+    }
+}
+
+#[test]
+fn s8_op_7_and_then_the_servers_close_leave_the_free_drop() {
+    for code in [None, Some(4000)] {
+        let mut fake = ready();
+        fake.frame(RECONNECT);
+        fake.next_connect();
+        fake.closed(code);
+        fake.connected_and_hello();
+        fake.resumed(2);
+        fake.forget();
+        fake.closed(None);
+        assert_eq!(fake.next_connect().0, seconds(0.0), "{code:?}");
+    }
+}
+
+#[test]
+fn s8_what_asks_for_a_wait_gets_it_during_a_handover_too() {
+    for (way, least) in [("4008", 5.0), ("op 9", 1.0)] {
+        let mut fake = ready();
+        fake.frame(RECONNECT);
+        fake.next_connect();
+        fake.connected();
+        if way == "4008" {
+            fake.closed(Some(4008));
+        } else {
+            fake.frame(RESUMABLE);
+        }
+        assert_eq!(fake.count(|action| *action == Action::DropNext), 1, "{way}");
+        assert!(fake.next_connect().0 >= seconds(least), "{way}");
+    }
+}
+
+#[test]
+fn s7_commands_given_during_a_handover_leave_on_the_next_connection() {
     let mut fake = ready();
     fake.frame(RECONNECT);
     fake.next_connect();
-    fake.refused();
-    // The resume URL is dead: the base URL has its turn at once.
-    assert_eq!(fake.next_connect(), (seconds(0.0), None));
-    let mut fake = ready();
-    fake.frame(RECONNECT);
-    fake.next_connect();
-    fake.connected();
-    fake.machine.next_lost(fake.now);
-    fake.act();
-    assert_eq!(fake.count(|action| matches!(action, Action::Close { code: 4000, .. })), 1);
-    let (wait, url) = fake.next_connect();
-    assert!(!wait.is_zero());
-    assert_eq!(url.as_deref(), Some(RESUME));
+    fake.send(1, 8);
+    fake.presence(2);
+    assert!(fake.sent().is_empty() && fake.done().is_empty());
+    fake.connected_and_hello();
+    assert_eq!(fake.opcodes(), [6]);
+    fake.resumed(2);
+    assert_eq!(fake.done().len(), 2);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::super::{
 use crate::{
     inflate::Compression,
     protocol::envelope,
-    session::{BackoffConfig, Session},
+    session::{BackoffConfig, PresenceLimiter, Session},
 };
 
 pub(super) const BASE: &str = "wss://gateway.test";
@@ -42,7 +42,9 @@ pub(super) fn config() -> MachineConfig {
         session: None,
         refuse_resume_url: refuse,
         base_url: Some(BASE.to_owned()),
+        assumed_url: BASE.to_owned(),
         allow_plaintext: false,
+        presence_limiter: PresenceLimiter::default(),
     }
 }
 
