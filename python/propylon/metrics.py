@@ -30,6 +30,7 @@ class Metrics:
     unheard_by_type: dict[str, int]
     filtered_by_type: dict[str, int]
     overflowed_by_type: dict[str, int]
+    queued_by_type: dict[str, int]
     wire_bytes: int
     """Bytes of WebSocket messages received, compressed as they came."""
     inflated_bytes: int

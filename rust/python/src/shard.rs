@@ -312,7 +312,8 @@ impl PyShard {
     /// All counters, taken together.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = &self.get()?.state;
-        let (ledger, queue_bytes, queued) = state.queue().snapshot();
+        let (ledger, queue_bytes, waiting) = state.queue().snapshot();
+        let queued: u64 = waiting.iter().sum();
         let counts = state.counts();
         let result = PyDict::new(py);
         for (name, counts) in [
@@ -325,6 +326,7 @@ impl PyShard {
             result.set_item(name, counts.iter().sum::<u64>())?;
             result.set_item(format!("{name}_by_type"), by_type(py, counts)?)?;
         }
+        result.set_item("queued_by_type", by_type(py, &waiting)?)?;
         result.set_item("queued", queued)?;
         result.set_item("queue_bytes", queue_bytes)?;
         result.set_item("wakeups", state.queue().wakeups())?;

@@ -219,10 +219,17 @@ impl ShardQueue {
     /// or must, wait for [`ShardQueue::room`].
     ///
     /// `accepted`: the session's last sequence number, this batch included.
-    pub fn push(&self, batch: &mut Vec<Dispatch>, tally: &mut Tally, accepted: Option<u64>) -> Fill {
-        if batch.is_empty() && !tally.any {
+    pub fn push(
+        &self,
+        batch: &mut Vec<Dispatch>,
+        tally: &mut Tally,
+        accepted: Option<u64>,
+        notice: Option<Notice>,
+    ) -> Fill {
+        if batch.is_empty() && !tally.any && notice.is_none() {
             return Fill::Low;
         }
+        let told = notice.is_some();
         let mut state = self.state.lock();
         // Under the lock that also lets the events in: whoever reads the mark sees both or neither.
         state.accepted = accepted.unwrap_or(state.accepted);
@@ -234,7 +241,13 @@ impl ShardQueue {
             }
             tally.any = false;
         }
+        state.notices.extend(notice);
         if batch.is_empty() {
+            let hub = if told { state.hub.clone() } else { None };
+            drop(state);
+            if let Some(hub) = hub {
+                self.signal(&hub);
+            }
             return Fill::Low;
         }
         for dispatch in batch.drain(..) {
@@ -255,7 +268,7 @@ impl ShardQueue {
             Fill::High => Some((HIGH_BYTES / 2, HIGH_EVENTS / 2)),
             Fill::Full => Some((self.config.bytes / 2, self.config.events / 2)),
         };
-        let hub = if state.held { None } else { state.hub.clone() };
+        let hub = if state.held && !told { None } else { state.hub.clone() };
         // The descriptor is written after unlocking: the woken thread would only run into the lock.
         drop(state);
         if let Some(hub) = hub {
@@ -404,10 +417,15 @@ impl ShardQueue {
         self.state.lock().items.front().map(|dispatch| dispatch.generation)
     }
 
-    /// The ledger, the bytes and the number of events that wait: taken together, so that they add up.
-    pub fn snapshot(&self) -> (Ledger, usize, usize) {
+    /// The ledger, the bytes and the number by type of the events that wait: taken together, so that they add up.
+    pub fn snapshot(&self) -> (Ledger, usize, Counts) {
         let state = self.state.lock();
-        (state.ledger.clone(), state.bytes, state.items.len())
+        let mut waiting = [0; EventType::SLOTS];
+        // Counted, not reckoned from the ledger, which it is to be held against; a full queue takes a millisecond.
+        for dispatch in &state.items {
+            waiting[dispatch.event.index()] += 1;
+        }
+        (state.ledger.clone(), state.bytes, waiting)
     }
 
     /// How often this shard woke the loop.

@@ -26,14 +26,14 @@ fn event(sequence: Option<u64>, seconds: u64) -> Dispatch {
 }
 
 fn push(queue: &ShardQueue, events: &[Dispatch], accepted: u64) -> Fill {
-    queue.push(&mut events.to_vec(), &mut Tally::default(), Some(accepted))
+    queue.push(&mut events.to_vec(), &mut Tally::default(), Some(accepted), None)
 }
 
 /// Events that nobody hears.
 fn unheard(queue: &ShardQueue, accepted: u64) {
     let mut tally = Tally { any: true, ..Tally::default() };
     tally.unheard[0] = 1;
-    queue.push(&mut Vec::new(), &mut tally, Some(accepted));
+    queue.push(&mut Vec::new(), &mut tally, Some(accepted), None);
 }
 
 fn take(queue: &ShardQueue, limit: usize) -> (Vec<Dispatch>, Vec<(u64, Notice)>) {

@@ -82,7 +82,8 @@ impl IdentifyGate {
     /// The one gate of this process for a token at a server. Keyed by a salted hash: the token is not kept.
     pub fn shared(token: &str, server: &str) -> Arc<Self> {
         static GATES: LazyLock<Gates> = LazyLock::new(Default::default);
-        let key = GATES.0.hash_one((token, server));
+        // A forked child has connections of its own, and never hears of the parent's.
+        let key = GATES.0.hash_one((token, server, std::process::id()));
         Arc::clone(GATES.1.lock().entry(key).or_default())
     }
 

@@ -76,7 +76,7 @@ impl FatalClose {
                  must be a multiple of the number that Discord assigned."
             }
             Self::ShardingRequired => {
-                "This session would carry more than 2,500 guilds: raise the shard count, or let a ShardManager choose it."
+                "This session would carry more than 2,500 guilds: raise the count in shard=(id, count), and run a Gateway for each id."
             }
             Self::InvalidApiVersion => {
                 "Discord no longer serves this version of the Gateway: upgrade Propylon, or correct the version in the gateway URL."

@@ -22,8 +22,11 @@ use crate::{
 const INQUIRY: Duration = Duration::from_secs(3);
 
 impl Driver {
-    /// Carries out what the machine wants.
+    /// Carries out what the machine wants, and then tells of it.
     pub(super) fn act(&mut self, now: Duration) {
+        // From a text on that found no room: what it was, and who awaits it.
+        let mut unsent: Vec<(u64, String)> = Vec::new();
+        let mut stuck: Option<Zeroizing<String>> = None;
         while let Some(action) = self.machine.poll_action() {
             match action {
                 Action::Connect { resume_url } => self.dial(resume_url),
@@ -47,12 +50,17 @@ impl Driver {
                     self.permit = None;
                     self.asking = None;
                 }
-                Action::Send(text) => self.send(now, text),
+                Action::Send(text) => {
+                    let text = Zeroizing::new(text);
+                    if stuck.is_some() || !self.send(now, &text) {
+                        stuck = Some(text);
+                    }
+                }
                 Action::Close { code, reason, linger } => self.hang_up(now, code, &reason, linger),
                 Action::Drop => self.drop_connection(),
                 Action::Status(status) => {
                     self.state.status.store(status as u8, Relaxed);
-                    story::turned(&self.state.queue, status, &self.machine, now);
+                    story::turned(&mut self.news, status, &self.machine, now);
                 }
                 Action::Ready { resumed } => {
                     if !resumed {
@@ -61,9 +69,10 @@ impl Driver {
                         self.state.begin_session(session, now);
                         self.state.user_id.store(self.machine.user_id().unwrap_or(0), Relaxed);
                     }
-                    // Who is woken by it reads the counters.
+                    // Whoever is woken by it reads counters and sequence; and its event is neither before nor behind it.
+                    self.tell_news();
                     self.earlier.publish(&self.machine, &self.state);
-                    self.state.queue.notify(Notice::Ready { resumed });
+                    self.flush_with(now, Some(Notice::Ready { resumed }));
                 }
                 Action::Closed(closed) => {
                     self.flush_batch(now);
@@ -72,15 +81,20 @@ impl Driver {
                     if self.inquire(closed.error.as_ref()) {
                         self.unanswered = Some(closed);
                     } else {
-                        self.state.queue.notify(Notice::Closed(closed));
+                        self.news.push(Notice::Closed(closed));
                     }
                 }
-                Action::CommandDone(id, outcome) => self.state.queue.notify(Notice::CommandDone(id, outcome)),
+                Action::CommandDone(id, outcome) => match &mut stuck {
+                    Some(text) if outcome.is_ok() && !text.is_empty() => {
+                        unsent.push((id, std::mem::take(&mut **text)));
+                    }
+                    _ => self.news.push(Notice::CommandDone(id, outcome)),
+                },
                 Action::ConnectFailed(failure, delay) => {
                     let failure = story::explained(failure, &self.transport.stage, &self.token);
-                    self.state.queue.notify(Notice::ConnectFailed(failure, delay));
+                    self.news.push(Notice::ConnectFailed(failure, delay));
                 }
-                Action::Warn(text) => self.state.queue.notify(Notice::Warn(text)),
+                Action::Warn(text) => self.news.push(Notice::Warn(text)),
                 Action::Ended(Ended::Unreachable(failure)) => {
                     self.end(Ended::Unreachable(story::explained(failure, &self.transport.stage, &self.token)));
                 }
@@ -90,6 +104,21 @@ impl Driver {
                         self.end(how);
                     }
                 }
+            }
+        }
+        if !unsent.is_empty() {
+            self.machine.send_again(unsent);
+            return self.act(now);
+        }
+        self.tell_news();
+    }
+
+    /// Tells what has happened, once the counters say so too.
+    fn tell_news(&mut self) {
+        if !self.news.is_empty() {
+            self.earlier.publish(&self.machine, &self.state);
+            for notice in self.news.drain(..) {
+                self.state.queue.notify(notice);
             }
         }
     }
@@ -118,21 +147,24 @@ impl Driver {
             *application_flags = flags;
         }
         let how = closed.error.clone();
-        self.state.queue.notify(Notice::Closed(closed));
+        self.news.push(Notice::Closed(closed));
         if let Some(how) = how {
             self.end(how);
         }
+        self.tell_news();
         true
     }
 
-    fn send(&mut self, now: Duration, text: String) {
-        // It may hold the token: wiped, too, where it comes too late.
-        let text = Zeroizing::new(text);
-        let Some(connection) = &mut self.connection else { return };
-        if !connection.send(text) {
+    /// Whether it found room.
+    fn send(&mut self, now: Duration, text: &Zeroizing<String>) -> bool {
+        let Some(connection) = &mut self.connection else { return true };
+        // A copy, wiped as well: what finds no room is sent again.
+        let sent = connection.send(text.clone());
+        if !sent {
             // 64 KiB unread by the peer: it is gone.
             self.machine.transport_failed(now, "the server stopped reading");
         }
+        sent
     }
 
     fn hang_up(&mut self, now: Duration, code: u16, reason: &str, linger: bool) {
@@ -176,15 +208,16 @@ impl Driver {
         self.state.keep_session(self.machine.session().cloned());
         self.state.latency.store(u64::MAX, Relaxed);
         self.earlier.publish(&self.machine, &self.state);
+        self.state.presence_limiter.lock().clone_from(self.machine.presence_limiter());
         self.state.running.store(false, Relaxed);
-        self.state.queue.notify(Notice::Ended(how));
+        self.news.push(Notice::Ended(how));
     }
 
     fn dial(&mut self, resume_url: Option<String>) {
         let resuming = self.machine.session().is_some();
         let ask = !self.given_url && !resuming && self.gate.is_stale();
         let url = resume_url.or_else(|| self.base_url.clone());
-        story::connecting(&self.state.queue, url.as_deref(), &self.api_url, resuming, &self.transport);
+        story::connecting(&mut self.news, url.as_deref(), &self.api_url, resuming, &self.transport);
         let plan = Plan {
             url,
             ask,

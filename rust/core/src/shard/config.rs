@@ -164,6 +164,11 @@ impl ShardConfig {
     }
 }
 
+/// Where the Gateway of an API may be, until the API is asked: at the same host. Discord's own hosts are trusted anyway.
+fn assumed_url(api_url: &str) -> String {
+    api_url.replacen("http", "ws", 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,9 +219,4 @@ mod tests {
         assert!(text.contains("Send(") && text.contains("Proxy(Http localhost:80)"), "{text}");
         assert!(!text.contains("hush"), "{text}");
     }
-}
-
-/// Where the Gateway of an API may be, until the API is asked: at the same host. Discord's own hosts are trusted anyway.
-fn assumed_url(api_url: &str) -> String {
-    api_url.replacen("http", "ws", 1)
 }

@@ -24,8 +24,10 @@ pub(super) enum Incoming {
     Message(Bytes, bool),
     /// Control frames; answered underneath.
     Quiet,
-    /// The peer closed.
+    /// The peer closed; the answer is queued.
     Closed(Option<u16>, String),
+    /// It is gone without a close frame.
+    Lost(String),
     /// The peer broke RFC 6455 or a size limit.
     Broken(Option<Fault>, String),
 }
@@ -43,7 +45,7 @@ impl Connection {
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let incoming = match std::task::ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-            None => Incoming::Closed(None, "connection lost".to_owned()),
+            None => Incoming::Lost("connection lost".to_owned()),
             Some(Ok(Message::Binary(data))) => {
                 self.socket.get_mut().message_is_whole();
                 Incoming::Message(data, true)
@@ -74,9 +76,7 @@ impl Connection {
                 | Error::AlreadyClosed
                 | Error::Io(_)
                 | Error::Tls(_)
-                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                    Incoming::Closed(None, error.to_string())
-                }
+                | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Lost(error.to_string()),
                 Error::Capacity(error) => Incoming::Broken(Some(Fault::TooLarge), error.to_string()),
                 other => Incoming::Broken(None, other.to_string()),
             },
@@ -114,7 +114,7 @@ impl Connection {
                 self.poll_flush(cx);
                 loop {
                     match std::task::ready!(self.poll_read(cx)) {
-                        Incoming::Closed(..) | Incoming::Broken(..) => return Poll::Ready(()),
+                        Incoming::Lost(_) | Incoming::Broken(..) => return Poll::Ready(()),
                         _ => {}
                     }
                 }

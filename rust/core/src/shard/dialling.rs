@@ -37,7 +37,10 @@ impl Plan {
                 }
             }
         };
-        let url = gateway_url(&base, self.transport.compression, self.allow_plaintext).map_err(config)?;
+        // What the user gave cannot work another time either; what the API said may be another thing next time.
+        let kind = if bot.is_some() { ConnectFailureKind::Unreachable } else { ConnectFailureKind::Config };
+        let url = gateway_url(&base, self.transport.compression, self.allow_plaintext)
+            .map_err(|message| ConnectFailure { kind, message, retry_after: None })?;
         dial(url, self.transport).await.map(|socket| (socket, bot))
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Subscriptions, Tally},
+    delivery::{Dispatch, Notice, Subscriptions, Tally},
     fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, Inflater},
     protocol::event::EventSet,
@@ -69,6 +69,10 @@ pub(super) struct Driver {
     pub(super) deadline: Option<Duration>,
     pub(super) batch: Vec<Dispatch>,
     pub(super) batch_bytes: usize,
+    /// What is to be told when the machine's actions are carried out.
+    pub(super) news: Vec<Notice>,
+    /// Events are dropped unaccepted until the user's close is answered.
+    pub(super) discarding: bool,
     pub(super) tally: Box<Tally>,
     /// The events that a request awaits, and those of this batch.
     pub(super) awaited: EventSet,
@@ -97,6 +101,9 @@ impl Driver {
     ) -> Result<Self, ConfigError> {
         let mut machine_config = config.machine();
         machine_config.session = state.session();
+        if machine_config.session.is_some() {
+            machine_config.presence_limiter = state.presence_limiter.lock().clone();
+        }
         let server = config.gateway_url.as_deref().unwrap_or(&config.api_url);
         Ok(Self {
             machine: Machine::new(machine_config, fastrand::u64(..)),
@@ -122,6 +129,8 @@ impl Driver {
             deadline: None,
             batch: Vec::with_capacity(BATCH),
             batch_bytes: 0,
+            news: Vec::new(),
+            discarding: false,
             tally: Box::default(),
             awaited: EventSet::EMPTY,
             replies: Vec::new(),

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::{
     clock,
     delivery::{ShardQueue, Subscriptions},
     protocol::event::EventSet,
-    session::{SendLimiter, Session},
+    session::{PresenceLimiter, SendLimiter, Session},
     shard::ConfigError,
 };
 
@@ -98,6 +98,8 @@ pub struct SharedState {
     pub(super) guilds_ready: AtomicBool,
     /// Unix time in seconds until which the identify gate refuses.
     pub(super) identify_blocked_until: Mutex<Option<f64>>,
+    /// The machine's, as of the end of the last run: its window belongs to the session.
+    pub(super) presence_limiter: Mutex<PresenceLimiter>,
     /// A copy of the machine's, as of the last payload sent.
     pub(super) limiter: Mutex<SendLimiter>,
     /// The events that somebody awaits, besides the listeners.
@@ -122,6 +124,7 @@ impl SharedState {
             running: AtomicBool::new(false),
             guilds_ready: AtomicBool::new(false),
             identify_blocked_until: Mutex::default(),
+            presence_limiter: Mutex::default(),
             limiter: Mutex::default(),
             awaited: arc_swap::ArcSwap::default(),
             user_id: AtomicU64::new(0),
@@ -188,7 +191,8 @@ impl SharedState {
 
     /// Unix time in seconds until which no IDENTIFY leaves, because the day's budget is down to its floor.
     pub fn identify_blocked_until(&self) -> Option<f64> {
-        *self.identify_blocked_until.lock()
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        self.identify_blocked_until.lock().filter(|&until| until > unix)
     }
 
     /// What the 120/60 s window of the connection still takes, and how long until all of it is free again.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Fill, Slots},
+    delivery::{Dispatch, Fill, Notice, Slots},
     inflate::DecompressionError,
     protocol::{
         envelope::{self, EventName},
@@ -43,6 +43,8 @@ impl Driver {
         }
         self.awaited = **self.state.awaited.load();
         let room = self.state.queue.room_left();
+        // The user closes and nobody takes the events: the answer lies behind them, and has to be read.
+        self.discarding = self.machine.is_closing() && (room.0 == 0 || room.1 == 0);
         let mut count = 0;
         self.backlog = true;
         while count < BATCH {
@@ -62,8 +64,19 @@ impl Driver {
                     }
                 }
                 Poll::Ready(Incoming::Quiet) => count += 1,
-                Poll::Ready(Incoming::Closed(code, reason)) => {
+                Poll::Ready(incoming @ (Incoming::Closed(..) | Incoming::Lost(_))) => {
                     count += 1;
+                    let (code, reason) = match incoming {
+                        Incoming::Closed(code, reason) => {
+                            // The answer that RFC 6455, section 5.5.1 asks for has to leave.
+                            if let Some(connection) = self.connection.take() {
+                                connection.linger(self.close_timeout);
+                            }
+                            (code, reason)
+                        }
+                        Incoming::Lost(reason) => (None, reason),
+                        _ => unreachable!("one of these two"),
+                    };
                     let session = self.machine.session().map(|session| session.id.as_str());
                     let reason = story::without(reason, [Some(self.token.as_str()), session]);
                     self.machine.closed(now, code, &reason);
@@ -100,7 +113,7 @@ impl Driver {
                     Err(_) => false,
                 }
             }
-            Poll::Ready(Incoming::Closed(..) | Incoming::Broken(..)) => false,
+            Poll::Ready(Incoming::Closed(..) | Incoming::Lost(_) | Incoming::Broken(..)) => false,
         };
         let now = clock::now();
         if hello {
@@ -161,6 +174,11 @@ impl Driver {
                     return false;
                 }
             };
+            if self.discarding && envelope.op == Some(Opcode::Dispatch.code()) {
+                // Not accepted: a RESUME brings it again.
+                start += envelope.end;
+                continue;
+            }
             match self.machine.payload(now, &envelope, rest) {
                 Verdict::Dispatch => {
                     let event = match &envelope.event {
@@ -234,6 +252,11 @@ impl Driver {
 
     /// Gives the batch to the queue: one lock, one wake-up; and stops reading where the queue is full.
     pub(super) fn flush_batch(&mut self, now: Duration) {
+        self.flush_with(now, None);
+    }
+
+    /// The same, with a notice that is neither before nor behind the events.
+    pub(super) fn flush_with(&mut self, now: Duration, notice: Option<Notice>) {
         let accepted = self.machine.session().map(|session| session.sequence);
         if let Some(sequence) = accepted {
             self.state.sequence.store(sequence, Relaxed);
@@ -242,8 +265,8 @@ impl Driver {
             self.state.queue.reply(&mut self.replies);
         }
         self.batch_bytes = 0;
-        let fill = self.state.queue.push(&mut self.batch, &mut self.tally, accepted);
-        if fill == Fill::Low || self.paused.is_some() || self.connection.is_none() {
+        let fill = self.state.queue.push(&mut self.batch, &mut self.tally, accepted, notice);
+        if fill == Fill::Low || self.paused.is_some() || self.connection.is_none() || self.machine.is_closing() {
             return;
         }
         let queue = Arc::clone(&self.state.queue);

@@ -25,18 +25,24 @@ fn host_of(url: &str) -> String {
 }
 
 /// Tells of a connection attempt to `url`, or to where `api_url` says.
-pub(super) fn connecting(queue: &ShardQueue, url: Option<&str>, api_url: &str, resuming: bool, way: &TransportConfig) {
+pub(super) fn connecting(
+    news: &mut Vec<Notice>,
+    url: Option<&str>,
+    api_url: &str,
+    resuming: bool,
+    way: &TransportConfig,
+) {
     let whither = match url {
         Some(url) => host_of(url),
         None => format!("where {} says", host_of(api_url)),
     };
     let purpose = if resuming { ", to resume" } else { "" };
     let proxy = way.proxy.as_ref().map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
-    queue.notify(Notice::Log(Level::Debug, format!("connecting to {whither}{purpose}{proxy}")));
+    news.push(Notice::Log(Level::Debug, format!("connecting to {whither}{purpose}{proxy}")));
 }
 
 /// Tells of a turn of the lifecycle.
-pub(super) fn turned(queue: &ShardQueue, status: Status, machine: &Machine, now: Duration) {
+pub(super) fn turned(news: &mut Vec<Notice>, status: Status, machine: &Machine, now: Duration) {
     let beat = machine.heartbeat_interval().map_or(0.0, |interval| interval.as_secs_f64());
     let line = match status {
         Status::WaitingForHello => "connected; waiting for HELLO".to_owned(),
@@ -53,7 +59,7 @@ pub(super) fn turned(queue: &ShardQueue, status: Status, machine: &Machine, now:
         },
         _ => return,
     };
-    queue.notify(Notice::Log(Level::Debug, line));
+    news.push(Notice::Log(Level::Debug, line));
 }
 
 /// When a pause of reading was told last.

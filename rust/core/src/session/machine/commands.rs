@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::{Action, Machine, Phase, Time};
 use crate::{
-    protocol::{Opcode, command},
+    protocol::{Opcode, command, envelope},
     session::{PresenceLimiter, SendLimiter},
 };
 
@@ -116,6 +116,20 @@ impl Machine {
         }
         self.commands.queue.push_back(Waiting { id, opcode, payload });
         self.flush_commands(now);
+    }
+
+    /// Payloads that were given out and did not leave: they are the first to leave on the next connection.
+    pub fn send_again(&mut self, payloads: Vec<(u64, String)>) {
+        let error = self.refusal(0);
+        for (id, payload) in payloads.into_iter().rev() {
+            self.stats.commands_sent = self.stats.commands_sent.saturating_sub(1);
+            if let Some(error) = error {
+                self.actions.push_back(Action::CommandDone(id, Err(error)));
+                continue;
+            }
+            let opcode = envelope::scan(payload.as_bytes()).ok().and_then(|envelope| envelope.op).unwrap_or_default();
+            self.commands.queue.push_front(Waiting { id, opcode, payload });
+        }
     }
 
     fn refusal(&self, waiting: usize) -> Option<SendError> {

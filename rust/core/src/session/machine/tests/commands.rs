@@ -234,3 +234,25 @@ fn s7_before_open_and_after_the_end_a_command_fails_at_once() {
     fake.send(2, 8);
     assert_eq!(fake.done(), [(1, false), (2, false)]);
 }
+
+#[test]
+fn s7_f28_what_found_no_room_is_the_first_to_leave_on_the_next_connection() {
+    let mut fake = Fake::at(Stage::Ready, |_| {});
+    fake.send(1, 8);
+    fake.send(2, 4);
+    fake.forget();
+    fake.machine.transport_failed(fake.now, "the server stopped reading");
+    fake.machine.send_again(vec![(1, r#"{"op":8,"d":1}"#.to_owned()), (2, r#"{"op":4,"d":2}"#.to_owned())]);
+    fake.act();
+    fake.send(3, 31);
+    assert!(fake.done().is_empty());
+    fake.connected_and_hello();
+    fake.resumed(2);
+    assert_eq!(fake.opcodes(), [6, 8, 4, 31]);
+    assert_eq!(fake.done(), [(1, true), (2, true), (3, true)]);
+    assert_eq!(fake.machine.stats().commands_sent, 3);
+    fake.close(1000);
+    fake.machine.send_again(vec![(4, r#"{"op":8,"d":4}"#.to_owned())]);
+    fake.act();
+    assert_eq!(fake.done().last(), Some(&(4, false)));
+}
