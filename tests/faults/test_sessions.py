@@ -9,6 +9,7 @@ import pytest
 from face.support import eventually
 from faults.conftest import Witness, ops
 from propylon import Backoff, GatewayStatus, Timeouts
+from propylon.events import TypingStart
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio
@@ -251,3 +252,34 @@ async def test_on_op_7_the_old_connection_serves_until_the_next_one_has_its_hell
     assert witness.sequences == sorted(set(witness.sequences))
     metrics = witness.gateway.metrics()
     assert (metrics.reconnects, metrics.resumes, metrics.duplicates) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("code", [1000, 1011, 4000, 4009])
+async def test_the_servers_close_frame_is_answered(propylon_simulator: Start, witness_to: Make, code: int) -> None:
+    """F20: by RFC 6455, section 5.5.1, with the code that it has."""
+    sim = propylon_simulator(guilds=0)
+    witness = witness_to(sim)
+    await witness.gateway.open(timeout=10)
+    sim.act(steps.close(code))
+    await sim.wait_for("closed", connection=1)
+    assert sim.record()["connections"][0]["closed"]["code"] == code
+
+
+async def test_closing_does_not_wait_for_a_full_queue(propylon_simulator: Start, witness_to: Make) -> None:
+    """F28: the server's answer lies behind events that nobody takes."""
+    sim = propylon_simulator(guilds=0, rate=None, start="manual")
+    witness = witness_to(sim, queue_bytes=200_000, max_pending=1, timeouts=Timeouts(close=20))
+    gateway = witness.gateway
+
+    @gateway.listen
+    async def never(_: TypingStart) -> None:
+        await asyncio.Event().wait()
+
+    await gateway.open(timeout=10)
+    sim.flood(True)
+    await eventually(lambda: gateway.metrics().pauses > 0)
+    async with asyncio.timeout(10):
+        await gateway.close(resumable=True)
+    metrics = gateway.metrics()
+    assert metrics.queued > 0
+    assert metrics.queued == sum(metrics.queued_by_type.values())
