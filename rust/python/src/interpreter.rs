@@ -8,8 +8,8 @@ const MAIN: i64 = 0;
 
 /// # Errors
 /// `ImportError` in a sub-interpreter. `PyO3`'s classes are one per process, and a process whose sub-interpreter has
-/// made them does not end: its finalisation waits for ever (seen on CPython 3.11). CPython itself refuses only those
-/// interpreters that have a GIL of their own.
+/// made them does not end: its finalisation waits for ever (seen on 3.11). The interpreter itself refuses only those
+/// that have a GIL of their own.
 pub(crate) fn only_the_main_one(_py: Python<'_>) -> PyResult<()> {
     // SAFETY: the token proves that this thread is attached; then the current interpreter exists.
     let number = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };

@@ -215,6 +215,31 @@ mod tests {
         Arc::clone(&gate).acquire(0).await.unwrap();
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn s5_the_5_seconds_run_from_the_identify_and_have_250_ms_of_slack() {
+        let gate = Arc::new(IdentifyGate::default());
+        let mut permit = Arc::clone(&gate).acquire(0).await.unwrap();
+        // The socket was slow; Discord counts from what it receives.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        permit.spend();
+        drop(permit);
+        let spent = Instant::now();
+        Arc::clone(&gate).acquire(0).await.unwrap();
+        assert!(spent.elapsed() >= Duration::from_millis(5_250), "{:?}", spent.elapsed());
+        assert!(spent.elapsed() < Duration::from_secs(6), "{:?}", spent.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s1_what_gateway_bot_told_is_stale_after_five_minutes() {
+        let gate = Arc::new(IdentifyGate::default());
+        assert!(gate.is_stale(), "nothing was told yet");
+        gate.learn(&limit(1000, 1000, 1));
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert!(!gate.is_stale());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(gate.is_stale());
+    }
+
     #[test]
     fn s5_the_floor_is_5_percent_or_ten_and_never_all() {
         assert_eq!([0, 1, 10, 100, 200, 1000, 2000].map(floor), [0, 0, 1, 10, 10, 50, 100]);

@@ -314,6 +314,34 @@ mod tests {
     }
 
     #[test]
+    fn s13_what_is_always_sent_needs_no_intent() {
+        let always: Vec<_> = EventType::all().filter(|event| event.intents() == 0).map(EventType::name).collect();
+        let documented = [
+            "READY",
+            "RESUMED",
+            "APPLICATION_COMMAND_PERMISSIONS_UPDATE",
+            "CHANNEL_INFO",
+            "ENTITLEMENT_CREATE",
+            "ENTITLEMENT_UPDATE",
+            "ENTITLEMENT_DELETE",
+            "GUILD_MEMBERS_CHUNK",
+            "INTERACTION_CREATE",
+            "RATE_LIMITED",
+            "SOUNDBOARD_SOUNDS",
+            "SUBSCRIPTION_CREATE",
+            "SUBSCRIPTION_UPDATE",
+            "SUBSCRIPTION_DELETE",
+            "USER_UPDATE",
+            "VOICE_SERVER_UPDATE",
+        ];
+        let sorted = |mut names: Vec<&'static str>| {
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(sorted(always), sorted(documented.to_vec()));
+    }
+
+    #[test]
     fn a_set_holds_what_was_put_in() {
         let mut set = EventSet::new();
         assert!(set.is_empty());
