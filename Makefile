@@ -47,6 +47,14 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint ## Formatting, lints, types, and 
 	$(BIN)/basedpyright -p $(VENV)/docs
 	$(BIN)/pytest -q tests/docs
 
+.PHONY: coverage-table
+coverage-table: $(DONE)/base ## Write docs/protocol-coverage.md from tests/coverage
+	@$(BIN)/python tests/coverage/table.py
+
+.PHONY: mutants
+mutants: $(DONE)/build $(DONE)/test ## Break our code as others are broken; each time a test must fail
+	@$(BIN)/python tests/coverage/mutate.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all
