@@ -35,6 +35,7 @@ ENDS = {
     "reserved opcode": [steps.send_frame(3, "{}")],
     "fragmented ping": [steps.send_frame(9, "x", fin=False)],
     "continuation of nothing": [steps.send_frame(0, "{}")],
+    "interleaved messages": [steps.send_frame(1, "{", fin=False), steps.send_frame(1, "{}")],
     "announces 2^63 bytes": [steps.send_frame(2, "{}", length=2**63)],
     "announces 2^40 bytes": [steps.send_frame(2, "{}", length=2**40)],
     "reset within a frame": [steps.send_frame(2, "{}", length=100), steps.reset()],

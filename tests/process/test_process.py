@@ -30,10 +30,11 @@ def start(name: str, sim: Simulator, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.asyncio
-async def test_h1_a_fork_leaves_the_connection_to_the_parent(propylon_simulator: Start) -> None:
+@pytest.mark.parametrize("own", [[], ["--own"]], ids=["without", "with one of its own"])
+async def test_h1_a_fork_leaves_the_connection_to_the_parent(propylon_simulator: Start, own: list[str]) -> None:
     """H1: the child's `atexit` does nothing, its uses of the gateway are refused, and it may make one of its own."""
     sim = propylon_simulator(guilds=0)
-    with start("forks.py", sim) as process:
+    with start("forks.py", sim, *own) as process:
         assert process.stdout is not None
         try:
             lines: list[str] = []
@@ -47,11 +48,11 @@ async def test_h1_a_fork_leaves_the_connection_to_the_parent(propylon_simulator:
             process.kill()
     assert errors == ""
     uses = ["status", "session", "latency", "metrics", "open", "close", "set_presence", "send"]
-    assert lines == [*[f"refused {use}" for use in uses], "child READY", "child ended with 7", "parent READY"]
+    ready = ["child READY"] * len(own)
+    assert lines == [*[f"refused {use}" for use in uses], *ready, "child ended with 7", "parent READY"]
     assert out == "heard after 0 reconnects\n"
     assert process.returncode == 0
-    own, of_the_child = sim.record()["connections"]
-    assert [own["closed"]["code"], of_the_child["closed"]["code"]] == [1000, 1000]
+    assert [connection["closed"]["code"] for connection in sim.record()["connections"]] == [1000, *[1000] * len(own)]
 
 
 @pytest.mark.parametrize("keep", [[], ["--keep"]], ids=["destroyed", "kept"])
