@@ -1,4 +1,4 @@
-"""Connections that end while a session lives: RESUME at once, at the right place, and nothing is lost."""
+"""Connections that end while a session lives: RESUME at once, at the right place, nothing is lost (protocol.md §9)."""
 
 import asyncio
 from collections.abc import Callable

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_bucket_is_held_until_its_permit_goes() {
+    async fn s5_a_bucket_is_held_until_its_permit_goes() {
         let gate = Arc::new(IdentifyGate::default());
         let first = Arc::clone(&gate).acquire(0).await;
         let second = tokio::time::timeout(Duration::from_mins(1), Arc::clone(&gate).acquire(0)).await;

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn intents_are_alternatives_and_zero_means_always() {
+    fn s13_intents_are_alternatives_and_zero_means_always() {
         assert_eq!(EventType::MESSAGE_CREATE.intents(), Intents::GUILD_MESSAGES.0 | Intents::DIRECT_MESSAGES.0);
         assert_eq!(EventType::PRESENCE_UPDATE.intents(), Intents::GUILD_PRESENCES.0);
         assert_eq!(EventType::THREAD_MEMBERS_UPDATE.intents(), Intents::GUILDS.0 | Intents::GUILD_MEMBERS.0);

@@ -178,7 +178,7 @@ mod tests {
     use super::Intents;
 
     #[test]
-    fn the_sets_have_the_documented_values() {
+    fn s13_the_sets_have_the_documented_values() {
         assert_eq!(Intents::TABLE.len(), 21);
         assert_eq!(Intents::ALL.bits(), 53_608_447);
         assert_eq!(Intents::PRIVILEGED.bits(), 33_026);
