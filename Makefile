@@ -65,6 +65,14 @@ check-models: $(DONE)/build ## Hold the models against Discord's own tables, in 
 		|| { echo "no tables in $(PROPYLON_SCHEMA); say where: make check-models PROPYLON_SCHEMA=..." >&2; exit 1; }
 	$(BIN)/python $(PROPYLON_SCHEMA)/check_models.py
 
+.PHONY: coverage-table
+coverage-table: $(DONE)/base ## Write docs/protocol-coverage.md from tests/coverage
+	@$(BIN)/python tests/coverage/table.py
+
+.PHONY: mutants
+mutants: $(DONE)/build $(DONE)/test ## Break our code as others are broken; each time a test must fail
+	@$(BIN)/python tests/coverage/mutate.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all

@@ -1,4 +1,4 @@
-"""`request_soundboard_sounds`, `request_channel_info`, and the limit on what leaves."""
+"""`request_soundboard_sounds`, `request_channel_info`, and the limit on what leaves (protocol.md §7)."""
 
 import asyncio
 from collections.abc import Callable

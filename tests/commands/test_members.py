@@ -1,4 +1,4 @@
-"""`request_members`: what leaves, whose the chunks are, and the ways in which it fails."""
+"""`request_members`: what leaves, whose the chunks are, and the ways in which it fails (protocol.md §7)."""
 
 import asyncio
 import gc

@@ -102,3 +102,26 @@ async def test_opening_and_closing_again_and_again_leaves_nothing(
     after = facts()
     assert after.pop("rss") - before.pop("rss") < 4 * 1024 * 1024
     assert after == before
+
+
+async def test_h5_starting_and_stopping_many_shards_leaves_nothing(
+    propylon_simulator: Callable[..., Simulator],
+) -> None:
+    """H5."""
+    sim = propylon_simulator(guilds=0)
+
+    async def turn() -> dict[str, int]:
+        gateways = [make_gateway(sim, shard=(shard, 24)) for shard in range(24)]
+        await asyncio.gather(*[gateway.open(timeout=30) for gateway in gateways])
+        await eventually(lambda: sim.holds("open", count=24))
+        await asyncio.gather(*[gateway.close() for gateway in gateways])
+        await eventually(lambda: sim.holds("open", count=0))
+        del gateways
+        return facts()
+
+    before = await turn()
+    for _ in range(3):
+        after = await turn()
+    # The simulator's record of each session grows with them: the test above looks at the memory.
+    del after["rss"], before["rss"]
+    assert after == before

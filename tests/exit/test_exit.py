@@ -1,4 +1,4 @@
-"""The process ends under flood, whatever way it ends: no abort, no hang, no traceback of ours."""
+"""The process ends under flood, whatever way it ends: no abort, no hang, no traceback of ours (H3)."""
 
 import os
 import signal

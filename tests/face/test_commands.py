@@ -1,4 +1,4 @@
-"""`set_presence` and `send`: what is refused before the wire, what is awaited, what a reconnect does to it."""
+"""`set_presence` and `send`: what is refused before the wire, what a reconnect does to them (protocol.md §7)."""
 
 import asyncio
 from collections.abc import Callable

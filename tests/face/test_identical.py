@@ -1,4 +1,4 @@
-"""The same seeded stream is the same events, byte for byte, whatever carries it."""
+"""The same seeded stream is the same events, byte for byte, whatever carries it (protocol.md §12)."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Servers that never become a gateway: deadlines hold, nothing spins, and the next attempt succeeds."""
+"""Servers that never become a gateway: deadlines hold, nothing spins, the next attempt succeeds (protocol.md §1)."""
 
 import asyncio
 import time

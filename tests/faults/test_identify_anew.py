@@ -1,4 +1,4 @@
-"""Sessions that are over: forgotten, a moment waited, IDENTIFY at the base URL.
+"""Sessions that are over: forgotten, a moment waited, IDENTIFY at the base URL (protocol.md §8).
 
 The gate lets an IDENTIFY through every 5 s, so all cases run side by side, once, and each test looks at its own.
 """

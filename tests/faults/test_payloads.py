@@ -119,6 +119,12 @@ ODD_EVENTS: dict[str, tuple[str, str, str]] = {
     "escapes": ('{"t":"TYPING\\u005fSTART","s":2,"op":0,"d":{}}', "TYPING_START", "{}"),
     "null": ('{"t":"TYPING_START","s":2,"op":0,"d":null}', "TYPING_START", "null"),
     "lone surrogate": ('{"t":"TYPING_START","s":2,"op":0,"d":{"x":"\\ud800"}}', "TYPING_START", '{"x":"\\ud800"}'),
+    "no JSON": ('{"t":"TYPING_START","s":2,"op":0,"d":{"a":tru,}}', "TYPING_START", '{"a":tru,}'),
+    "NUL": ('{"t":"TYPING_START","s":2,"op":0,"d":{"x":"\0"}}', "TYPING_START", '{"x":"\0"}'),
+    "BOM": ('{"t":"TYPING_START","s":2,"op":0,"d":"\ufeff"}', "TYPING_START", '"\ufeff"'),
+    # As they came: 0xFF, and a slash in two bytes.
+    "no UTF-8": ('{"t":"TYPING_START","s":2,"op":0,"d":"\udcff"}', "TYPING_START", '"\udcff"'),
+    "overlong": ('{"t":"TYPING_START","s":2,"op":0,"d":"\udcc0\udcaf"}', "TYPING_START", '"\udcc0\udcaf"'),
     "huge number": ('{"t":"TYPING_START","s":2,"op":0,"d":1e999}', "TYPING_START", "1e999"),
     "long number": ('{"t":"TYPING_START","s":2,"op":0,"d":' + "9" * 100_000 + "}", "TYPING_START", "9" * 100_000),
     "deep": (
@@ -136,11 +142,11 @@ async def test_odd_events_arrive_as_they_are(propylon_simulator: Start, witness_
     sim = propylon_simulator(guilds=0)
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
-    sim.send_raw(payload)
+    sim.act(steps.send_payload(payload.encode("utf-8", "surrogateescape")))
     await eventually(lambda: witness.heard(event))
     (dispatch,) = witness.heard(event)
     assert dispatch.sequence == 2
-    assert dispatch.raw.decode() == (raw or '{"op":7,"t":"X","s":99}')
+    assert dispatch.raw.decode("utf-8", "surrogateescape") == (raw or '{"op":7,"t":"X","s":99}')
     assert witness.gateway.session is not None
     assert witness.gateway.session.sequence == 2
     # The server has not sent it as its own, so it will not resume there; but that is what it is asked for.

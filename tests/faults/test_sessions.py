@@ -1,4 +1,4 @@
-"""Connections that end while a session lives: RESUME at once, at the right place, and nothing is lost."""
+"""Connections that end while a session lives: RESUME at once, at the right place, nothing is lost (protocol.md §9)."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 
 from face.support import eventually
 from faults.conftest import Witness, ops
-from propylon import Backoff, GatewayStatus, Timeouts
+from propylon import Backoff, Dispatch, GatewayStatus, Timeouts
 from propylon.events import TypingStart
 from propylon.testing import Simulator, steps
 
@@ -36,8 +36,12 @@ ENDS = {
     "reserved opcode": [steps.send_frame(3, "{}")],
     "fragmented ping": [steps.send_frame(9, "x", fin=False)],
     "continuation of nothing": [steps.send_frame(0, "{}")],
+    "interleaved messages": [steps.send_frame(1, "{", fin=False), steps.send_frame(1, "{}")],
     "announces 2^63 bytes": [steps.send_frame(2, "{}", length=2**63)],
     "announces 2^40 bytes": [steps.send_frame(2, "{}", length=2**40)],
+    "reset within a frame": [steps.send_frame(2, "{}", length=100), steps.reset()],
+    "FIN within a frame": [steps.send_frame(2, "{}", length=100), steps.drop()],
+    "close frame without FIN": [steps.send_frame(8, b"\x0f\xa0")],
 }
 
 
@@ -72,6 +76,25 @@ async def test_the_session_is_resumed_at_once_and_without_loss(
     metrics = gateway.metrics()
     assert (metrics.reconnects, metrics.identifies, metrics.duplicates) == (1, 1, 0)
     assert gateway.status is GatewayStatus.READY
+
+
+async def test_s2_the_sequence_is_stored_before_a_listener_sees_the_event(
+    propylon_simulator: Start, witness_to: Make
+) -> None:
+    """§2: whatever a listener does to its process, a RESUME would not ask for this event again."""
+    sim = propylon_simulator(guilds=2, rate=None, count=2_000)
+    witness = witness_to(sim)
+    gateway = witness.gateway
+    stored: list[tuple[int, int]] = []
+
+    @gateway.listen(Dispatch)
+    def look(dispatch: Dispatch[Any]) -> None:
+        assert dispatch.sequence is not None
+        stored.append((dispatch.sequence, gateway.session.sequence if gateway.session else 0))
+
+    await gateway.open(timeout=10)
+    await eventually(lambda: len(stored) == 2_003)
+    assert [heard for heard, known in stored if heard > known] == []
 
 
 async def test_a_flood_that_is_cut_again_and_again_arrives_whole_and_in_order(

@@ -170,6 +170,7 @@ def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
     kind: str,
     eager: bool,
 ) -> None:
+    """H4."""
     if not eager:
         monkeypatch.setattr(propylon.consumer, "_EAGER", False)
     sim = propylon_simulator(guilds=0)
@@ -189,6 +190,7 @@ def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
 def test_system_exit_ends_a_loop_of_the_users_own_too(
     propylon_simulator: Callable[..., Simulator], name: str, where: str
 ) -> None:
+    """H4."""
     sim = propylon_simulator(guilds=0)
     gateway = make_gateway(sim)
     leave = raising(SystemExit(4), "plain")

@@ -1,4 +1,4 @@
-"""Intents: what events need, who is warned, and what ``"auto"`` asks for."""
+"""Intents: what events need, who is warned, and what ``"auto"`` asks for (protocol.md §13)."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Enums that keep what they do not know."""
+"""Enums that keep what they do not know (protocol.md §15)."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Every event class against payloads that hypothesis makes from the class itself."""
+"""Every event class against payloads that hypothesis makes from the class itself (protocol.md §15)."""
 
 import pickle
 from typing import Any

@@ -1,4 +1,4 @@
-"""Payloads as Discord really sends them, where they differ from what it documents."""
+"""Payloads as Discord really sends them, where they differ from what it documents (protocol.md §15)."""
 
 import json
 from datetime import UTC, datetime

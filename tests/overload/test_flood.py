@@ -1,4 +1,4 @@
-"""A flood that listeners cannot keep up with: bounded memory, exact counters, a live connection (F18, F37)."""
+"""A flood that listeners cannot keep up with: bounded memory, exact counters, a live connection (F18, I9)."""
 
 import itertools
 import json

@@ -1,6 +1,6 @@
 //! `propylon.Dispatch`: the holder of one event. Owns the bytes, decodes on first touch, and is a
 //! buffer, so that decoders read the bytes in place.
-#![allow(unsafe_code)] // The buffer protocol has no safe form: the one place of the extension that needs it.
+#![allow(unsafe_code)] // The buffer protocol has no safe form.
 
 use std::{os::raw::c_int, sync::OnceLock};
 

@@ -8,6 +8,7 @@ mod dispatch;
 mod errors;
 mod filter;
 mod hub;
+mod interpreter;
 mod runtime;
 mod shard;
 mod simulator;
@@ -30,6 +31,11 @@ mod _core {
     use super::shard::PyShard;
     #[pymodule_export]
     use super::simulator::PySimulator;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::only_the_main_one(module.py())
+    }
 
     /// Whether this is a debug build: an order of magnitude slower, not for use.
     #[pymodule_export]

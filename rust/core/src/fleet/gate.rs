@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_bucket_is_held_until_its_permit_goes() {
+    async fn s5_a_bucket_is_held_until_its_permit_goes() {
         let gate = Arc::new(IdentifyGate::default());
         let first = Arc::clone(&gate).acquire(0).await;
         let second = tokio::time::timeout(Duration::from_mins(1), Arc::clone(&gate).acquire(0)).await;
@@ -277,6 +277,31 @@ mod tests {
         assert!(blocked.wait > Duration::from_mins(59) && blocked.wait <= Duration::from_hours(1));
         tokio::time::sleep(blocked.wait).await;
         Arc::clone(&gate).acquire(0).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s5_the_5_seconds_run_from_the_identify_and_have_250_ms_of_slack() {
+        let gate = Arc::new(IdentifyGate::default());
+        let mut permit = Arc::clone(&gate).acquire(0).await.unwrap();
+        // The socket was slow; Discord counts from what it receives.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        permit.spend();
+        drop(permit);
+        let spent = Instant::now();
+        Arc::clone(&gate).acquire(0).await.unwrap();
+        assert!(spent.elapsed() >= Duration::from_millis(5_250), "{:?}", spent.elapsed());
+        assert!(spent.elapsed() < Duration::from_secs(6), "{:?}", spent.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s1_what_gateway_bot_told_is_stale_after_five_minutes() {
+        let gate = Arc::new(IdentifyGate::default());
+        assert!(gate.is_stale(), "nothing was told yet");
+        gate.learn(&limit(1000, 1000, 1));
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert!(!gate.is_stale());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(gate.is_stale());
     }
 
     #[test]

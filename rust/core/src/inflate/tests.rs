@@ -59,7 +59,7 @@ const ALL: [Compression; 4] =
     [Compression::None, Compression::Payload, Compression::ZlibStream, Compression::ZstdStream];
 
 #[test]
-fn documents_come_out_as_they_went_in() {
+fn s12_documents_come_out_as_they_went_in() {
     for compression in ALL {
         let documents = documents();
         let mut inflater = Inflater::new(compression, 4 * MIB);
@@ -81,7 +81,7 @@ fn documents_come_out_as_they_went_in() {
 }
 
 #[test]
-fn the_limit_is_exact() {
+fn s12_the_limit_is_exact() {
     for compression in ALL {
         for limit in [1, 100, 32 * 1024 - 1, 32 * 1024, 200_000] {
             let fits = messages(compression, &[noise(1, limit), noise(2, limit)]);
@@ -102,7 +102,7 @@ fn the_limit_is_exact() {
 }
 
 #[test]
-fn bombs_stop_at_the_limit() {
+fn s12_bombs_stop_at_the_limit() {
     let bomb = vec![b'a'; 256 * MIB];
     let zlib = Zlib::new().message(&bomb);
     let zstd = Zstd::new(18).message(&bomb);
@@ -125,7 +125,7 @@ fn bombs_stop_at_the_limit() {
 }
 
 #[test]
-fn compressed_input_without_output_is_limited_too() {
+fn s12_compressed_input_without_output_is_limited_too() {
     let mut inflater = Inflater::new(Compression::ZlibStream, 10_000);
     assert_eq!(inflater.push(&Zlib::new().message(b"{}"), true), Ok(true));
     inflater.discard();
@@ -137,7 +137,7 @@ fn compressed_input_without_output_is_limited_too() {
 }
 
 #[test]
-fn the_zlib_suffix_may_be_split_over_messages() {
+fn s12_the_zlib_suffix_may_be_split_over_messages() {
     for cut in 1..=5 {
         let mut zlib = Zlib::new();
         let mut inflater = Inflater::new(Compression::ZlibStream, MIB);
@@ -155,7 +155,7 @@ fn the_zlib_suffix_may_be_split_over_messages() {
 }
 
 #[test]
-fn a_zlib_message_byte_by_byte() {
+fn s12_a_zlib_message_byte_by_byte() {
     let message = Zlib::new().message(b"{\"op\":10,\"d\":{\"heartbeat_interval\":41250}}");
     let mut inflater = Inflater::new(Compression::ZlibStream, MIB);
     for byte in &message[..message.len() - 1] {
@@ -167,7 +167,7 @@ fn a_zlib_message_byte_by_byte() {
 }
 
 #[test]
-fn two_payloads_in_one_message_stand_one_after_the_other() {
+fn s12_two_payloads_in_one_message_stand_one_after_the_other() {
     let (mut zlib, mut zstd) = (Zlib::new(), Zstd::new(18));
     let zlib = [zlib.message(b"{\"op\":1}"), zlib.message(b"{\"op\":11}")].concat();
     let zstd = [zstd.message(b"{\"op\":1}"), zstd.message(b"{\"op\":11}")].concat();
@@ -179,7 +179,7 @@ fn two_payloads_in_one_message_stand_one_after_the_other() {
 }
 
 #[test]
-fn zstd_messages_that_are_frames_of_their_own() {
+fn s12_zstd_messages_that_are_frames_of_their_own() {
     let mut zstd = Zstd::new(18);
     let mut inflater = Inflater::new(Compression::ZstdStream, 4 * MIB);
     for document in documents() {
@@ -190,12 +190,12 @@ fn zstd_messages_that_are_frames_of_their_own() {
 }
 
 #[test]
-fn the_zstd_header_is_discords() {
+fn s12_the_zstd_header_is_discords() {
     assert!(Zstd::new(18).message(b"{}").starts_with(&[0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x40]));
 }
 
 #[test]
-fn plain_frames_are_tolerated_in_every_mode() {
+fn s12_plain_frames_are_tolerated_in_every_mode() {
     for compression in ALL {
         let documents = [noise(1, 2000), noise(2, 2000)];
         let messages = messages(compression, &documents);
@@ -226,7 +226,7 @@ fn reason(compression: Compression, message: &[u8]) -> String {
 }
 
 #[test]
-fn zlib_that_is_none() {
+fn s12_zlib_that_is_none() {
     let good = Zlib::new().message(b"{\"op\":1}");
     let mut gzip = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
     gzip.extend_from_slice(&good[2..]);
@@ -244,7 +244,7 @@ fn zlib_that_is_none() {
 }
 
 #[test]
-fn payloads_that_are_damaged() {
+fn s12_payloads_that_are_damaged() {
     let document = noise(5, 5000);
     let good = payload(&document);
     let truncated = DecompressionError::Truncated { compression: Compression::Payload };
@@ -259,7 +259,7 @@ fn payloads_that_are_damaged() {
 }
 
 #[test]
-fn zstd_that_is_none() {
+fn s12_zstd_that_is_none() {
     let frame = |header: &[u8]| [&[0x28, 0xB5, 0x2F, 0xFD], header, &[0x01, 0, 0], &[0; 8]].concat();
     assert!(reason(Compression::ZstdStream, b"{\"op\":1}        ").contains("frame descriptor"));
     assert!(
@@ -280,7 +280,7 @@ fn zstd_that_is_none() {
 }
 
 #[test]
-fn a_zstd_message_that_was_cut_gives_no_document() {
+fn s12_a_zstd_message_that_was_cut_gives_no_document() {
     let document = noise(6, 300_000);
     let mut zstd = Zstd::new(18);
     let first = zstd.message(b"{\"op\":10}");
@@ -295,7 +295,7 @@ fn a_zstd_message_that_was_cut_gives_no_document() {
 }
 
 #[test]
-fn compressions_have_names() {
+fn s12_compressions_have_names() {
     for compression in ALL {
         assert_eq!(compression.to_string().parse(), Ok(compression));
         let transport = matches!(compression, Compression::ZlibStream | Compression::ZstdStream);
@@ -314,7 +314,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn zlib_split_anywhere_gives_the_same_stream(
+    fn s12_zlib_split_anywhere_gives_the_same_stream(
         lengths in prop::collection::vec(1_usize..3000, 1..12),
         cuts in prop::collection::vec(1_usize..700, 1..60),
     ) {
@@ -337,7 +337,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_bytes_never_panic(
+    fn s12_damaged_bytes_never_panic(
         compression in prop::sample::select(&ALL[..]),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         keep in 0.0..1.0_f64,

@@ -163,7 +163,7 @@ mod tests {
     const RESUME: CloseAction = CloseAction::Resume { after: None };
 
     #[test]
-    fn every_row_of_the_table() {
+    fn s10_every_row_of_the_table() {
         let resume: &[u16] = &[
             0, 999, 1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 1014, 1015, 3000, 3999,
             4000, 4002, 4017, 4020, 4999, 5000, 65535,
@@ -182,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn exactly_the_six_configuration_errors_are_fatal() {
+    fn s10_exactly_the_six_configuration_errors_are_fatal() {
         let fatal: Vec<u16> =
             (0..=u16::MAX).filter(|&code| matches!(action(Some(code)), CloseAction::Fatal(_))).collect();
         assert_eq!(fatal, [4004, 4010, 4011, 4012, 4013, 4014]);
     }
 
     #[test]
-    fn every_documented_code_has_a_name_and_every_fatal_one_advice() {
+    fn s10_every_documented_code_has_a_name_and_every_fatal_one_advice() {
         for code in (4000..=4014).chain([1000, 1001, 1006, 1011]) {
             assert_ne!(name(code), "unknown close code", "{code}");
         }

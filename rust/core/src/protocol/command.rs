@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn identify_leaves_out_what_was_not_given() {
+    fn s5_identify_leaves_out_what_was_not_given() {
         let properties = json!({"os": "linux", "browser": "b\n", "device": "\u{e4}\u{1}"});
         let expected = json!({"op": 2, "d": {
             "token": "to\"k\\en", "properties": properties, "intents": 513, "large_threshold": 50,
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn identify_carries_shard_compress_and_presence() {
+    fn s5_identify_carries_shard_compress_and_presence() {
         let presence = r#"{"since":null,"activities":[],"status":"idle","afk":false}"#;
         let options = IdentifyOptions {
             shard: Some((3, 16)),

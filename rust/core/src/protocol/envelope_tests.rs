@@ -19,7 +19,7 @@ fn one(document: &str) -> Envelope {
 }
 
 #[test]
-fn discords_own_order() {
+fn s2_discords_own_order() {
     let document = r#"{"t":"MESSAGE_CREATE","s":42,"op":0,"d":{"id":"1","op":9,"a":["}"]}}"#;
     let envelope = one(document);
     assert_eq!((envelope.op, envelope.sequence), (Some(0), Some(42)));
@@ -65,14 +65,14 @@ fn numbers_that_are_no_opcode_or_sequence_are_none() {
 }
 
 #[test]
-fn of_a_repeated_key_the_last_counts_whatever_it_is() {
+fn s2_of_a_repeated_key_the_last_counts_whatever_it_is() {
     let envelope = one(r#"{"op":1,"s":2,"t":"READY","d":1,"d":22,"t":7,"s":"x","op":null}"#);
     assert_eq!((envelope.op, envelope.sequence, envelope.event), (None, None, EventName::None));
     assert_eq!(envelope.data, 36..38);
 }
 
 #[test]
-fn escapes_in_keys_and_names() {
+fn s2_escapes_in_keys_and_names() {
     let envelope = one(
         r#"{"\u006f\u0070":1,"\u0073":7,"\u0074":"MESSAGE\u005fCREATE","\u0064":[],"\u006f\u0070x":9,"\u004fp":3}"#,
     );
@@ -244,7 +244,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn reads_what_serde_json_reads(document in document()) {
+    fn s2_reads_what_serde_json_reads(document in document()) {
         agrees_with_serde(&document);
     }
 

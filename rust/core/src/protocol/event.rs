@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn intents_are_alternatives_and_zero_means_always() {
+    fn s13_intents_are_alternatives_and_zero_means_always() {
         assert_eq!(EventType::MESSAGE_CREATE.intents(), Intents::GUILD_MESSAGES.0 | Intents::DIRECT_MESSAGES.0);
         assert_eq!(EventType::PRESENCE_UPDATE.intents(), Intents::GUILD_PRESENCES.0);
         assert_eq!(EventType::THREAD_MEMBERS_UPDATE.intents(), Intents::GUILDS.0 | Intents::GUILD_MEMBERS.0);
@@ -311,6 +311,34 @@ mod tests {
         }
         let reached = EventType::all().fold(0, |bits, event| bits | event.intents());
         assert_eq!(reached, Intents::ALL.0 & !Intents::MESSAGE_CONTENT.0);
+    }
+
+    #[test]
+    fn s13_what_is_always_sent_needs_no_intent() {
+        let always: Vec<_> = EventType::all().filter(|event| event.intents() == 0).map(EventType::name).collect();
+        let documented = [
+            "READY",
+            "RESUMED",
+            "APPLICATION_COMMAND_PERMISSIONS_UPDATE",
+            "CHANNEL_INFO",
+            "ENTITLEMENT_CREATE",
+            "ENTITLEMENT_UPDATE",
+            "ENTITLEMENT_DELETE",
+            "GUILD_MEMBERS_CHUNK",
+            "INTERACTION_CREATE",
+            "RATE_LIMITED",
+            "SOUNDBOARD_SOUNDS",
+            "SUBSCRIPTION_CREATE",
+            "SUBSCRIPTION_UPDATE",
+            "SUBSCRIPTION_DELETE",
+            "USER_UPDATE",
+            "VOICE_SERVER_UPDATE",
+        ];
+        let sorted = |mut names: Vec<&'static str>| {
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(sorted(always), sorted(documented.to_vec()));
     }
 
     #[test]

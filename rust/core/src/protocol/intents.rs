@@ -178,7 +178,7 @@ mod tests {
     use super::Intents;
 
     #[test]
-    fn the_sets_have_the_documented_values() {
+    fn s13_the_sets_have_the_documented_values() {
         assert_eq!(Intents::TABLE.len(), 21);
         assert_eq!(Intents::ALL.bits(), 53_608_447);
         assert_eq!(Intents::PRIVILEGED.bits(), 33_026);
@@ -186,6 +186,37 @@ mod tests {
         assert_eq!(Intents::NON_PRIVILEGED | Intents::PRIVILEGED, Intents::ALL);
         assert_eq!(Intents::ALL_GUILD | Intents::ALL_DIRECT_MESSAGE | Intents::MESSAGE_CONTENT, Intents::ALL);
         assert_eq!(Intents::ALL_DIRECT_MESSAGE.bits(), 1 << 12 | 1 << 13 | 1 << 14 | 1 << 25);
+    }
+
+    #[test]
+    fn s13_every_intent_has_its_bit_and_three_are_privileged() {
+        let table: Vec<_> = Intents::TABLE.iter().map(|row| (row.bit, row.name)).collect();
+        let documented = [
+            (0, "GUILDS"),
+            (1, "GUILD_MEMBERS"),
+            (2, "GUILD_MODERATION"),
+            (3, "GUILD_EXPRESSIONS"),
+            (4, "GUILD_INTEGRATIONS"),
+            (5, "GUILD_WEBHOOKS"),
+            (6, "GUILD_INVITES"),
+            (7, "GUILD_VOICE_STATES"),
+            (8, "GUILD_PRESENCES"),
+            (9, "GUILD_MESSAGES"),
+            (10, "GUILD_MESSAGE_REACTIONS"),
+            (11, "GUILD_MESSAGE_TYPING"),
+            (12, "DIRECT_MESSAGES"),
+            (13, "DIRECT_MESSAGE_REACTIONS"),
+            (14, "DIRECT_MESSAGE_TYPING"),
+            (15, "MESSAGE_CONTENT"),
+            (16, "GUILD_SCHEDULED_EVENTS"),
+            (20, "AUTO_MODERATION_CONFIGURATION"),
+            (21, "AUTO_MODERATION_EXECUTION"),
+            (24, "GUILD_MESSAGE_POLLS"),
+            (25, "DIRECT_MESSAGE_POLLS"),
+        ];
+        assert_eq!(table, documented);
+        let privileged: Vec<_> = Intents::PRIVILEGED.names().collect();
+        assert_eq!(privileged, ["GUILD_MEMBERS", "GUILD_PRESENCES", "MESSAGE_CONTENT"]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
     use super::Opcode;
 
     #[test]
-    fn codes_round_trip_and_the_rest_is_unknown() {
+    fn s3_codes_round_trip_and_the_rest_is_unknown() {
         let known: Vec<u8> = (0..=u8::MAX).filter(|&code| Opcode::from_code(code).is_some()).collect();
         assert_eq!(known, [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 31, 43]);
         assert_eq!(Opcode::ALL.map(Opcode::code).as_slice(), known.as_slice());

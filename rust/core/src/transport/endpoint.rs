@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_is_appended_and_path_and_foreign_query_are_kept() {
+    fn s1_query_is_appended_and_path_and_foreign_query_are_kept() {
         let url = gateway_url("wss://gateway.discord.gg/x?region=eu&v=9", Compression::ZstdStream, false).unwrap();
         assert_eq!(url.as_str(), "wss://gateway.discord.gg/x?region=eu&v=10&encoding=json&compress=zstd-stream");
         let bare = gateway_url("wss://gateway.discord.gg", Compression::None, false).unwrap();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn plaintext_only_to_this_machine_or_when_allowed() {
+    fn s1_plaintext_only_to_this_machine_or_when_allowed() {
         assert!(gateway_url("ws://127.0.0.1:1", Compression::None, false).is_ok());
         assert!(gateway_url("ws://[::1]:1", Compression::None, false).is_ok());
         assert!(gateway_url("ws://example.org", Compression::None, false).is_err());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_gets_the_token_encrypted_too() {
+    fn s1_the_api_gets_the_token_encrypted_too() {
         let url = api_url("https://discord.com/api/v10/", false).unwrap();
         assert_eq!(url.as_str(), "https://discord.com/api/v10");
         assert!(api_url("http://127.0.0.1:1/api", false).is_ok());

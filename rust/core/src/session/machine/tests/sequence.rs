@@ -40,6 +40,15 @@ fn s2_the_sequence_of_unknown_events_counts_too() {
 }
 
 #[test]
+fn s2_only_op_0_moves_the_sequence() {
+    let mut fake = ready();
+    for frame in [r#"{"op":11,"s":50}"#, r#"{"op":1,"s":50}"#, r#"{"op":99,"s":50,"t":"X"}"#, r#"{"s":50,"t":"X"}"#] {
+        fake.frame(frame);
+        assert_eq!(sequence(&fake), 1, "{frame}");
+    }
+}
+
+#[test]
 fn s2_op_11_and_op_10_may_lack_s_t_and_d() {
     let mut fake = ready();
     fake.acks = false;
