@@ -52,9 +52,23 @@ def _data(dispatch: Dispatch[Any]) -> Any:
     return dispatch.data
 
 
+def _decoder(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+    """The decoder of a class; where there is none, each event is a misfit for this class and for no other."""
+    try:
+        return decoder_for(kind)
+    # Refused when the listener was added; a second look must not cost the others their event.
+    except Exception as error:
+        message = f"{kind.__qualname__} cannot be decoded ({error})"
+
+    def misfit(dispatch: Dispatch[Any]) -> Any:
+        raise TypeError(message)
+
+    return misfit
+
+
 def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
     """A decoder for a type that several listeners want with others between them: once per event all the same."""
-    decode = decoder_for(kind)
+    decode = _decoder(kind)
     last: list[Any] = [None, None]
 
     def decode_once(dispatch: Dispatch[Any]) -> Any:
@@ -125,7 +139,7 @@ class Table:
                 # A `Dispatch` listener may ask for `.data`: one decoding serves both.
                 decoders[kind] = _data
             else:
-                decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else decoder_for(kind)
+                decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else _decoder(kind)
         steps: list[tuple[Callable[[Dispatch[Any]], Any] | None, list[_Call]]] = []
         previous: object = steps
         for kind, call in wanted:

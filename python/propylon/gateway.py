@@ -460,9 +460,11 @@ class Gateway(Commanding):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
+            # Left before anything runs: what the bot raises would name this one as its context.
+            pass
         else:
             raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
+        asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
 
     # ------------------------------------------------------------------ news from the engine
 

@@ -107,8 +107,10 @@ class TestFatal:
     async def test_it_raises_out_of_run(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(token="another")
         gateway: Gateway = gateway_to(sim)
-        with pytest.raises(AuthenticationFailed):
+        with pytest.raises(AuthenticationFailed) as raised:
             await asyncio.to_thread(gateway.run)
+        # It is no consequence of run() having looked for a loop.
+        assert raised.value.__context__ is None
 
     async def test_listeners_get_what_came_before_the_end(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(guilds=0, rate=None, count=2000, start="manual", events=["MESSAGE_CREATE"])

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Union
 
 import pytest
@@ -266,6 +267,14 @@ class TestRefused:
 
         self.refuses(gateway, on, "generator")
         self.refuses(gateway, on_async, "generator")
+
+    def test_a_class_that_json_cannot_tell_apart(self, gateway: Gateway) -> None:
+        class Undecodable(Event, event="MESSAGE_CREATE"):
+            edited_timestamp: str | datetime | None = None
+
+        def on(message: Undecodable) -> None: ...
+
+        self.refuses(gateway, on, r"on: .*Undecodable cannot be decoded \(.*unions that JSON can tell apart")
 
     @pytest.mark.parametrize("nonsense", [None, 5, "MESSAGE_CREATE", int | str])
     def test_what_is_neither_function_nor_event(self, gateway: Gateway, nonsense: Any) -> None:
