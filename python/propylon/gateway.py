@@ -322,9 +322,9 @@ class Gateway(Commanding):
             if opened.done() and (error := opened.exception()) is not None:
                 # The refusal came in the same moment and tells more.
                 raise error from None
+            why = self._what_it_waits_for()
             await self.close(code)
-            last = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
-            raise TimeoutError(f"the gateway was not ready within {timeout} s{last}") from None
+            raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
         except asyncio.CancelledError:
             await self.close(code)
             raise
@@ -334,6 +334,12 @@ class Gateway(Commanding):
                 opened.exception()
             else:
                 opened.cancel()
+
+    def _what_it_waits_for(self) -> str:
+        why = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
+        if self.status is GatewayStatus.IDENTIFYING:
+            why += "; it waits at the identify gate, which lets one IDENTIFY of a token pass every 5 s"
+        return why
 
     async def _recall(self, deadline: float | None) -> None:
         """Take the session that the store has, unless there is one at hand."""
@@ -566,7 +572,8 @@ class Gateway(Commanding):
             raise RuntimeError("an open gateway belongs to the event loop in which it was opened")
         self._unbind()
         self._loop = loop
-        self._opened = loop.create_future()
+        # Whoever opened it has gone with the loop.
+        self._opened = None
         ended = self._ended = loop.create_future()
         self._commands.clear()
         self._requests.clear()

@@ -101,6 +101,38 @@ async def test_it_is_saved_while_the_gateway_runs_and_only_when_it_moved(
     assert len(store.calls) == last
 
 
+async def test_a_store_that_raises_at_once_is_told_of_and_asked_again(
+    propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hasty(MemoryStore):
+        def save(self, key: str, session: Session, /) -> Any:
+            self._fail()
+            return super().save(key, session)
+
+    monkeypatch.setattr(keeping, "_INTERVAL", 0.01)
+    sim = propylon_simulator(guilds=0)
+    store = Hasty()
+    store.fails = OSError("no disk")
+    gateway = bot(sim, store)
+    await gateway.open(timeout=10)
+    await eventually(lambda: "the session store failed (OSError('no disk'))" in caplog.text.partition("anew")[2])
+    store.fails = None
+    await eventually(lambda: store.only is not None)
+    await gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ("sessions.json", "not 'sessions.json': it has no load and no save and no delete"),
+        (FileSessionStore, r"make one: FileSessionStore\(\.\.\.\)"),
+    ],
+)
+async def test_what_is_no_store_is_refused_where_it_is_written(store: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        Gateway("token", sessions=store)
+
+
 @pytest.mark.parametrize("code", [1000, 1001])
 async def test_a_close_that_ends_the_session_deletes_it(propylon_simulator: Start, code: int) -> None:
     sim = propylon_simulator(guilds=0)
