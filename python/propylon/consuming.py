@@ -16,7 +16,7 @@ from propylon.events import Event
 from propylon.filters import Filter, Where
 from propylon.listeners import ALL, Listener, wanted_from
 from propylon.listening import Listening
-from propylon.settings import count_of
+from propylon.settings import check_seconds, count_of
 from propylon.where import narrowed
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Consuming(Listening):
                 listener.remove()
 
         who = "wait_for()"
-        _check_seconds(who, timeout=timeout)
+        check_seconds(who, timeout=timeout)
         self._check_usable()
         wait = Wait()
         listener = self._hearing(who, event, where, take)
@@ -241,7 +241,7 @@ class Consuming(Listening):
             raise TypeError(f"{who} would never return: give it count=, timeout= or idle=")
         if count is not None:
             count_of("count", count, 1)
-        _check_seconds(who, timeout=timeout, idle=idle)
+        check_seconds(who, timeout=timeout, idle=idle)
         if idle == 0:
             raise ValueError(f"{who}: idle must be more than 0 s, or it would return before anything can come")
         self._check_usable()
@@ -334,16 +334,6 @@ class Consuming(Listening):
             stream.close()
         for wait in list(self._waits):
             wait.end(cause)
-
-
-def _check_seconds(who: str, **limits: float | None) -> None:
-    for name, seconds in limits.items():
-        if seconds is None:
-            continue
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{who}: {name} is a number of seconds, not {seconds!r}")
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError(f"{who}: {name} must be 0 s or more, not {seconds!r}")
 
 
 def _names(listener: Listener[..., Any], where: object) -> str:

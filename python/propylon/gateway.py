@@ -25,7 +25,7 @@ from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.serving import serve
 from propylon.session import Closed, GatewayStatus, Session
-from propylon.settings import count_of, engine_options, session_facts, user_of_token
+from propylon.settings import check_seconds, count_of, engine_options, session_facts, user_of_token
 from propylon.stores import SessionStore
 
 __all__ = ["Gateway"]
@@ -116,11 +116,11 @@ class Gateway(Commanding):
 
         Raises:
             ValueError: A setting cannot work; the text says what to change.
-            TypeError: The token or the proxy is no text, the intents are no number, or the presence is no `Presence`.
+            TypeError: A setting is of another type.
         """
         options = engine_options(
             token,
-            intents=None if intents == "auto" else intents,
+            intents=intents,
             compression=compression,
             presence=presence,
             large_threshold=large_threshold,
@@ -129,8 +129,8 @@ class Gateway(Commanding):
             session=session,
             gateway_url=gateway_url,
             api_url=api_url,
-            timeouts=timeouts or Timeouts(),
-            backoff=backoff or Backoff(),
+            timeouts=timeouts,
+            backoff=backoff,
             overflow=overflow,
             queue_bytes=queue_bytes,
             max_payload_bytes=max_payload_bytes,
@@ -282,7 +282,8 @@ class Gateway(Commanding):
             timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
 
         Raises:
-            TimeoutError: Not ready in time; the text tells the last failure.
+            TimeoutError: Not ready in time; the text tells the last failure, and whether it waits at the identify gate.
+            ValueError: ``timeout`` is less than 0, or none.
             GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
             CertificateError: The server's certificate is refused.
             HandshakeError: ``auto_reconnect=False`` and no connection came about.
@@ -291,6 +292,7 @@ class Gateway(Commanding):
             ForkedError: It belongs to the parent process.
         """
         self._check_process()
+        check_seconds("open()", timeout=timeout)
         if self._ended is not None and not self._ended.done():
             raise RuntimeError("the gateway is open already; close it first, or make another one")
         self._derive_intents()
@@ -404,6 +406,7 @@ class Gateway(Commanding):
             NotConnected: The gateway is not open, or was closed meanwhile.
         """
         self._check_process()
+        check_seconds("wait_guilds_ready()", timeout=timeout)
         if self._ended is None or self._ended.done():
             raise NotConnected("the gateway is not open; open it first")
         ended = self._adopt(self._ended)
