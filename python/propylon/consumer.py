@@ -56,6 +56,7 @@ class Consumer:
         self._backlog: Final[deque[_Batch]] = deque()
         self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
         """The unfinished calls and their events, in the order of these."""
+        self._done_early: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
         self._held = False
         self._scheduled = False
         self._running = False
@@ -84,6 +85,14 @@ class Consumer:
     def table(self) -> Table:
         """The listeners in force."""
         return self._table
+
+    def count_as_finished(self, task: asyncio.Task[Any]) -> None:
+        """A call goes on, but has finished with its event. Any other task is none of its business."""
+        if task in self._tasks:
+            self._tasks[task] = None
+        else:
+            # A call that has not been suspended yet is not among them.
+            self._done_early.add(task)
 
     def unfinished(self) -> Iterator[Dispatch[Any]]:
         """The events whose calls have not all finished, in their order."""
@@ -327,7 +336,7 @@ class Consumer:
             task = loop.create_task(coroutine)
             started = task.done()
             self._must_yield = self._must_yield or not started
-        self._tasks[task] = dispatch
+        self._tasks[task] = None if task in self._done_early else dispatch
         if len(self._tasks) >= self._max_pending:
             self._must_yield = True
 

@@ -131,6 +131,9 @@ class Consuming(Listening):
         """At most ``max_pending`` listener calls may be unfinished."""
         super().__init__(shard, max_pending)
         self._waits: Final[set[Wait]] = set()
+        self._ending = False
+        """Whether the gateway has ended but is not closed yet: what begins to wait now waits for nothing."""
+        self._cause: PropylonError | None = None
 
     def _check_usable(self) -> None:
         """Raise where this process or loop must not use it."""
@@ -321,6 +324,8 @@ class Consuming(Listening):
         self._attach(listener)
         self._waits.add(wait)
         self._consumer.waits(len(self._waits))
+        if self._ending:
+            wait.end(self._cause)
         try:
             await wait.over(timeout=timeout, idle=idle, heard=heard)
         finally:
@@ -330,6 +335,7 @@ class Consuming(Listening):
 
     def _end_consuming(self, cause: PropylonError | None) -> None:
         """The gateway has ended: who reads streams and batches gets what is buffered, who waits is told."""
+        self._ending, self._cause = True, cause
         for stream in list(self._streams):
             stream.close()
         for wait in list(self._waits):

@@ -32,7 +32,7 @@ __all__ = ["Gateway"]
 
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
-"""Seconds without progress after which an ended gateway waits no longer for its listeners."""
+"""Seconds without progress after which an ended gateway waits no longer for its listeners and handlers."""
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 
 # Closes what is open and joins the engine's threads while Python can still run.
@@ -360,6 +360,8 @@ class Gateway(Commanding):
     async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
 
+        A listener that calls it has finished with its event: the event is not replayed after a restart.
+
         Args:
             code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
             reason: At most 123 bytes.
@@ -389,9 +391,12 @@ class Gateway(Commanding):
         if not (self._shard.close(code, reason) and self._shard.running):
             # It has ended by itself; what still waits for listeners is kept for the next opening.
             self._consumer.suspend()
-        if asyncio.current_task() in self._handlers:
+        task = asyncio.current_task()
+        if task in self._handlers:
             # An `on_close` handler: the end waits for it, so it must not wait for the end.
             return
+        if task is not None:
+            self._consumer.count_as_finished(task)
         await asyncio.shield(ended)
         self._unraised = None
 
@@ -502,9 +507,9 @@ class Gateway(Commanding):
         elif kind == "done":
             self._commands.done(*facts)
         elif kind == "closed":
-            code, reason, error, reconnect = facts
+            code, reason, why, reconnect = facts
             self._keeper.nudge()
-            self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
+            self._connection_closed(Closed(code, reason, error_of_end(why, self._intents), reconnect))
         elif kind == "guilds ready":
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
@@ -514,8 +519,9 @@ class Gateway(Commanding):
             self._log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
         elif kind == "ended":
             (how,) = facts
+            error = error_of_end(how, self._intents)
             # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
-            self._spawn(self._wind_up()).add_done_callback(lambda _: self._conclude(error_of_end(how, self._intents)))
+            self._spawn(self._wind_up(error)).add_done_callback(lambda _: self._conclude(error))
         else:
             self._log.log(_LEVELS[kind], "%s", *facts)
 
@@ -536,23 +542,47 @@ class Gateway(Commanding):
         if not task.cancelled() and task.exception() is None and task.result() is False:
             self._shard.stop_reconnecting()
 
-    async def _wind_up(self) -> None:
+    async def _wind_up(self, error: PropylonError | None) -> None:
         """What came before the end is still handed out, and what hears of the end has its say."""
         if not self._closing and not await self._consumer.drained(_DRAIN_PATIENCE) and not self._closing:
             self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
-        while self._handlers:
-            await asyncio.wait(self._handlers)
+        # No listener is called any more: what is saved below stays true.
+        self._consumer.suspend()
+        # Now and not after the handlers, which may be waiting for just these.
+        self._end_awaiting(error)
+        await self._let_handlers_finish()
         if self._keeper.keeps:
-            # No listener is called any more: what is saved stays true.
-            self._consumer.suspend()
             await self._keeper.finish()
+
+    def _end_awaiting(self, error: PropylonError | None) -> None:
+        self._commands.fail_all()
+        self._requests.fail_all()
+        self._end_consuming(error)
+
+    async def _let_handlers_finish(self) -> None:
+        cancelled = False
+        while self._handlers:
+            done, _ = await asyncio.wait(self._handlers, timeout=_DRAIN_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                continue
+            if cancelled:
+                self._log.error("on_close handlers do not end although they were cancelled; the gateway ends without")
+                self._handlers.clear()
+                return
+            self._log.warning(
+                "on_close handlers are cancelled, because for %g s none has finished and the end of the gateway waits "
+                "for them; let them start a task for what takes longer",
+                _DRAIN_PATIENCE,
+            )
+            cancelled = True
+            for handler in self._handlers:
+                handler.cancel()
 
     def _conclude(self, error: PropylonError | None) -> None:
         self._consumer.suspend()
         self._unbind()
-        self._commands.fail_all()
-        self._requests.fail_all()
-        self._end_consuming(error)
+        self._end_awaiting(error)
+        self._ending = False
         told = False
         if self._opened is not None and not self._opened.done():
             told = error is not None

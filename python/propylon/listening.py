@@ -203,7 +203,8 @@ class Listening:
         """Call ``function(closed: Closed)`` at every end of a connection, the user's own close included.
 
         Sync or async. Reconnecting does not wait for it; returning False stops it. ``open`` and ``wait_closed`` finish
-        after it. A second parameter annotated `Gateway` receives the gateway.
+        after it; handlers of which none finishes for 5 s are cancelled then. What a handler awaits of an ended gateway
+        ends at once. A second parameter annotated `Gateway` receives the gateway.
         """
         self._close_handlers.append(self._close_handler(function, _names_of_caller()))
         return function

@@ -20,6 +20,7 @@ from propylon import (
     InvalidApiVersion,
     InvalidIntents,
     InvalidShard,
+    NotConnected,
     PropylonError,
     ShardingRequired,
 )
@@ -351,3 +352,69 @@ class TestNotMadeAnew:
         await asyncio.sleep(0)
         await gateway.close()
         await waiting
+
+
+class TestHandlersThatWait:
+    """The end of the gateway waits for `on_close` handlers, and they may wait for what the end brings."""
+
+    @pytest.mark.parametrize("how", ["close", "fatal"])
+    @pytest.mark.parametrize("what", ["wait_for", "collect", "request", "again and again"])
+    async def test_what_a_handler_awaits_ends_with_the_gateway(
+        self, propylon_simulator: Start, gateway_to: Any, how: str, what: str
+    ) -> None:
+        sim = propylon_simulator()
+        gateway: Gateway = gateway_to(sim)
+        ended: list[Any] = []
+
+        @gateway.on_close
+        async def on_close(closed: Closed) -> None:
+            if what == "collect":
+                ended.append(await gateway.collect(MessageCreate, count=1))
+                return
+            for _ in range(3 if what == "again and again" else 1):
+                with pytest.raises(NotConnected):
+                    await (gateway.request_members(41) if what == "request" else gateway.wait_for(MessageCreate))
+            ended.append([])
+
+        await gateway.open(timeout=10)
+        async with asyncio.timeout(5):
+            if how == "close":
+                await gateway.close()
+            else:
+                sim.act(steps.close(4004))
+                with pytest.raises(AuthenticationFailed):
+                    await gateway.wait_closed()
+        assert ended == [[]]
+        # The next life waits as the first one did.
+        waiting = asyncio.ensure_future(gateway.wait_for(MessageCreate))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+
+    @pytest.mark.parametrize("stubborn", [False, True])
+    async def test_one_that_stands_still_is_cancelled(
+        self, propylon_simulator: Start, gateway_to: Any, monkeypatch: Any, caplog: Any, stubborn: bool
+    ) -> None:
+        monkeypatch.setattr("propylon.gateway._DRAIN_PATIENCE", 0.05)
+        gateway: Gateway = gateway_to(propylon_simulator())
+        let_go = asyncio.Event()
+        heard: list[str] = []
+
+        @gateway.on_close
+        async def on_close(closed: Closed) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                heard.append("cancelled")
+                if stubborn:
+                    await let_go.wait()
+                raise
+
+        await gateway.open(timeout=10)
+        async with asyncio.timeout(5):
+            await gateway.close()
+        assert heard == ["cancelled"]
+        assert gateway.status is GatewayStatus.DISCONNECTED
+        assert "on_close handlers are cancelled" in caplog.text
+        assert ("do not end although they were cancelled" in caplog.text) is stubborn
+        let_go.set()
