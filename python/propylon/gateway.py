@@ -236,6 +236,8 @@ class Gateway(Commanding):
 
     def __repr__(self) -> str:
         """Say where it stands; never the token."""
+        if os.getpid() != self._pid:
+            return "<Gateway of the parent process>"
         shard = "" if self._shard_pair is None else f" shard={self._shard_pair}"
         return f"<Gateway {self.status.name}{shard}>"
 

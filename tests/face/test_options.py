@@ -1,6 +1,8 @@
 """Options: what reaches the server, and what is refused where it is written."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -213,3 +215,20 @@ def test_an_unknown_option_is_a_type_error() -> None:
         Gateway("token", intent=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Gateway("token", Intents.GUILDS)  # type: ignore[misc]
+
+
+FORKED = """
+import os
+from propylon import Gateway
+gateway = Gateway("token")
+child = os.fork()
+if not child:
+    shown = repr(gateway)
+    os._exit(shown != "<Gateway of the parent process>")
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_may_show_the_gateway_of_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
