@@ -11,6 +11,7 @@ from propylon import _core
 from propylon._core import Dispatch
 from propylon.errors import ModelError
 from propylon.events import EVENTS
+from propylon.logs import one_line
 
 __all__ = ["decoder_for", "model_error"]
 
@@ -26,7 +27,7 @@ decoder_for: Final = cast("Callable[[Any], Callable[[Dispatch[Any]], Any]]", cac
 
 def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any] | None = None) -> ModelError:
     """The error that tells a user which event does not fit, and why."""
-    return ModelError(f"{dispatch.type}: {error or type(error).__name__}", holder)
+    return ModelError(f"{one_line(dispatch.type)}: {error or type(error).__name__}", holder)
 
 
 def _decode(dispatch: Dispatch[Any]) -> Any:

@@ -133,6 +133,7 @@ class Listener(Generic[P, R]):
         ``guard`` is asked first, before ``once`` is used up and before a turn is waited for. ``name`` is that of the
         function, unless given. Raises TypeError where a class of ``wanted`` cannot be decoded.
         """
+        _check_reachable(wanted, who=name or name_of(function))
         for want in wanted:
             # Here and not at its first event, which would then reach nobody.
             _check_decodes(want.kind, who=name or name_of(function))
@@ -228,6 +229,19 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
         f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
         f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
     )
+
+
+def _check_reachable(wanted: list[Wanted], *, who: str) -> None:
+    """Each event goes to a listener once, as the first class that takes it; the second one would never come."""
+    for number, later in enumerate(wanted):
+        for earlier in wanted[:number]:
+            takes_it = earlier.event in (ALL, later.event) and earlier.change in (None, later.change)
+            if takes_it and earlier.kind is not later.kind:
+                first, second = (want.kind.__qualname__ if want.kind else "Dispatch" for want in (earlier, later))
+                raise TypeError(
+                    f"{who}: {first} takes every {later.event}, so {second} would never come; name one of them, or add "
+                    "a listener for each"
+                )
 
 
 def _check_decodes(kind: type[Event] | None, *, who: str) -> None:

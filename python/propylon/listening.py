@@ -32,7 +32,7 @@ from propylon.listeners import (
     wanted_from,
     wants_of,
 )
-from propylon.logs import payload_writer
+from propylon.logs import one_line, payload_writer
 from propylon.where import narrowed
 
 __all__ = ["Listening", "is_task"]
@@ -277,7 +277,7 @@ class Listening:
             if listener is None:
                 _log.error("%s", error)
             else:
-                _log.error("listener %s of %s failed", listener.name, dispatch.type, exc_info=error)
+                _log.error("listener %s of %s failed", listener.name, one_line(dispatch.type), exc_info=error)
             return
         for function, gateway_parameter, dispatch_parameter in tuple(handlers):
             extra: dict[str, Any] = {}

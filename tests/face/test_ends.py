@@ -24,6 +24,7 @@ from propylon import (
     PropylonError,
     ShardingRequired,
 )
+from propylon.errors import error_of_end
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
@@ -352,6 +353,23 @@ class TestNotMadeAnew:
         await asyncio.sleep(0)
         await gateway.close()
         await waiting
+
+
+class TestTexts:
+    """``str(error)`` says what to do next, in one line."""
+
+    async def test_of_an_end_that_is_not_made_anew(self) -> None:
+        error = error_of_end(("not remade", 4000, "a\n\x1b[31mb"), Intents.NONE)
+        assert isinstance(error, GatewayClosed)
+        assert error.reason == "a\n\x1b[31mb"
+        assert str(error).isprintable()
+        assert r"(a\n\x1b[31mb)" in str(error)
+        assert "auto_reconnect=False or an on_close handler that returned False" in str(error)
+
+    async def test_of_disallowed_intents_of_which_none_was_asked_for(self) -> None:
+        error = error_of_end(("fatal", 4014, "", "Enable them.", None), Intents.GUILDS)
+        assert "asked for: )" not in str(error)
+        assert "asked for no privileged one" in str(error)
 
 
 class TestHandlersThatWait:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union
 import pytest
 
 from propylon import Dispatch, Gateway, Listener
-from propylon.events import Event, GuildCreate, MessageCreate, MessageUpdate, Ready
+from propylon.events import Event, GuildAvailable, GuildCreate, GuildJoined, MessageCreate, MessageUpdate, Ready
 from propylon.snowflake import Snowflake
 
 TOKEN = "token"
@@ -275,6 +275,21 @@ class TestRefused:
         def on(message: Undecodable) -> None: ...
 
         self.refuses(gateway, on, r"on: .*Undecodable cannot be decoded \(.*unions that JSON can tell apart")
+
+    @pytest.mark.parametrize(
+        ("form", "words"),
+        [
+            (Ping | MessageCreate, "Ping takes every MESSAGE_CREATE, so MessageCreate would never come"),
+            (Dispatch[MessageCreate] | MessageCreate, "Dispatch takes every MESSAGE_CREATE"),
+            (Dispatch | MessageCreate, "Dispatch takes every MESSAGE_CREATE"),
+            (GuildCreate | GuildJoined, "GuildCreate takes every GUILD_CREATE, so GuildJoined"),
+        ],
+    )
+    def test_a_class_that_would_never_come(self, gateway: Gateway, form: Any, words: str) -> None:
+        with pytest.raises(TypeError, match=words):
+            gateway.listen(form)(lambda event: None)
+        for fine in (GuildJoined | GuildAvailable, GuildJoined | GuildCreate, MessageCreate | Dispatch):
+            gateway.listen(fine)(lambda event: None)
 
     @pytest.mark.parametrize("nonsense", [None, 5, "MESSAGE_CREATE", int | str])
     def test_what_is_neither_function_nor_event(self, gateway: Gateway, nonsense: Any) -> None:
