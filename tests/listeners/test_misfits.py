@@ -127,6 +127,16 @@ async def test_an_unknown_event_of_any_shape_is_no_error(stage: Stage, gateway: 
     assert gateway.metrics().undecodable == 0
 
 
+async def test_the_error_says_what_to_do() -> None:
+    for name, raw in MISFITS.items():
+        with pytest.raises(ModelError, match=r"`\.raw` of its Dispatch has the bytes; a narrow class") as raised:
+            Dispatch("MESSAGE_CREATE", raw).decode(Ping if name != "a bad date" else MessageCreate)
+        assert "truncated" not in str(raised.value)
+        assert ("half of a surrogate pair" in str(raised.value)) is (name == "lone surrogate")
+    with pytest.raises(ModelError, match="half of a surrogate pair"):
+        Dispatch("MESSAGE_CREATE", b'{"content":"\\ud800"}').decode(Ping)
+
+
 async def test_a_class_that_stops_being_decodable_costs_the_others_nothing(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
