@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 from propylon._core import Dispatch
 from propylon.buffered import Buffered
 from propylon.listeners import Listener, Wanted
+from propylon.settings import count_of
 
 __all__ = ["Batches"]
 
@@ -30,9 +31,7 @@ class Batches(Buffered[Dispatch[Any]]):
         guard: Callable[[Any], object] | None = None,
     ) -> None:
         """Made by `Gateway.batches`."""
-        if size < 1:
-            raise ValueError("size must be 1 or more")
-        self._size: Final = size
+        self._size: Final = count_of("size", size, 1)
         self._limit: Final = max(2 * size, 512)
         listener: Listener[..., Any] = Listener(self._put, wanted, self._put, remove, name="batches()", guard=guard)
         listener.take_all = self._put_all if guard is None else None

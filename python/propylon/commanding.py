@@ -68,7 +68,8 @@ class Commanding(Consuming):
             CommandError: A value that JSON cannot hold.
         """
         if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"set_presence() takes a Presence, not {type(presence).__name__}")
+            kind = type(presence)
+            raise CommandError(f"set_presence() takes a propylon.Presence, not a {kind.__module__}.{kind.__qualname__}")
         data = presence_json(presence)
         payload_of(3, data)
         await self._command(lambda number: self._shard.set_presence(number, data))

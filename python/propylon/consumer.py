@@ -1,16 +1,17 @@
 """From drained events to listener calls: order, back-pressure, isolation of errors.
 
-Owns the loop over events, the hot path of the Python side. Who listens is in `Table`, made anew whenever a
-listener comes or goes and never changed afterwards.
+Owns the loop over events, the hot path of the Python side. Who listens to what is `propylon.table`'s.
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from operator import length_hint
 from time import perf_counter
 from types import CoroutineType
@@ -19,139 +20,27 @@ from weakref import WeakSet
 
 from propylon import _core
 from propylon._core import Dispatch
-from propylon.decoding import decoder_for
-from propylon.events import EVENTS, Event
-from propylon.listeners import ALL, Listener
-from propylon.slots import EVENT_INDEX, UNKNOWN, Slots
+from propylon.listeners import Listener
+from propylon.table import Call, Plan, Step, Table
 
-__all__ = ["Consumer", "Reporter", "Table"]
+__all__ = ["Consumer", "Reporter"]
 
 _log: Final = logging.getLogger("propylon")
 
 _SLICE: Final = 0.002
 """Seconds after which a drain yields to the loop."""
 
-_MAX_PLANS: Final = 1024
-"""Plans kept by a table: the slots of an event can match in any combination."""
-
-_OF_GUILDS: Final = frozenset({"GUILD_CREATE", "GUILD_DELETE"})
-_NAMES: Final = {index: name for name, index in EVENT_INDEX.items()}
 _EAGER: Final = sys.version_info >= (3, 12)
-_Task: Final = cast("Callable[..., asyncio.Task[Any]]", asyncio.Task)
-"""Takes ``eager_start`` from 3.12 on; the types are those of 3.11."""
-
-_Call: TypeAlias = tuple[Listener[..., Any], Callable[..., Any], str | None, bool]
-_Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, tuple[_Call, ...]]
-_Plan: TypeAlias = tuple[_Step, ...]
 
 Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Listener[..., Any] | None], None]
 """Takes an error, the event it came with, and the listener that raised it (None: the event does not fit its class)."""
 
 
-def _data(dispatch: Dispatch[Any]) -> Any:
-    return dispatch.data
-
-
-def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
-    """A decoder for a type that several listeners want with others between them: once per event all the same."""
-    decode = decoder_for(kind)
-    last: list[Any] = [None, None]
-
-    def decode_once(dispatch: Dispatch[Any]) -> Any:
-        if last[0] is not dispatch:
-            last[:] = dispatch, decode(dispatch)
-        return last[1]
-
-    return decode_once
-
-
-class Table:
-    """One generation of listeners: for each event the steps to take, worked out on first use."""
-
-    def __init__(self, generation: int, listeners: tuple[Listener[..., Any], ...]) -> None:
-        """``listeners`` in the order in which they are called."""
-        self.generation: Final = generation
-        self.listeners: Final = listeners
-        self.slots: Final = Slots(wanted for listener in listeners for wanted in listener.wanted)
-        self.alone: Final = listeners[0] if len(listeners) == 1 and _only_known(listeners[0]) else None
-        """The one listener, where there is no other and all that comes is for it."""
-        self.plans: Final[dict[int, _Plan]] = {}
-        self._minds_changes: Final = any(
-            wanted.change is not None for listener in listeners for wanted in listener.wanted
-        )
-
-    def plan(self, route: int, dispatch: Dispatch[Any]) -> _Plan:
-        """The steps for an event. Kept by its route, except where that does not tell all that the plan depends on."""
-        index = route & 0xFF
-        event = _NAMES[index]
-        slots = self.slots.resolved(event, route >> 8, dispatch)
-        if event == UNKNOWN:
-            return self._plan_for(dispatch.type, event, slots)
-        if event in _OF_GUILDS and self._minds_changes:
-            return self._plan_for(event, event, slots, dispatch.guild_change)
-        route = slots << 8 | index
-        plan = self.plans.get(route)
-        if plan is None:
-            if len(self.plans) >= _MAX_PLANS:
-                self.plans.clear()
-            plan = self.plans[route] = self._plan_for(event, event, slots)
-        return plan
-
-    def routes(self, dispatches: list[Dispatch[Any]], routes: list[int]) -> list[int]:
-        """The routes of events that a forgotten table had matched: they are matched anew."""
-        return [
-            self.slots.matching(_NAMES[route & 0xFF], dispatch) << 8 | route & 0xFF
-            for dispatch, route in zip(dispatches, routes, strict=True)
-        ]
-
-    def _plan_for(self, event: str, slotted: str, slots: int, change: str | None = None) -> _Plan:
-        bits = self.slots.of(slotted)
-        wanted: list[tuple[type[Event] | None, _Call]] = []
-        for listener in self.listeners:
-            for want in listener.wanted:
-                if want.event == event or want.event == ALL:
-                    if want.change is not None and want.change != change:
-                        # The next one may be another meaning of the same event.
-                        continue
-                    if slots >> bits[want.where] & 1:
-                        wanted.append((want.kind, (listener, listener.call, listener.inject, listener.isolated)))
-                    break
-        kinds = [kind for kind, _ in wanted]
-        decoders: dict[type[Event] | None, Callable[[Dispatch[Any]], Any] | None] = {None: None}
-        for kind in kinds:
-            if kind is None or kind in decoders:
-                continue
-            if kind is EVENTS.get(event) and None in kinds:
-                # A `Dispatch` listener may ask for `.data`: one decoding serves both.
-                decoders[kind] = _data
-            else:
-                decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else decoder_for(kind)
-        steps: list[tuple[Callable[[Dispatch[Any]], Any] | None, list[_Call]]] = []
-        previous: object = steps
-        for kind, call in wanted:
-            if kind is previous:
-                steps[-1][1].append(call)
-            else:
-                steps.append((decoders[kind], [call]))
-            previous = kind
-        return tuple((decode, tuple(calls)) for decode, calls in steps)
-
-
-def _only_known(listener: Listener[..., Any]) -> bool:
-    """Whether it wants no event by a name that shares its slots with others."""
-    return all(
-        (wanted.event == ALL or wanted.event in EVENT_INDEX) and wanted.change is None for wanted in listener.wanted
-    )
-
-
-def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
-    """Whether other kinds stand between the first and the last of this one."""
-    first = kinds.index(kind)
-    return any(other is not kind for other in kinds[first : first + kinds.count(kind)])
-
-
 _Batch: TypeAlias = tuple[Table, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], int]]]
 """Events that wait here: all of a drain, those left of it, and these with their routes."""
+
+_RESUMED: Final = -1
+"""In place of a route: the event of which some listeners have been called."""
 
 
 class Consumer:
@@ -167,12 +56,15 @@ class Consumer:
         self._backlog: Final[deque[_Batch]] = deque()
         self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
         """The unfinished calls and their events, in the order of these."""
+        self._done_early: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
         self._held = False
         self._scheduled = False
         self._running = False
         self._must_yield = False
         self._suspended = False
         self._turns = 0
+        self._partly: tuple[Dispatch[Any], Plan] | None = None
+        """An event that is being handed out, and what is left of its plan."""
         self._context = copy_context()
         self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
         self._full_streams = 0
@@ -194,12 +86,22 @@ class Consumer:
         """The listeners in force."""
         return self._table
 
+    def count_as_finished(self, task: asyncio.Task[Any]) -> None:
+        """A call goes on, but has finished with its event. Any other task is none of its business."""
+        if task in self._tasks:
+            self._tasks[task] = None
+        else:
+            # A call that has not been suspended yet is not among them.
+            self._done_early.add(task)
+
     def unfinished(self) -> Iterator[Dispatch[Any]]:
         """The events whose calls have not all finished, in their order."""
         return (dispatch for dispatch in self._tasks.values() if dispatch is not None)
 
     def waiting(self) -> Iterator[Dispatch[Any]]:
-        """The events that the engine has handed out and no listener has seen, in their order."""
+        """The events that the engine has handed out and not all listeners have seen, in their order."""
+        if self._partly is not None:
+            yield self._partly[0]
         for _, dispatches, left, _ in self._backlog:
             yield from dispatches[len(dispatches) - length_hint(left) :]
 
@@ -334,15 +236,24 @@ class Consumer:
     def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
         """Whether all of it is done."""
         plans = table.plans
-        plan: _Plan = ()
+        plan: Plan = ()
         known: int | None = None
+        resumed: Plan = ()
+        if self._partly is not None:
+            dispatch, resumed = self._partly
+            self._partly = None
+            pairs = chain(((dispatch, _RESUMED),), pairs)
         for dispatch, route in pairs:
             # Most events are of the kind before them, and then the engine gives the same object.
             if route is not known:
                 kept = plans.get(route)
-                known = None if kept is None else route
-                plan = table.plan(route, dispatch) if kept is None else kept
-            for decode, calls in plan:
+                if kept is None:
+                    known = None
+                    plan = resumed if route == _RESUMED else table.plan(route, dispatch)
+                else:
+                    known, plan = route, kept
+            steps = iter(plan)
+            for decode, calls in steps:
                 value: Any = dispatch
                 if decode is not None:
                     try:
@@ -350,7 +261,8 @@ class Consumer:
                     except Exception as error:
                         self._undecodable(dispatch, error, decode)
                         continue
-                for listener, call, inject, isolated in calls:
+                left = iter(calls)
+                for listener, call, inject, isolated in left:
                     if listener.removed:
                         continue
                     try:
@@ -370,8 +282,12 @@ class Consumer:
                     except BaseException as error:
                         self._tell_loop(error, dispatch, listener)
                         continue
-                    if result is not None:
-                        self._spawn(listener, dispatch, result)
+                    if result is not None and not self._spawn(listener, dispatch, result):
+                        # It starts when the loop gets its turn, and only then may the next listener be called.
+                        self._partly = _rest(dispatch, value, left, steps)
+                        if self._partly is not None:
+                            self._must_yield = False
+                            return False
             if self._must_yield or perf_counter() > end:
                 self._must_yield = False
                 return False
@@ -397,28 +313,30 @@ class Consumer:
 
         task.add_done_callback(done)
 
-    def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> None:
-        """Runs a listener's coroutine up to its first suspension before the next event is handed out."""
+    def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> bool:
+        """Runs a listener's coroutine; whether it has got to its first suspension.
+
+        Where not, nothing more may be handed out in this turn of the loop.
+        """
         if type(result) is CoroutineType:
             coroutine: Coroutine[Any, Any, Any] | None = cast("Coroutine[Any, Any, Any]", result)
         else:
             coroutine = _coroutine_of(result)
         if coroutine is None:
-            return
+            return True
         loop = asyncio.get_running_loop()
+        started = True
         if self._eager:
-            task = _Task(coroutine, loop=loop, eager_start=True)
+            task = _started(coroutine, loop)
             if task.done():
-                if task.cancelled() or task.exception() is None:
-                    return
-                self._finished(listener, dispatch, task)
-                return
+                if not task.cancelled() and task.exception() is not None:
+                    self._finished(listener, dispatch, task)
+                return True
         else:
             task = loop.create_task(coroutine)
-            if not task.done():
-                # It starts when the loop gets its turn, and only then may the next event be handed out.
-                self._must_yield = True
-        self._tasks[task] = dispatch
+            started = task.done()
+            self._must_yield = self._must_yield or not started
+        self._tasks[task] = None if task in self._done_early else dispatch
         if len(self._tasks) >= self._max_pending:
             self._must_yield = True
 
@@ -428,6 +346,7 @@ class Consumer:
             self._go_on()
 
         task.add_done_callback(done)
+        return started
 
     def _finished(self, listener: Listener[..., Any], dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
         if task.cancelled():
@@ -472,6 +391,33 @@ class Consumer:
             if self._suspended:
                 return False
         return True
+
+
+def _rest(
+    dispatch: Dispatch[Any], value: Any, calls: Iterator[Call], steps: Iterator[Step]
+) -> tuple[Dispatch[Any], Plan] | None:
+    """What is left of an event's plan; ``value`` is what the calls left of the present step take."""
+
+    def decoded(_: Dispatch[Any]) -> Any:
+        return value
+
+    left = tuple(calls)
+    plan: Plan = ((decoded, left), *steps) if left else tuple(steps)
+    return (dispatch, plan) if plan else None
+
+
+def _started(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    """A task that has run up to its first suspension. From Python 3.12 on; the types are those of 3.11."""
+    # In two steps: where the coroutine raises one of those, the second one does, and the task would be out of reach.
+    task: asyncio.Task[Any] = asyncio.Task.__new__(asyncio.Task)  # pyright: ignore[reportUnknownVariableType]
+    try:
+        task.__init__(coroutine, loop=loop, eager_start=True)  # type: ignore[misc]
+    except (KeyboardInterrupt, SystemExit):
+        # It is on its way already. A task whose exception nobody takes complains when it is let go.
+        with contextlib.suppress(Exception):
+            task.exception()
+        raise
+    return task
 
 
 def _coroutine_of(result: Any) -> Coroutine[Any, Any, Any] | None:

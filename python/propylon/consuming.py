@@ -16,7 +16,7 @@ from propylon.events import Event
 from propylon.filters import Filter, Where
 from propylon.listeners import ALL, Listener, wanted_from
 from propylon.listening import Listening
-from propylon.settings import count_of
+from propylon.settings import check_seconds, count_of
 from propylon.where import narrowed
 
 if TYPE_CHECKING:
@@ -131,6 +131,9 @@ class Consuming(Listening):
         """At most ``max_pending`` listener calls may be unfinished."""
         super().__init__(shard, max_pending)
         self._waits: Final[set[Wait]] = set()
+        self._ending = False
+        """Whether the gateway has ended but is not closed yet: what begins to wait now waits for nothing."""
+        self._cause: PropylonError | None = None
 
     def _check_usable(self) -> None:
         """Raise where this process or loop must not use it."""
@@ -177,7 +180,7 @@ class Consuming(Listening):
                 listener.remove()
 
         who = "wait_for()"
-        _check_seconds(who, timeout=timeout)
+        check_seconds(who, timeout=timeout)
         self._check_usable()
         wait = Wait()
         listener = self._hearing(who, event, where, take)
@@ -241,7 +244,7 @@ class Consuming(Listening):
             raise TypeError(f"{who} would never return: give it count=, timeout= or idle=")
         if count is not None:
             count_of("count", count, 1)
-        _check_seconds(who, timeout=timeout, idle=idle)
+        check_seconds(who, timeout=timeout, idle=idle)
         if idle == 0:
             raise ValueError(f"{who}: idle must be more than 0 s, or it would return before anything can come")
         self._check_usable()
@@ -321,6 +324,8 @@ class Consuming(Listening):
         self._attach(listener)
         self._waits.add(wait)
         self._consumer.waits(len(self._waits))
+        if self._ending:
+            wait.end(self._cause)
         try:
             await wait.over(timeout=timeout, idle=idle, heard=heard)
         finally:
@@ -330,20 +335,11 @@ class Consuming(Listening):
 
     def _end_consuming(self, cause: PropylonError | None) -> None:
         """The gateway has ended: who reads streams and batches gets what is buffered, who waits is told."""
+        self._ending, self._cause = True, cause
         for stream in list(self._streams):
             stream.close()
         for wait in list(self._waits):
             wait.end(cause)
-
-
-def _check_seconds(who: str, **limits: float | None) -> None:
-    for name, seconds in limits.items():
-        if seconds is None:
-            continue
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{who}: {name} is a number of seconds, not {seconds!r}")
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError(f"{who}: {name} must be 0 s or more, not {seconds!r}")
 
 
 def _names(listener: Listener[..., Any], where: object) -> str:

@@ -1,5 +1,6 @@
 """From the bytes of an event to Python objects: one decoder per type, made on first use."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, cast
@@ -11,8 +12,16 @@ from propylon import _core
 from propylon._core import Dispatch
 from propylon.errors import ModelError
 from propylon.events import EVENTS
+from propylon.logs import one_line
 
 __all__ = ["decoder_for", "model_error"]
+
+
+_ADVICE: Final = (
+    "`.raw` of its Dispatch has the bytes; a narrow class, or listening to Dispatch, takes what this does not"
+)
+_TRUNCATED: Final = "Input data was truncated"
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def _decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
@@ -25,8 +34,12 @@ decoder_for: Final = cast("Callable[[Any], Callable[[Dispatch[Any]], Any]]", cac
 
 
 def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any] | None = None) -> ModelError:
-    """The error that tells a user which event does not fit, and why."""
-    return ModelError(f"{dispatch.type}: {error or type(error).__name__}", holder)
+    """The error that tells a user which event does not fit, why, and what to do."""
+    why = str(error) or type(error).__name__
+    if (why == _TRUNCATED or "surrogate" in why) and _SURROGATE.search(dispatch.raw):
+        # The payload is whole, whatever msgspec says of half a pair near its end.
+        why = "a text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
+    return ModelError(f"{one_line(dispatch.type)}: {why}; {_ADVICE}", holder)
 
 
 def _decode(dispatch: Dispatch[Any]) -> Any:

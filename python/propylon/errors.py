@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from propylon.intents import Intents
+from propylon.logs import one_line
 
 if TYPE_CHECKING:
     from propylon._core import Dispatch
@@ -78,7 +79,8 @@ class GatewayClosed(PropylonError):
         self.advice: Final[str] = advice
         """What to do next; may be empty."""
         what = "the connection was lost" if code is None else f"the gateway closed the connection with {code}"
-        said = f" ({reason})" if reason else ""
+        # It goes to logs and terminals, and the reason is the server's.
+        said = f" ({one_line(reason)})" if reason else ""
         super().__init__(f"{what}{said}{': ' + advice if advice else ''}")
 
     def __reduce__(self) -> Any:
@@ -208,6 +210,11 @@ FATAL: Final[dict[int, type[GatewayClosed]]] = {
 }
 
 
+_NOT_REMADE: Final = (
+    "no new connection follows, because of auto_reconnect=False or an on_close handler that returned False; leave that "
+    "out, or open() the gateway again"
+)
+
 _ALLOWED_BY: Final = {
     Intents.GUILD_PRESENCES: 1 << 12 | 1 << 13,
     Intents.GUILD_MEMBERS: 1 << 14 | 1 << 15,
@@ -226,7 +233,8 @@ def _disallowed(reason: str, advice: str, asked: Intents, flags: int | None) -> 
     told = "not enabled" if refused else "asked for"
     at_fault = refused or asked
     names = ", ".join(flag.name or "" for flag in at_fault)
-    return DisallowedIntents(4014, reason, f"{advice} ({told}: {names})", at_fault)
+    detail = f" ({told}: {names})" if at_fault else " (this gateway asked for no privileged one that is known here)"
+    return DisallowedIntents(4014, reason, f"{advice}{detail}", at_fault)
 
 
 def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError | None:
@@ -244,7 +252,7 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
                 resets_at,
             )
         case ("not remade", code, str(reason)):
-            return GatewayClosed(code, reason)
+            return GatewayClosed(code, reason, _NOT_REMADE)
         case ("unreachable", "certificate", str(message)):
             return CertificateError(message)
         case ("unreachable", _, str(message)):

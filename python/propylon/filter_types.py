@@ -116,8 +116,16 @@ def _is_struct(kind: Any) -> bool:
 
 @cache
 def _fields(struct: type[msgspec.Struct]) -> dict[str, Kind]:
-    """By the names on the wire."""
-    hints = typing.get_type_hints(struct)
+    """By the names on the wire. Raises TypeError where an annotation cannot be resolved."""
+    try:
+        hints = typing.get_type_hints(struct)
+    # Whatever a name in an annotation raises.
+    except Exception as error:
+        raise TypeError(
+            f"where=: the fields of {struct.__qualname__} cannot be read ({error or type(error).__name__}); annotate "
+            "them with names of its module that exist when the listener is added, outside functions and "
+            "`if TYPE_CHECKING:`"
+        ) from None
     names = zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True)
     return {wire: kind_of(hints[name]) for name, wire in names}
 

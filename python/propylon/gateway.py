@@ -25,14 +25,14 @@ from propylon.options import Backoff, Compression, Overflow, Timeouts
 from propylon.presence import Presence
 from propylon.serving import serve
 from propylon.session import Closed, GatewayStatus, Session
-from propylon.settings import count_of, engine_options, session_facts, user_of_token
+from propylon.settings import check_seconds, count_of, engine_options, session_facts, user_of_token
 from propylon.stores import SessionStore
 
 __all__ = ["Gateway"]
 
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
-"""Seconds without progress after which an ended gateway waits no longer for its listeners."""
+"""Seconds without progress after which an ended gateway waits no longer for its listeners and handlers."""
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
 
 # Closes what is open and joins the engine's threads while Python can still run.
@@ -116,11 +116,11 @@ class Gateway(Commanding):
 
         Raises:
             ValueError: A setting cannot work; the text says what to change.
-            TypeError: The token or the proxy is no text, the intents are no number, or the presence is no `Presence`.
+            TypeError: A setting is of another type.
         """
         options = engine_options(
             token,
-            intents=None if intents == "auto" else intents,
+            intents=intents,
             compression=compression,
             presence=presence,
             large_threshold=large_threshold,
@@ -129,8 +129,8 @@ class Gateway(Commanding):
             session=session,
             gateway_url=gateway_url,
             api_url=api_url,
-            timeouts=timeouts or Timeouts(),
-            backoff=backoff or Backoff(),
+            timeouts=timeouts,
+            backoff=backoff,
             overflow=overflow,
             queue_bytes=queue_bytes,
             max_payload_bytes=max_payload_bytes,
@@ -236,6 +236,8 @@ class Gateway(Commanding):
 
     def __repr__(self) -> str:
         """Say where it stands; never the token."""
+        if os.getpid() != self._pid:
+            return "<Gateway of the parent process>"
         shard = "" if self._shard_pair is None else f" shard={self._shard_pair}"
         return f"<Gateway {self.status.name}{shard}>"
 
@@ -282,7 +284,8 @@ class Gateway(Commanding):
             timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
 
         Raises:
-            TimeoutError: Not ready in time; the text tells the last failure.
+            TimeoutError: Not ready in time; the text tells the last failure, and whether it waits at the identify gate.
+            ValueError: ``timeout`` is less than 0, or none.
             GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
             CertificateError: The server's certificate is refused.
             HandshakeError: ``auto_reconnect=False`` and no connection came about.
@@ -291,6 +294,7 @@ class Gateway(Commanding):
             ForkedError: It belongs to the parent process.
         """
         self._check_process()
+        check_seconds("open()", timeout=timeout)
         if self._ended is not None and not self._ended.done():
             raise RuntimeError("the gateway is open already; close it first, or make another one")
         self._derive_intents()
@@ -322,9 +326,9 @@ class Gateway(Commanding):
             if opened.done() and (error := opened.exception()) is not None:
                 # The refusal came in the same moment and tells more.
                 raise error from None
+            why = self._what_it_waits_for()
             await self.close(code)
-            last = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
-            raise TimeoutError(f"the gateway was not ready within {timeout} s{last}") from None
+            raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
         except asyncio.CancelledError:
             await self.close(code)
             raise
@@ -334,6 +338,12 @@ class Gateway(Commanding):
                 opened.exception()
             else:
                 opened.cancel()
+
+    def _what_it_waits_for(self) -> str:
+        why = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
+        if self.status is GatewayStatus.IDENTIFYING:
+            why += "; it waits at the identify gate, which lets one IDENTIFY of a token pass every 5 s"
+        return why
 
     async def _recall(self, deadline: float | None) -> None:
         """Take the session that the store has, unless there is one at hand."""
@@ -351,6 +361,8 @@ class Gateway(Commanding):
 
     async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
+
+        A listener that calls it has finished with its event: the event is not replayed after a restart.
 
         Args:
             code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
@@ -381,9 +393,12 @@ class Gateway(Commanding):
         if not (self._shard.close(code, reason) and self._shard.running):
             # It has ended by itself; what still waits for listeners is kept for the next opening.
             self._consumer.suspend()
-        if asyncio.current_task() in self._handlers:
+        task = asyncio.current_task()
+        if task in self._handlers:
             # An `on_close` handler: the end waits for it, so it must not wait for the end.
             return
+        if task is not None:
+            self._consumer.count_as_finished(task)
         await asyncio.shield(ended)
         self._unraised = None
 
@@ -398,6 +413,7 @@ class Gateway(Commanding):
             NotConnected: The gateway is not open, or was closed meanwhile.
         """
         self._check_process()
+        check_seconds("wait_guilds_ready()", timeout=timeout)
         if self._ended is None or self._ended.done():
             raise NotConnected("the gateway is not open; open it first")
         ended = self._adopt(self._ended)
@@ -460,9 +476,11 @@ class Gateway(Commanding):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
+            # Left before anything runs: what the bot raises would name this one as its context.
+            pass
         else:
             raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
+        asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
 
     # ------------------------------------------------------------------ news from the engine
 
@@ -491,9 +509,9 @@ class Gateway(Commanding):
         elif kind == "done":
             self._commands.done(*facts)
         elif kind == "closed":
-            code, reason, error, reconnect = facts
+            code, reason, why, reconnect = facts
             self._keeper.nudge()
-            self._connection_closed(Closed(code, reason, error_of_end(error, self._intents), reconnect))
+            self._connection_closed(Closed(code, reason, error_of_end(why, self._intents), reconnect))
         elif kind == "guilds ready":
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
@@ -503,8 +521,9 @@ class Gateway(Commanding):
             self._log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
         elif kind == "ended":
             (how,) = facts
+            error = error_of_end(how, self._intents)
             # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
-            self._spawn(self._wind_up()).add_done_callback(lambda _: self._conclude(error_of_end(how, self._intents)))
+            self._spawn(self._wind_up(error)).add_done_callback(lambda _: self._conclude(error))
         else:
             self._log.log(_LEVELS[kind], "%s", *facts)
 
@@ -525,23 +544,47 @@ class Gateway(Commanding):
         if not task.cancelled() and task.exception() is None and task.result() is False:
             self._shard.stop_reconnecting()
 
-    async def _wind_up(self) -> None:
+    async def _wind_up(self, error: PropylonError | None) -> None:
         """What came before the end is still handed out, and what hears of the end has its say."""
         if not self._closing and not await self._consumer.drained(_DRAIN_PATIENCE) and not self._closing:
             self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
-        while self._handlers:
-            await asyncio.wait(self._handlers)
+        # No listener is called any more: what is saved below stays true.
+        self._consumer.suspend()
+        # Now and not after the handlers, which may be waiting for just these.
+        self._end_awaiting(error)
+        await self._let_handlers_finish()
         if self._keeper.keeps:
-            # No listener is called any more: what is saved stays true.
-            self._consumer.suspend()
             await self._keeper.finish()
+
+    def _end_awaiting(self, error: PropylonError | None) -> None:
+        self._commands.fail_all()
+        self._requests.fail_all()
+        self._end_consuming(error)
+
+    async def _let_handlers_finish(self) -> None:
+        cancelled = False
+        while self._handlers:
+            done, _ = await asyncio.wait(self._handlers, timeout=_DRAIN_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                continue
+            if cancelled:
+                self._log.error("on_close handlers do not end although they were cancelled; the gateway ends without")
+                self._handlers.clear()
+                return
+            self._log.warning(
+                "on_close handlers are cancelled, because for %g s none has finished and the end of the gateway waits "
+                "for them; let them start a task for what takes longer",
+                _DRAIN_PATIENCE,
+            )
+            cancelled = True
+            for handler in self._handlers:
+                handler.cancel()
 
     def _conclude(self, error: PropylonError | None) -> None:
         self._consumer.suspend()
         self._unbind()
-        self._commands.fail_all()
-        self._requests.fail_all()
-        self._end_consuming(error)
+        self._end_awaiting(error)
+        self._ending = False
         told = False
         if self._opened is not None and not self._opened.done():
             told = error is not None
@@ -564,7 +607,8 @@ class Gateway(Commanding):
             raise RuntimeError("an open gateway belongs to the event loop in which it was opened")
         self._unbind()
         self._loop = loop
-        self._opened = loop.create_future()
+        # Whoever opened it has gone with the loop.
+        self._opened = None
         ended = self._ended = loop.create_future()
         self._commands.clear()
         self._requests.clear()

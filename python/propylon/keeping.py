@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from propylon import _core
@@ -74,6 +75,19 @@ def finished_mark(shard: _core.Shard, consumer: Consumer, streams: Iterable[obje
     return replace(session, sequence=finished)
 
 
+def _check_store(store: object) -> None:
+    missing = [name for name in ("load", "save", "delete") if not callable(getattr(store, name, None))]
+    if missing:
+        advice = f"it has no {' and no '.join(missing)}"
+    elif isinstance(store, type):
+        advice = f"make one: {store.__name__}(...)"
+    else:
+        return
+    raise TypeError(
+        f"sessions takes a SessionStore, such as FileSessionStore('sessions'), not {store!r:.100}: {advice}"
+    )
+
+
 class SessionKeeper:
     """Keeps the session of one gateway in a store; does nothing without one."""
 
@@ -86,7 +100,12 @@ class SessionKeeper:
         fits: Callable[[Session], bool],
         is_ready: Callable[[], bool],
     ) -> None:
-        """``mark`` gives the session up to what is finished, ``fits`` tells whether one is of this gateway."""
+        """``mark`` gives the session up to what is finished, ``fits`` tells whether one is of this gateway.
+
+        Raises TypeError where ``store`` is none.
+        """
+        if store is not None:
+            _check_store(store)
         self._store: Final = store
         self._key: Final = key
         self._mark: Final = mark
@@ -173,17 +192,18 @@ class SessionKeeper:
             if not lives or time.monotonic() - self._stored_at < _REFRESH:
                 return
         if session is None:
-            stored = await self._try(self._store.delete(self._key))
+            stored = await self._try(partial(self._store.delete, self._key))
         else:
-            stored = await self._try(self._store.save(self._key, session))
+            stored = await self._try(partial(self._store.save, self._key, session))
         if stored:
             self._known = True
             self._stored = session
             self._stored_at = time.monotonic()
 
-    async def _try(self, change: Awaitable[None]) -> bool:
+    async def _try(self, change: Callable[[], Awaitable[None]]) -> bool:
         try:
-            await change
+            # Called here: a store may raise before there is anything to await.
+            await change()
         except Exception as error:
             if not self._failing:
                 _log.warning("the session store failed (%r); a restart may identify anew. Trying on, silently", error)

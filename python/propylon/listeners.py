@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from propylon._core import Dispatch
+from propylon.decoding import decoder_for
 from propylon.events import Event
 from propylon.filters import Filter, Where
 
@@ -130,8 +131,12 @@ class Listener(Generic[P, R]):
         """``call`` takes the event, and the `Dispatch` as ``inject``; ``isolated``: in a context of its own.
 
         ``guard`` is asked first, before ``once`` is used up and before a turn is waited for. ``name`` is that of the
-        function, unless given.
+        function, unless given. Raises TypeError where a class of ``wanted`` cannot be decoded.
         """
+        _check_reachable(wanted, who=name or name_of(function))
+        for want in wanted:
+            # Here and not at its first event, which would then reach nobody.
+            _check_decodes(want.kind, who=name or name_of(function))
         options = options or Options()
         if options.once:
             call = self._once(call)
@@ -224,6 +229,33 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
         f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
         f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
     )
+
+
+def _check_reachable(wanted: list[Wanted], *, who: str) -> None:
+    """Each event goes to a listener once, as the first class that takes it; the second one would never come."""
+    for number, later in enumerate(wanted):
+        for earlier in wanted[:number]:
+            takes_it = earlier.event in (ALL, later.event) and earlier.change in (None, later.change)
+            if takes_it and earlier.kind is not later.kind:
+                first, second = (want.kind.__qualname__ if want.kind else "Dispatch" for want in (earlier, later))
+                raise TypeError(
+                    f"{who}: {first} takes every {later.event}, so {second} would never come; name one of them, or add "
+                    "a listener for each"
+                )
+
+
+def _check_decodes(kind: type[Event] | None, *, who: str) -> None:
+    if kind is None:
+        return
+    try:
+        decoder_for(kind)
+    # A TypeError of msgspec's, or whatever a name in an annotation raises.
+    except Exception as error:
+        raise TypeError(
+            f"{who}: {kind.__qualname__} cannot be decoded ({error or type(error).__name__}); annotate its fields with "
+            "names of its module that exist when the listener is added, outside functions and `if TYPE_CHECKING:`, and "
+            "with unions that JSON can tell apart; or listen to Dispatch[...] and decode it yourself"
+        ) from None
 
 
 def is_async(function: Callable[..., Any]) -> bool:

@@ -32,7 +32,7 @@ from propylon.listeners import (
     wanted_from,
     wants_of,
 )
-from propylon.logs import payload_writer
+from propylon.logs import one_line, payload_writer
 from propylon.where import narrowed
 
 __all__ = ["Listening", "is_task"]
@@ -203,7 +203,8 @@ class Listening:
         """Call ``function(closed: Closed)`` at every end of a connection, the user's own close included.
 
         Sync or async. Reconnecting does not wait for it; returning False stops it. ``open`` and ``wait_closed`` finish
-        after it. A second parameter annotated `Gateway` receives the gateway.
+        after it; handlers of which none finishes for 5 s are cancelled then. What a handler awaits of an ended gateway
+        ends at once. A second parameter annotated `Gateway` receives the gateway.
         """
         self._close_handlers.append(self._close_handler(function, _names_of_caller()))
         return function
@@ -276,7 +277,7 @@ class Listening:
             if listener is None:
                 _log.error("%s", error)
             else:
-                _log.error("listener %s of %s failed", listener.name, dispatch.type, exc_info=error)
+                _log.error("listener %s of %s failed", listener.name, one_line(dispatch.type), exc_info=error)
             return
         for function, gateway_parameter, dispatch_parameter in tuple(handlers):
             extra: dict[str, Any] = {}

@@ -13,7 +13,7 @@ import orjson
 if TYPE_CHECKING:
     from propylon._core import Dispatch
 
-__all__ = ["PAYLOAD_LIMIT", "GatewayLog", "payload_writer"]
+__all__ = ["PAYLOAD_LIMIT", "GatewayLog", "one_line", "payload_writer"]
 
 PAYLOAD_LIMIT: Final = 2048
 """Characters of a payload that are logged."""
@@ -50,13 +50,13 @@ def payload_writer() -> Callable[["Dispatch[Any]"], None]:
         if _payloads.isEnabledFor(logging.DEBUG):
             text = _without_secrets(dispatch.raw)
             more = f"... ({len(text)} characters)" if len(text) > PAYLOAD_LIMIT else ""
-            event, shown = _one_line(dispatch.type), _one_line(text[:PAYLOAD_LIMIT])
+            event, shown = one_line(dispatch.type), one_line(text[:PAYLOAD_LIMIT])
             _payloads.debug("shard %d: %s s=%s %s%s", dispatch.shard_id, event, dispatch.sequence, shown, more)
 
     return log_payload
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What a terminal would obey is spelled out: the name of an event, too, is the server's."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

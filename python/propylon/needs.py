@@ -35,7 +35,8 @@ def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
     Raises:
         ValueError: A listener needs a privileged intent, which is not asked for without being told.
     """
-    asked = Intents.NONE
+    asked = privileged = Intents.NONE
+    needing = ""
     for listener in listeners:
         for wanted in listener.wanted:
             if wanted.event == ALL:
@@ -44,11 +45,15 @@ def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
             need = needed(wanted)
             asked |= need & Intents.NON_PRIVILEGED
             if need and not need & Intents.NON_PRIVILEGED:
-                raise ValueError(
-                    f"{listener.name} listens to {wanted.event}, which needs the privileged {names(need)}; "
-                    'intents="auto" never asks for one. Enable it for the application in the Developer Portal, and '
-                    f"name the intents: Gateway(..., intents={names(asked | need)})"
+                needing = (
+                    needing or f"{listener.name} listens to {wanted.event}, which needs the privileged {names(need)}"
                 )
+                privileged |= need
+    if privileged:
+        raise ValueError(
+            f'{needing}; intents="auto" never asks for one. Enable {names(privileged)} for the application in the '
+            f"Developer Portal, and name the intents: Gateway(..., intents={names(asked | privileged)})"
+        )
     return asked
 
 

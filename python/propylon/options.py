@@ -15,7 +15,8 @@ Overflow: TypeAlias = Literal["pause", "drop_oldest"]
 
 def _check(owner: object, **seconds: float) -> None:
     for name, value in seconds.items():
-        if not (math.isfinite(value) and value >= 0):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not (is_number and math.isfinite(value) and value >= 0):
             raise ValueError(f"{type(owner).__name__}({name}={value!r}): must be a number of seconds, 0 or more")
 
 

@@ -1,5 +1,6 @@
 """What the bot shows of itself: status and activities, as Discord's op 3 and IDENTIFY take them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Self
@@ -36,6 +37,14 @@ class Activity:
     type: ActivityType = ActivityType.PLAYING
     url: str | None = None
     state: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for what is none of an activity."""
+        for name, value in (("name", self.name), ("url", self.url), ("state", self.state)):
+            if not (isinstance(value, str) or (value is None and name != "name")):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{name} of an Activity is a text, not {value!r:.100}")
+        if self.type not in [*ActivityType]:
+            raise ValueError(f"type of an Activity is an ActivityType, such as ActivityType.PLAYING, not {self.type!r}")
 
     @classmethod
     def playing(cls, name: str) -> Self:
@@ -90,11 +99,28 @@ class Presence:
     afk: bool = False
     since: int | None = None
 
-    def payload(self) -> dict[str, Any]:
-        """As the data of Discord's op 3."""
+    def __post_init__(self) -> None:
+        """Raises TypeError or ValueError for what is none of a presence."""
+        if isinstance(self.activities, Activity | str) or not isinstance(self.activities, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"activities is a list, such as [Activity.playing('x')], not {self.activities!r:.100}")
+        self._check_activities()
+        if self.status not in [*OnlineStatus]:
+            known = ", ".join(f'"{status}"' for status in OnlineStatus)
+            raise ValueError(f"status of a Presence is an OnlineStatus ({known}), not {self.status!r:.100}")
+        if not isinstance(self.afk, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"afk of a Presence is True or False, not {self.afk!r:.100}")
+        if self.since is not None and (type(self.since) is not int or self.since < 0):
+            raise TypeError(f"since of a Presence is Unix time in whole milliseconds, or None, not {self.since!r:.100}")
+
+    def _check_activities(self) -> None:
         for activity in self.activities:
             if not isinstance(activity, Activity):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"activities are made by Activity.playing() and the like, not {activity!r}")
+                raise TypeError(f"activities are made by Activity.playing() and the like, not {activity!r:.100}")
+
+    def payload(self) -> dict[str, Any]:
+        """As the data of Discord's op 3."""
+        # Again: the list may have been changed.
+        self._check_activities()
         return {
             "since": self.since,
             "activities": [activity.payload() for activity in self.activities],

@@ -19,7 +19,6 @@ from propylon._core import Dispatch
 from propylon.answers import Members, VoiceServer
 from propylon.errors import CommandError, ModelError, NotConnected, RateLimited, RequestTimeout
 from propylon.events import ChannelInfo, GuildMembersChunk, SoundboardSounds, VoiceServerUpdate
-from propylon.events import RateLimited as RateLimitedEvent
 from propylon.snowflake import Snowflake
 
 __all__ = ["ChannelInfoRequest", "MembersRequest", "Pending", "Requests", "SoundboardRequest", "VoiceRequest"]
@@ -46,11 +45,31 @@ class _VoiceStateHead(Model):
     channel_id: Snowflake | None = None
 
 
-_Head: TypeAlias = _ChunkHead | RateLimitedEvent | _VoiceStateHead | VoiceServerUpdate | SoundboardSounds | ChannelInfo
+class _LimitedHead(Model):
+    """RATE_LIMITED, whatever of it came: without it the request would wait for its whole timeout."""
+
+    opcode: int
+    retry_after: float | None = None
+    meta: dict[str, Any] | None = None
+
+    @property
+    def nonce(self) -> str:
+        """That of the request; empty where it was not told."""
+        nonce = (self.meta or {}).get("nonce")
+        return nonce if isinstance(nonce, str) else ""
+
+    @property
+    def guild_id(self) -> int:
+        """The guild of the request; 0 where it was not told."""
+        guild_id = (self.meta or {}).get("guild_id")
+        return int(guild_id) if isinstance(guild_id, str | int) and str(guild_id).isdecimal() else 0
+
+
+_Head: TypeAlias = _ChunkHead | _LimitedHead | _VoiceStateHead | VoiceServerUpdate | SoundboardSounds | ChannelInfo
 
 _HEADS: Final[dict[str, type[_Head]]] = {
     "GUILD_MEMBERS_CHUNK": _ChunkHead,
-    "RATE_LIMITED": RateLimitedEvent,
+    "RATE_LIMITED": _LimitedHead,
     "VOICE_STATE_UPDATE": _VoiceStateHead,
     "VOICE_SERVER_UPDATE": VoiceServerUpdate,
     "SOUNDBOARD_SOUNDS": SoundboardSounds,
@@ -81,7 +100,7 @@ class Pending:
         """Take an event. Whether it was for this request alone."""
         raise NotImplementedError
 
-    def is_limited(self, limited: RateLimitedEvent) -> bool:
+    def is_limited(self, limited: _LimitedHead) -> bool:
         """Whether a RATE_LIMITED of its opcode means this request."""
         raise NotImplementedError
 
@@ -175,7 +194,7 @@ class Requests:
             if request is not None:
                 request.takes(head, dispatch)
             return
-        if isinstance(head, RateLimitedEvent):
+        if isinstance(head, _LimitedHead):
             self._limited(head)
             return
         if isinstance(head, VoiceServerUpdate):
@@ -184,10 +203,12 @@ class Requests:
             if pending.is_written and pending.takes(head, dispatch):
                 break
 
-    def _limited(self, limited: RateLimitedEvent) -> None:
+    def _limited(self, limited: _LimitedHead) -> None:
+        unnamed = not (limited.nonce or limited.guild_id)
         for pending in self._pending:
-            if pending.is_written and pending.opcode == limited.opcode and pending.is_limited(limited):
-                wait = limited.retry_after
+            # Where it names none, the oldest one.
+            if pending.is_written and pending.opcode == limited.opcode and (unnamed or pending.is_limited(limited)):
+                wait = limited.retry_after or 0.0
                 pending.fail(RateLimited(f"Discord limits this request; ask again in {wait:g} s", wait))
                 return
 
@@ -293,11 +314,11 @@ class MembersRequest(Pending):
         self._wake()
         return True
 
-    def is_limited(self, limited: RateLimitedEvent) -> bool:
+    def is_limited(self, limited: _LimitedHead) -> bool:
         """By its nonce, else by its guild."""
-        if isinstance(limited.meta.nonce, str):
-            return limited.meta.nonce == self.nonce
-        return limited.meta.guild_id == self._guild_id and not self._seen
+        if limited.nonce:
+            return limited.nonce == self.nonce
+        return limited.guild_id == self._guild_id and not self._seen
 
     @property
     def _complete(self) -> bool:
@@ -373,9 +394,9 @@ class VoiceRequest(Pending):
         self._wake()
         return False
 
-    def is_limited(self, limited: RateLimitedEvent) -> bool:
+    def is_limited(self, limited: _LimitedHead) -> bool:
         """By its guild."""
-        return limited.meta.guild_id == self._guild_id
+        return limited.guild_id == self._guild_id
 
     def _answer(self) -> VoiceServer | None:
         if self._session_id is None:
@@ -420,9 +441,9 @@ class SoundboardRequest(Pending):
         self._wake()
         return True
 
-    def is_limited(self, limited: RateLimitedEvent) -> bool:
+    def is_limited(self, limited: _LimitedHead) -> bool:
         """By a guild that is missing; without one it is this request all the same."""
-        return not limited.meta.guild_id or limited.meta.guild_id in self._missing()
+        return not limited.guild_id or limited.guild_id in self._missing()
 
     def _missing(self) -> list[int]:
         return [guild_id for guild_id in self._guild_ids if guild_id not in self._answers]
@@ -460,9 +481,9 @@ class ChannelInfoRequest(Pending):
         self._wake()
         return True
 
-    def is_limited(self, limited: RateLimitedEvent) -> bool:
+    def is_limited(self, limited: _LimitedHead) -> bool:
         """By its guild; without one it is this request all the same."""
-        return not limited.meta.guild_id or limited.meta.guild_id == self._guild_id
+        return not limited.guild_id or limited.guild_id == self._guild_id
 
     async def answer(self) -> ChannelInfo:
         """Wait for it."""

@@ -269,6 +269,32 @@ class TestFailures:
         with pytest.raises(NotConnected):
             await tasks[2]
 
+    @pytest.mark.parametrize(
+        "rest",
+        [
+            {"retry_after": 7.5, "meta": None},
+            {"retry_after": None, "meta": {"guild_id": str(NOBODYS)}},
+            {"retry_after": 7.5, "meta": {"guild_id": str(NOBODYS), "nonce": ""}},
+            {"meta": {"guild_id": None, "nonce": None}},
+            {},
+        ],
+        ids=str,
+    )
+    async def test_a_rate_limit_that_tells_little_fails_the_oldest_request(
+        self, propylon_simulator: Start, gateway_to: Any, rest: dict[str, Any]
+    ) -> None:
+        sim = propylon_simulator()
+        gateway: Gateway = gateway_to(sim)
+        await gateway.open(timeout=10)
+        first, second = [await begin(sim, gateway, query="x", nonce=nonce) for nonce in "ab"]
+        sim.dispatch("RATE_LIMITED", {"opcode": 8, **rest})
+        with pytest.raises(RateLimited) as caught:
+            async with asyncio.timeout(5):
+                await first
+        assert caught.value.retry_after == (rest.get("retry_after") or 0)
+        assert not second.done()
+        second.cancel()
+
     async def test_no_answer_is_told_with_what_came(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator()
         gateway: Gateway = gateway_to(sim)

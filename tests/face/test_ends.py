@@ -20,9 +20,11 @@ from propylon import (
     InvalidApiVersion,
     InvalidIntents,
     InvalidShard,
+    NotConnected,
     PropylonError,
     ShardingRequired,
 )
+from propylon.errors import error_of_end
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
@@ -107,8 +109,10 @@ class TestFatal:
     async def test_it_raises_out_of_run(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(token="another")
         gateway: Gateway = gateway_to(sim)
-        with pytest.raises(AuthenticationFailed):
+        with pytest.raises(AuthenticationFailed) as raised:
             await asyncio.to_thread(gateway.run)
+        # It is no consequence of run() having looked for a loop.
+        assert raised.value.__context__ is None
 
     async def test_listeners_get_what_came_before_the_end(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(guilds=0, rate=None, count=2000, start="manual", events=["MESSAGE_CREATE"])
@@ -349,3 +353,86 @@ class TestNotMadeAnew:
         await asyncio.sleep(0)
         await gateway.close()
         await waiting
+
+
+class TestTexts:
+    """``str(error)`` says what to do next, in one line."""
+
+    async def test_of_an_end_that_is_not_made_anew(self) -> None:
+        error = error_of_end(("not remade", 4000, "a\n\x1b[31mb"), Intents.NONE)
+        assert isinstance(error, GatewayClosed)
+        assert error.reason == "a\n\x1b[31mb"
+        assert str(error).isprintable()
+        assert r"(a\n\x1b[31mb)" in str(error)
+        assert "auto_reconnect=False or an on_close handler that returned False" in str(error)
+
+    async def test_of_disallowed_intents_of_which_none_was_asked_for(self) -> None:
+        error = error_of_end(("fatal", 4014, "", "Enable them.", None), Intents.GUILDS)
+        assert "asked for: )" not in str(error)
+        assert "asked for no privileged one" in str(error)
+
+
+class TestHandlersThatWait:
+    """The end of the gateway waits for `on_close` handlers, and they may wait for what the end brings."""
+
+    @pytest.mark.parametrize("how", ["close", "fatal"])
+    @pytest.mark.parametrize("what", ["wait_for", "collect", "request", "again and again"])
+    async def test_what_a_handler_awaits_ends_with_the_gateway(
+        self, propylon_simulator: Start, gateway_to: Any, how: str, what: str
+    ) -> None:
+        sim = propylon_simulator()
+        gateway: Gateway = gateway_to(sim)
+        ended: list[Any] = []
+
+        @gateway.on_close
+        async def on_close(closed: Closed) -> None:
+            if what == "collect":
+                ended.append(await gateway.collect(MessageCreate, count=1))
+                return
+            for _ in range(3 if what == "again and again" else 1):
+                with pytest.raises(NotConnected):
+                    await (gateway.request_members(41) if what == "request" else gateway.wait_for(MessageCreate))
+            ended.append([])
+
+        await gateway.open(timeout=10)
+        async with asyncio.timeout(5):
+            if how == "close":
+                await gateway.close()
+            else:
+                sim.act(steps.close(4004))
+                with pytest.raises(AuthenticationFailed):
+                    await gateway.wait_closed()
+        assert ended == [[]]
+        # The next life waits as the first one did.
+        waiting = asyncio.ensure_future(gateway.wait_for(MessageCreate))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+
+    @pytest.mark.parametrize("stubborn", [False, True])
+    async def test_one_that_stands_still_is_cancelled(
+        self, propylon_simulator: Start, gateway_to: Any, monkeypatch: Any, caplog: Any, stubborn: bool
+    ) -> None:
+        monkeypatch.setattr("propylon.gateway._DRAIN_PATIENCE", 0.05)
+        gateway: Gateway = gateway_to(propylon_simulator())
+        let_go = asyncio.Event()
+        heard: list[str] = []
+
+        @gateway.on_close
+        async def on_close(closed: Closed) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                heard.append("cancelled")
+                if stubborn:
+                    await let_go.wait()
+                raise
+
+        await gateway.open(timeout=10)
+        async with asyncio.timeout(5):
+            await gateway.close()
+        assert heard == ["cancelled"]
+        assert gateway.status is GatewayStatus.DISCONNECTED
+        assert "on_close handlers are cancelled" in caplog.text
+        assert ("do not end although they were cancelled" in caplog.text) is stubborn
+        let_go.set()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from face.support import eventually, make_gateway, message
-from propylon import Gateway, GatewayStatus, NotConnected
+from propylon import AuthenticationFailed, Gateway, GatewayStatus, Intents, NotConnected
 from propylon.delivery import Delivery
 from propylon.events import MessageCreate, MessageDelete, Ready
 from propylon.testing import Simulator, steps
@@ -38,6 +38,14 @@ class TestOpen:
         assert gateway.status.is_connected
         assert gateway.session is not None
         assert gateway.session.id == sim.record()["sessions"][0]["id"]
+
+    async def test_who_waits_at_the_identify_gate_is_told_so(self, propylon_simulator: Start) -> None:
+        sim = propylon_simulator()
+        options: dict[str, Any] = {"gateway_url": sim.url, "intents": Intents.ALL}
+        first, second = Gateway("one-token", **options), Gateway("one-token", **options)
+        async with first:
+            with pytest.raises(TimeoutError, match=r"within 0\.5 s; it waits at the identify gate, .* every 5 s"):
+                await second.open(timeout=0.5)
 
     async def test_when_its_time_is_over_it_raises_and_leaves_the_gateway_closed(
         self, propylon_simulator: Start, gateway_to: Any
@@ -301,6 +309,27 @@ class TestLoops:
 
         asyncio.run(first())
         asyncio.run(second())
+
+    @pytest.mark.parametrize("is_ready", [True, False])
+    def test_its_end_in_the_next_loop_is_told_to_those_who_ask_there_and_complained_of_by_nobody(
+        self, propylon_simulator: Start, caplog: pytest.LogCaptureFixture, is_ready: bool
+    ) -> None:
+        sim = propylon_simulator()
+        gateway = make_gateway(sim)
+        asyncio.run(gateway.open(timeout=10))
+        if not is_ready:
+            sim.script(2, steps.no_hello(), steps.wait(0.1), steps.close(4004))
+
+        async def second() -> None:
+            ended = asyncio.ensure_future(gateway.wait_closed())
+            await asyncio.sleep(0)
+            sim.act(steps.close(4004) if is_ready else steps.drop())
+            with pytest.raises(AuthenticationFailed):
+                await ended
+
+        asyncio.run(second())
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
     def test_what_a_dead_loop_left_undone_is_handed_out_by_the_next(self, propylon_simulator: Start) -> None:
         sim = propylon_simulator(guilds=0)

@@ -1,16 +1,31 @@
 """Options: what reaches the server, and what is refused where it is written."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from face.support import eventually
-from propylon import Backoff, Gateway, Intents, Session, Timeouts, __version__
+from propylon import (
+    Activity,
+    Backoff,
+    Gateway,
+    GatewayStatus,
+    Intents,
+    Presence,
+    Session,
+    Timeouts,
+    __version__,
+    models,
+)
 from propylon.testing import Simulator
 
 Start = Callable[..., Simulator]
+
+MODEL = models.Presence()
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -118,6 +133,29 @@ def test_a_session_of_other_intents_or_another_shard_is_not_taken(
         ({"presence": {"status": "dnd"}}, "presence"),
         ({"proxy": "localhost:8080"}, "proxy: it must start with http://"),
         ({"proxy": 8080}, "proxy takes a URL as text"),
+        ({"intents": 1 << 70}, "no intent; combine flags of Intents"),
+        ({"intents": None}, 'intents are flags of Intents, or "auto"'),
+        ({"session": "x"}, "session takes a Session, as Gateway.session"),
+        ({"timeouts": 5}, r"timeouts takes a Timeouts, such as Timeouts\(connect=5\), not 5"),
+        ({"timeouts": 0}, "timeouts takes a Timeouts"),
+        ({"backoff": 3}, "backoff takes a Backoff, such as Backoff"),
+        ({"large_threshold": "x"}, "large_threshold must be a whole number"),
+        ({"shard": (0,)}, r"shard takes \(shard_id, shard_count\), such as \(0, 2\), not \(0,\)"),
+        ({"shard": "ab"}, "shard takes"),
+        ({"shard": (True, 2)}, "shard takes"),
+        ({"shard": (-1, 2)}, "the id must be below the count, and starts at 0"),
+        ({"shard": (1 << 40, 1 << 41)}, "shard takes"),
+        ({"ca_file": "/no/such/file"}, "ca_file /no/such/file: No such file"),
+        ({"ca_file": "/"}, "ca_file /: it is a folder"),
+        ({"ca_file": 5}, "ca_file takes the path of a PEM file, not 5"),
+        ({"auto_reconnect": "no"}, "auto_reconnect takes True or False, not 'no'"),
+        ({"compression": 5}, 'compression takes "zstd-stream"'),
+        ({"overflow": None}, 'overflow takes "pause" or'),
+        ({"queue_bytes": 1 << 70}, "queue_bytes must be at most"),
+        ({"identify_properties": {"os": 5}}, "identify_properties: os takes a text"),
+        ({"identify_properties": "linux"}, "identify_properties takes a dict"),
+        ({"presence": MODEL}, r"takes a propylon\.Presence, not a propylon\.models\.presence\.Presence"),
+        ({"api_url": None}, "api_url takes a URL"),
         ({"gateway_url": "http://localhost"}, "ws"),
         ({"gateway_url": "not a url"}, "url|URL"),
         ({"gateway_url": "ws://gateway.discord.gg"}, "allow_plaintext|wss"),
@@ -134,6 +172,37 @@ def test_plaintext_is_for_this_machine_or_on_request() -> None:
     Gateway("token", gateway_url="ws://proxy.internal", allow_plaintext=True)
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Presence(afk="x"), "afk of a Presence is True or False, not 'x'"),  # type: ignore[arg-type]
+        (lambda: Presence(since="x"), "whole milliseconds, or None, not 'x'"),  # type: ignore[arg-type]
+        (lambda: Presence(since=float("nan")), "whole milliseconds"),  # type: ignore[arg-type]
+        (lambda: Presence(status="asleep"), r'OnlineStatus \("online", .* not \'asleep\''),  # type: ignore[arg-type]
+        (lambda: Presence(["playing"]), r"made by Activity\.playing\(\)"),  # type: ignore[list-item]
+        (lambda: Presence(Activity.playing("x")), r"such as \[Activity\.playing"),  # type: ignore[arg-type]
+        (lambda: Activity.playing(None), "name of an Activity is a text, not None"),  # type: ignore[arg-type]
+        (lambda: Activity("x", "playing"), "type of an Activity is an ActivityType"),  # type: ignore[arg-type]
+        (lambda: Gateway("token").batches(size="x"), "size must be a whole number"),  # type: ignore[arg-type]
+        (lambda: Gateway("token").batches(size=True), "size must be a whole number"),
+        (lambda: Timeouts(connect="5"), "number of seconds"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_that_cannot_work_are_refused_where_they_are_made(make: Callable[[], object], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        make()
+    assert Presence(status="idle").payload()["status"] == "idle"  # type: ignore[arg-type]
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("timeout", [float("nan"), -1, "5", True])
+async def test_a_timeout_that_is_no_number_of_seconds_is_refused(timeout: Any) -> None:
+    gateway = Gateway("token")
+    with pytest.raises((TypeError, ValueError), match=r"open\(\): timeout"):
+        await gateway.open(timeout=timeout)
+    assert gateway.status is GatewayStatus.UNCONNECTED
+
+
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
 def test_times_are_seconds(seconds: float) -> None:
     for make in (lambda: Timeouts(connect=seconds), lambda: Timeouts(close=seconds), lambda: Backoff(base=seconds)):
@@ -146,3 +215,20 @@ def test_an_unknown_option_is_a_type_error() -> None:
         Gateway("token", intent=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Gateway("token", Intents.GUILDS)  # type: ignore[misc]
+
+
+FORKED = """
+import os
+from propylon import Gateway
+gateway = Gateway("token")
+child = os.fork()
+if not child:
+    shown = repr(gateway)
+    os._exit(shown != "<Gateway of the parent process>")
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_may_show_the_gateway_of_its_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr

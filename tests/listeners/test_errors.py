@@ -1,6 +1,7 @@
 """Exceptions of listeners: reported and counted, never another listener's problem; two of them end everything."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -169,6 +170,7 @@ def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
     error: BaseException,
     kind: str,
     eager: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """H4."""
     if not eager:
@@ -183,6 +185,8 @@ def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
     (connection,) = sim.record()["connections"]
     assert connection["closed"]["by"] == "client_close"
     assert connection["closed"]["code"] == 1000
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.mark.parametrize("name", loop_factories())

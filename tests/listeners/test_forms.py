@@ -4,12 +4,13 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any, Union
 
 import pytest
 
 from propylon import Dispatch, Gateway, Listener
-from propylon.events import Event, GuildCreate, MessageCreate, MessageUpdate, Ready
+from propylon.events import Event, GuildAvailable, GuildCreate, GuildJoined, MessageCreate, MessageUpdate, Ready
 from propylon.snowflake import Snowflake
 
 TOKEN = "token"
@@ -266,6 +267,29 @@ class TestRefused:
 
         self.refuses(gateway, on, "generator")
         self.refuses(gateway, on_async, "generator")
+
+    def test_a_class_that_json_cannot_tell_apart(self, gateway: Gateway) -> None:
+        class Undecodable(Event, event="MESSAGE_CREATE"):
+            edited_timestamp: str | datetime | None = None
+
+        def on(message: Undecodable) -> None: ...
+
+        self.refuses(gateway, on, r"on: .*Undecodable cannot be decoded \(.*unions that JSON can tell apart")
+
+    @pytest.mark.parametrize(
+        ("form", "words"),
+        [
+            (Ping | MessageCreate, "Ping takes every MESSAGE_CREATE, so MessageCreate would never come"),
+            (Dispatch[MessageCreate] | MessageCreate, "Dispatch takes every MESSAGE_CREATE"),
+            (Dispatch | MessageCreate, "Dispatch takes every MESSAGE_CREATE"),
+            (GuildCreate | GuildJoined, "GuildCreate takes every GUILD_CREATE, so GuildJoined"),
+        ],
+    )
+    def test_a_class_that_would_never_come(self, gateway: Gateway, form: Any, words: str) -> None:
+        with pytest.raises(TypeError, match=words):
+            gateway.listen(form)(lambda event: None)
+        for fine in (GuildJoined | GuildAvailable, GuildJoined | GuildCreate, MessageCreate | Dispatch):
+            gateway.listen(fine)(lambda event: None)
 
     @pytest.mark.parametrize("nonsense", [None, 5, "MESSAGE_CREATE", int | str])
     def test_what_is_neither_function_nor_event(self, gateway: Gateway, nonsense: Any) -> None:

@@ -181,6 +181,15 @@ class TestAuto:
         await gateway.open(timeout=10)
         await gateway.close()
 
+    async def test_the_intents_that_it_names_serve_all_listeners(self) -> None:
+        gateway = Gateway("token", intents="auto")
+        for kind in (GuildMemberAdd, PresenceUpdate, MessageCreate):
+            gateway.listen(kind)(lambda event: None)
+        with pytest.raises(ValueError, match=r"needs the privileged Intents\.GUILD_MEMBERS;") as raised:
+            await gateway.open(timeout=1)
+        named = I.GUILD_MEMBERS | I.GUILD_PRESENCES | I.GUILD_MESSAGES | I.DIRECT_MESSAGES
+        assert f"intents={' | '.join(f'Intents.{flag.name}' for flag in named)})" in str(raised.value)
+
     async def test_a_listener_that_comes_too_late_is_warned_of(
         self, propylon_simulator: Start, gateway_to: Any
     ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from face.support import message
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway, GatewayStatus, ModelError
+from propylon.decoding import decoder_for
 from propylon.events import Event, MessageCreate
 from propylon.models import UNSET, UnsetType
 from propylon.snowflake import Snowflake
@@ -124,3 +125,35 @@ async def test_an_unknown_event_of_any_shape_is_no_error(stage: Stage, gateway: 
     assert [dispatch.data for dispatch in of_tomorrow] == [[1, {"new": None}], {"a": 1}]
     assert [dispatch.model_error for dispatch in of_tomorrow] == [None, None]
     assert gateway.metrics().undecodable == 0
+
+
+async def test_the_error_says_what_to_do() -> None:
+    for name, raw in MISFITS.items():
+        with pytest.raises(ModelError, match=r"`\.raw` of its Dispatch has the bytes; a narrow class") as raised:
+            Dispatch("MESSAGE_CREATE", raw).decode(Ping if name != "a bad date" else MessageCreate)
+        assert "truncated" not in str(raised.value)
+        assert ("half of a surrogate pair" in str(raised.value)) is (name == "lone surrogate")
+    with pytest.raises(ModelError, match="half of a surrogate pair"):
+        Dispatch("MESSAGE_CREATE", b'{"content":"\\ud800"}').decode(Ping)
+
+
+async def test_a_class_that_stops_being_decodable_costs_the_others_nothing(
+    stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(kind: Any) -> Any:
+        if kind is Lenient:
+            raise NameError("no such name")
+        return decoder_for(kind)
+
+    heard: list[Any] = []
+    errors: list[Exception] = []
+    gateway.listen(Lenient)(heard.append)
+    gateway.listen(Ping)(heard.append)
+    gateway.on_error(errors.append)
+    monkeypatch.setattr("propylon.table.decoder_for", failing)
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", message("1"), message("2"))
+    assert [type(event) for event in heard] == [Ping, Ping]
+    assert [type(error) for error in errors] == [ModelError, ModelError]
+    assert "Lenient cannot be decoded (no such name)" in str(errors[0])
+    assert gateway.metrics().undecodable == 2

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from propylon import Dispatch, Gateway
+from propylon import Dispatch, Gateway, Snowflake, field
 from propylon.events import Event, MessageCreate, Ready
+from propylon.models import Model
 
 if TYPE_CHECKING:
     from propylon.events import GuildCreate
@@ -112,6 +113,31 @@ def test_an_import_for_type_checkers_alone_cannot_be_resolved(gateway: Gateway) 
 
     with pytest.raises(TypeError, match=r"'GuildCreate' .*cannot be resolved.*@gateway\.listen\(MessageCreate\)"):
         gateway.listen(on)
+
+
+def test_a_class_whose_fields_cannot_be_resolved_is_refused_when_it_is_added(gateway: Gateway) -> None:
+    class Inner(Model):
+        id: Snowflake
+
+    class Outer(Event, event="MESSAGE_CREATE"):
+        author: Inner
+
+    def on(message: Outer) -> None: ...
+
+    words = (
+        r"on: .*Outer cannot be decoded \(name 'Inner' is not defined\); annotate its fields with names of its module"
+    )
+    with pytest.raises(TypeError, match=words):
+        gateway.listen(on)
+    with pytest.raises(TypeError, match=words):
+        gateway.listen(Outer)(on)
+    with pytest.raises(TypeError, match=r"stream\(\): .*Outer cannot be decoded"):
+        gateway.stream(Outer)
+    with pytest.raises(TypeError, match=r"fields of .*Outer cannot be read \(name 'Inner' is not defined\)"):
+        gateway.listen(where=field("author.id") == 7)(on)
+    assert gateway._listeners == ()
+    # Without being decoded it can be heard.
+    gateway.listen(Dispatch[Outer])(on)
 
 
 def test_other_annotations_are_left_alone(gateway: Gateway) -> None:

@@ -76,6 +76,45 @@ async def test_a_restart_goes_on_where_everything_was_finished(propylon_simulato
     gate.set()
 
 
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_listener_that_closes_the_gateway_is_not_called_again_by_the_next_process(
+    propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, eager: bool, at_once: bool
+) -> None:
+    if not eager:
+        monkeypatch.setattr("propylon.consumer._EAGER", False)
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    heard: list[int | None] = []
+
+    def make() -> Gateway:
+        gateway = bot(sim, store)
+
+        @gateway.listen
+        async def on(dispatch: Dispatch[MessageCreate]) -> None:
+            heard.append(dispatch.sequence)
+            if not at_once:
+                await asyncio.sleep(0)
+            if dispatch.sequence == 2:
+                await gateway.close()
+
+        return gateway
+
+    first = make()
+    await first.open(timeout=10)
+    sim.dispatch("MESSAGE_CREATE", message())
+    await first.wait_closed()
+    assert store.only is not None
+    assert store.only.sequence == 2
+    second = make()
+    await second.open(timeout=10)
+    sim.dispatch("MESSAGE_CREATE", message())
+    await eventually(lambda: len(heard) > 1)
+    # RESUMED is number 3.
+    assert heard == [2, 4]
+    await second.close()
+
+
 async def test_it_is_saved_while_the_gateway_runs_and_only_when_it_moved(
     propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +138,38 @@ async def test_it_is_saved_while_the_gateway_runs_and_only_when_it_moved(
     last = len(store.calls)
     await asyncio.sleep(0.05)
     assert len(store.calls) == last
+
+
+async def test_a_store_that_raises_at_once_is_told_of_and_asked_again(
+    propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Hasty(MemoryStore):
+        def save(self, key: str, session: Session, /) -> Any:
+            self._fail()
+            return super().save(key, session)
+
+    monkeypatch.setattr(keeping, "_INTERVAL", 0.01)
+    sim = propylon_simulator(guilds=0)
+    store = Hasty()
+    store.fails = OSError("no disk")
+    gateway = bot(sim, store)
+    await gateway.open(timeout=10)
+    await eventually(lambda: "the session store failed (OSError('no disk'))" in caplog.text.partition("anew")[2])
+    store.fails = None
+    await eventually(lambda: store.only is not None)
+    await gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        ("sessions.json", "not 'sessions.json': it has no load and no save and no delete"),
+        (FileSessionStore, r"make one: FileSessionStore\(\.\.\.\)"),
+    ],
+)
+async def test_what_is_no_store_is_refused_where_it_is_written(store: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        Gateway("token", sessions=store)
 
 
 @pytest.mark.parametrize("code", [1000, 1001])
