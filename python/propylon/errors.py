@@ -26,6 +26,7 @@
 ``str(error)`` says what to do next. No error holds the token.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -237,6 +238,26 @@ def _disallowed(reason: str, advice: str, asked: Intents, flags: int | None) -> 
     return DisallowedIntents(4014, reason, f"{advice}{detail}", at_fault)
 
 
+def _handshake_advice(message: str) -> str:
+    """What to do about an answer other than HTTP 101, or about none; nothing where the engine has said it."""
+    if "refused" in message and "HTTP" not in message:
+        return ": nothing listens there; check host and port of gateway_url= or proxy="
+    answer = re.search(r"HTTP (\d{3})", message)
+    if answer is None:
+        return ""
+    match int(answer[1]):
+        case 401 | 403:
+            return ": the server, or what stands before it, keeps this client out; check gateway_url= and the network"
+        case 404:
+            return ": there is no gateway; check the path of gateway_url="
+        case 429:
+            return ": too many connections from here; wait, and find out what makes them"
+        case status if status >= 500:
+            return ": the server is in trouble; try again later, or leave it to auto_reconnect=True"
+        case _:
+            return ""
+
+
 def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError | None:
     """The exception for an end of a connection as the engine tells it; ``intents`` are those that were asked for."""
     match how:
@@ -256,7 +277,7 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
         case ("unreachable", "certificate", str(message)):
             return CertificateError(message)
         case ("unreachable", _, str(message)):
-            return HandshakeError(message)
+            return HandshakeError(f"{message}{_handshake_advice(message)}")
         case ("decompression", str(message)):
             return DecompressionError(message)
         case ("too large", str(message)):

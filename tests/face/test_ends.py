@@ -436,3 +436,21 @@ class TestHandlersThatWait:
         assert "on_close handlers are cancelled" in caplog.text
         assert ("do not end although they were cancelled" in caplog.text) is stubborn
         let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(401, "keeps this client out"), (404, "check the path"), (429, "too many"), (503, "try again later")],
+)
+async def test_an_answer_that_is_no_upgrade_says_what_to_do(
+    propylon_simulator: Start, gateway_to: Any, status: int, advice: str
+) -> None:
+    sim = propylon_simulator(scripts={"every": [steps.http_response(status)]})
+    with pytest.raises(HandshakeError, match=f"{status}.*{advice}"):
+        await gateway_to(sim, auto_reconnect=False).open(timeout=10)
+
+
+async def test_a_refused_connection_says_what_to_do(propylon_simulator: Start, gateway_to: Any) -> None:
+    gateway = gateway_to(propylon_simulator(), auto_reconnect=False, gateway_url="ws://127.0.0.1:1")
+    with pytest.raises(HandshakeError, match="nothing listens there"):
+        await gateway.open(timeout=10)
