@@ -1,5 +1,7 @@
 //! A model driver for `properties`: obeys the machine's actions, keeps its own books about sessions,
 //! permits, commands and sends, and checks the invariants against them.
+//!
+//! Over 500 lines because its books are one state: each invariant is held against several of them.
 
 use std::{
     collections::{HashMap, VecDeque},
