@@ -1,11 +1,21 @@
 """Propylon: a Discord Gateway client for Python whose engine is Rust."""
 
+from propylon._commands.answers import Members, RateLimit, VoiceServer
+from propylon._commands.requests import MembersRequest
 from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
+from propylon._filters.expression import Field, Filter, field
+from propylon._gateway.gateway import Gateway
+from propylon._gateway.metrics import Metrics
+from propylon._gateway.options import Backoff, Timeouts
+from propylon._listening.batches import Batches
+from propylon._listening.groups import Listeners, listen
+from propylon._listening.intents_check import IntentsWarning
+from propylon._listening.listener import Listener
+from propylon._listening.waiting import Stream
+from propylon._sessions.session import Closed, GatewayStatus, Session
+from propylon._sessions.stores import FileSessionStore, SessionStore
 from propylon._version import __version__
-from propylon.answers import Members, RateLimit, VoiceServer
-from propylon.batches import Batches
-from propylon.consuming import Stream
 from propylon.errors import (
     AuthenticationFailed,
     CertificateError,
@@ -28,19 +38,9 @@ from propylon.errors import (
     RequestTimeout,
     ShardingRequired,
 )
-from propylon.filters import Field, Filter, field
-from propylon.gateway import Gateway
-from propylon.groups import Listeners, listen
 from propylon.intents import Intents
-from propylon.listeners import Listener
-from propylon.metrics import Metrics
-from propylon.needs import IntentsWarning
-from propylon.options import Backoff, Timeouts
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
-from propylon.requests import MembersRequest
-from propylon.session import Closed, GatewayStatus, Session
 from propylon.snowflake import Snowflake, snowflake_time
-from propylon.stores import FileSessionStore, SessionStore
 
 __all__ = [
     "Activity",

@@ -30,8 +30,8 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from propylon._gateway.logs import one_line
 from propylon.intents import Intents
-from propylon.logs import one_line
 
 if TYPE_CHECKING:
     from propylon._core import Dispatch

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from propylon.cli import demo
-from propylon.cli.demo_view import Verdict
+from propylon.cli._demo_view import Verdict
 from propylon.testing import Simulator, steps
 
 from .processes import Finish

@@ -28,7 +28,7 @@ def test_the_library_needs_no_extra(start: Start) -> None:
 
 
 def test_a_fault_of_our_own_is_not_taken_for_a_missing_extra(start: Start) -> None:
-    process = start("-c", "import sys; sys.modules['propylon.cli.app'] = None\nfrom propylon.cli import main\nmain()")
+    process = start("-c", "import sys; sys.modules['propylon.cli._app'] = None\nfrom propylon.cli import main\nmain()")
     _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert "propylon[cli]" not in errors

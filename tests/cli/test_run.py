@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from propylon import Dispatch
-from propylon.cli.run import lines_of
+from propylon.cli._run import lines_of
 from propylon.testing import Simulator
 
 from .processes import SECONDS, Finish, Start

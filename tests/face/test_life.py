@@ -12,7 +12,7 @@ import pytest
 
 from face.support import eventually, make_gateway, message
 from propylon import AuthenticationFailed, Gateway, GatewayStatus, Intents, NotConnected
-from propylon.delivery import Delivery
+from propylon._delivery.loop import Delivery
 from propylon.events import MessageCreate, MessageDelete, Ready
 from propylon.testing import Simulator, steps
 

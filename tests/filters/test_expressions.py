@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from propylon import Dispatch, Filter, Gateway, field
+from propylon._filters.expression import Field
 from propylon.events import MessageCreate
-from propylon.filters import Field
 from propylon.models import UNSET, MessageType, UserFlags
 
 f = field("a.b")

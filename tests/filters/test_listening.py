@@ -10,8 +10,8 @@ from face.support import eventually, message
 from face.test_metrics import adds_up
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway, ModelError, field
+from propylon._delivery.slots import EVENT_INDEX
 from propylon.events import Event, MessageCreate, MessageDelete, MessageUpdate
-from propylon.slots import EVENT_INDEX
 from propylon.testing import Simulator
 
 pytestmark = pytest.mark.asyncio

@@ -3,8 +3,8 @@
 from typing import Any
 
 from propylon import Dispatch, field
-from propylon.listeners import ALL, Wanted
-from propylon.slots import ENGINE_SLOTS, EVENT_INDEX, UNKNOWN, Slots
+from propylon._delivery.slots import ENGINE_SLOTS, EVENT_INDEX, UNKNOWN, Slots
+from propylon._listening.listener import ALL, Wanted
 
 ONE, TWO = field("a") == 1, field("a") == 2
 EVENT = "MESSAGE_CREATE"

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from propylon import Dispatch, Filter, Gateway, Intents, Snowflake, field
+from propylon._filters.types import Kind, _fields
 from propylon.events import (
     EVENTS,
     Event,
@@ -18,7 +19,6 @@ from propylon.events import (
     MessageCreate,
     PresenceUpdate,
 )
-from propylon.filter_types import Kind, _fields
 from propylon.models import MessageType
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)

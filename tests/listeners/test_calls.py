@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-import propylon.consumer
-import propylon.table
+import propylon._delivery.consumer
+import propylon._delivery.plan
 from face.support import eventually, message
 from listeners.conftest import Mark, Stage
 from propylon import Dispatch, Gateway
-from propylon.decoding import decoder_for
 from propylon.events import Event, MessageCreate, MessageDelete, Ready
+from propylon.events._decoding import decoder_for
 from propylon.snowflake import Snowflake
 
 pytestmark = pytest.mark.asyncio
@@ -155,8 +155,8 @@ async def test_an_event_is_decoded_once_for_each_type(
 
         return counted
 
-    monkeypatch.setattr(propylon.table, "decoder_for", counting)
-    monkeypatch.setattr("propylon.decoding.decoder_for", counting)
+    monkeypatch.setattr(propylon._delivery.plan, "decoder_for", counting)
+    monkeypatch.setattr("propylon.events._decoding.decoder_for", counting)
     heard: list[Any] = []
     for kind in (MessageCreate, Ping, MessageCreate, Ping, MessageCreate, MessageCreate):
         gateway.listen(kind)(heard.append)
@@ -177,8 +177,8 @@ async def test_what_is_not_touched_is_not_decoded(
         assert kind is Mark, "decoded"
         return decoder_for(kind)
 
-    monkeypatch.setattr(propylon.table, "decoder_for", never)
-    monkeypatch.setattr("propylon.decoding.decoder_for", never)
+    monkeypatch.setattr(propylon._delivery.plan, "decoder_for", never)
+    monkeypatch.setattr("propylon.events._decoding.decoder_for", never)
     heard: list[bytes] = []
     gateway.listen(Dispatch[MessageCreate])(lambda dispatch: heard.append(dispatch.raw))
     await stage.open()
@@ -205,7 +205,7 @@ async def test_an_async_listener_runs_to_its_first_suspension_before_the_next_ev
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     if how == "as on 3.11":
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     elif how == "task factory":
         asyncio.get_running_loop().set_task_factory(_plain_factory)
     elif how == "eager task factory":
@@ -251,7 +251,7 @@ async def test_no_listener_overtakes_an_earlier_one_of_the_same_event(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     if how == "as on 3.11":
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     elif how == "task factory":
         asyncio.get_running_loop().set_task_factory(_plain_factory)
     order: list[Any] = []
@@ -275,7 +275,7 @@ async def test_no_listener_overtakes_an_earlier_one_of_the_same_event(
 async def test_without_eager_tasks_a_removed_listener_is_skipped_and_an_event_half_handed_out_has_not_finished(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+    monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     heard: list[str] = []
     waiting: list[int | None] = []
 
@@ -307,7 +307,7 @@ async def test_what_a_listener_sets_in_its_context_does_not_leak(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, kind: str, eager: bool
 ) -> None:
     if not eager:
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     variable: ContextVar[str] = ContextVar("variable", default="nothing")
     variable.set("from open()")
     seen: list[str] = []

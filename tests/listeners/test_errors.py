@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import propylon.consumer
+import propylon._delivery.consumer
 from face.support import eventually, loop_factories, make_gateway, message
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway, GatewayStatus
@@ -130,7 +130,7 @@ async def test_cancelled_error_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not eager:
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     heard: list[str] = []
     gateway.listen(Ping)(raising(asyncio.CancelledError(), kind))
     gateway.listen(Ping)(lambda ping: heard.append(ping.content))
@@ -174,7 +174,7 @@ def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
 ) -> None:
     """H4."""
     if not eager:
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     sim = propylon_simulator(guilds=0)
     gateway = make_gateway(sim)
     gateway.listen(Ready)(raising(error, kind))

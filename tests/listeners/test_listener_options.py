@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import propylon.consumer
+import propylon._delivery.consumer
 from face.support import eventually, loop_factories, make_gateway, message
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway
@@ -25,7 +25,7 @@ class Ping(Event, event="MESSAGE_CREATE"):
 @pytest.fixture
 def without_eager_tasks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.getfixturevalue("eager"):
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
 
 
 def messages(count: int) -> list[dict[str, Any]]:

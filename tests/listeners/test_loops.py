@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import propylon.consumer
+import propylon._delivery.consumer
 from face.support import eventually, loop_factories, make_gateway, message
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway
@@ -55,7 +55,7 @@ async def heard_in_each_turn(gateway: Gateway, sim: Simulator, events: int) -> l
 async def test_a_drain_yields_to_the_loop_after_256_events(
     propylon_simulator: Callable[..., Simulator], gateway_to: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(propylon.consumer, "perf_counter", lambda: 0.0)  # no time passes
+    monkeypatch.setattr(propylon._delivery.consumer, "perf_counter", lambda: 0.0)  # no time passes
     sim = propylon_simulator(guilds=0, events=["MESSAGE_CREATE"], rate=None, count=1000, start="manual")
     counts = await heard_in_each_turn(gateway_to(sim), sim, 1000)
     assert counts == [256, 256, 256, 232]
@@ -67,7 +67,7 @@ async def test_a_drain_yields_to_the_loop_after_2_ms(
 ) -> None:
     # Each look at the clock finds 0.49 ms more: one look before the first event and one after each.
     clock = iter(range(1_000_000))
-    monkeypatch.setattr(propylon.consumer, "perf_counter", lambda: next(clock) / 2048)
+    monkeypatch.setattr(propylon._delivery.consumer, "perf_counter", lambda: next(clock) / 2048)
     sim = propylon_simulator(guilds=0, events=["MESSAGE_CREATE"], rate=None, count=50, start="manual")
     counts = await heard_in_each_turn(gateway_to(sim), sim, 50)
     assert counts == [5] * 10

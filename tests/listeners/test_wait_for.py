@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import propylon.consumer
+import propylon._delivery.consumer
 from face.support import eventually, message
 from listeners.conftest import Stage
 from propylon import AuthenticationFailed, Dispatch, Gateway, NotConnected
@@ -203,7 +203,7 @@ async def test_a_listener_may_wait_twice_and_several_may_wait_for_the_same_event
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, eager: bool
 ) -> None:
     if not eager:
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     talks: list[list[str]] = []
 
     @gateway.listen
@@ -233,7 +233,7 @@ async def test_a_listener_that_holds_back_what_it_waits_for_is_pointed_out(
     eager: bool,
 ) -> None:
     if not eager:
-        monkeypatch.setattr(propylon.consumer, "_EAGER", False)
+        monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     stage = Stage(propylon_simulator(guilds=0))
     gateway = stage.gateway = gateway_to(stage.sim, max_pending=1)
     outcomes: list[str] = []

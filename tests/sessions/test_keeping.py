@@ -82,7 +82,7 @@ async def test_a_listener_that_closes_the_gateway_is_not_called_again_by_the_nex
     propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, eager: bool, at_once: bool
 ) -> None:
     if not eager:
-        monkeypatch.setattr("propylon.consumer._EAGER", False)
+        monkeypatch.setattr("propylon._delivery.consumer._EAGER", False)
     sim = propylon_simulator(guilds=0)
     store = MemoryStore()
     heard: list[int | None] = []

@@ -15,6 +15,6 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(1)
-    from propylon.cli.app import app
+    from propylon.cli._app import app
 
     app(prog_name="propylon")

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from propylon.events._event import Event
-from propylon.events.channels import (
+from propylon.events._channels import (
     ChannelCreate,
     ChannelDelete,
     ChannelInfo,
@@ -16,7 +15,8 @@ from propylon.events.channels import (
     ChannelPinsUpdate,
     ChannelUpdate,
 )
-from propylon.events.expressions import (
+from propylon.events._event import Event
+from propylon.events._expressions import (
     GuildEmojisUpdate,
     GuildSoundboardSoundCreate,
     GuildSoundboardSoundDelete,
@@ -25,7 +25,7 @@ from propylon.events.expressions import (
     GuildStickersUpdate,
     SoundboardSounds,
 )
-from propylon.events.guilds import (
+from propylon.events._guilds import (
     GuildAvailable,
     GuildCreate,
     GuildDelete,
@@ -34,16 +34,16 @@ from propylon.events.guilds import (
     GuildUnavailable,
     GuildUpdate,
 )
-from propylon.events.integrations import (
+from propylon.events._integrations import (
     GuildIntegrationsUpdate,
     IntegrationCreate,
     IntegrationDelete,
     IntegrationUpdate,
     WebhooksUpdate,
 )
-from propylon.events.interactions import ApplicationCommandPermissionsUpdate, InteractionCreate
-from propylon.events.invites import InviteCreate, InviteDelete
-from propylon.events.members import (
+from propylon.events._interactions import ApplicationCommandPermissionsUpdate, InteractionCreate
+from propylon.events._invites import InviteCreate, InviteDelete
+from propylon.events._members import (
     ChunkPresence,
     GuildBanAdd,
     GuildBanRemove,
@@ -52,15 +52,15 @@ from propylon.events.members import (
     GuildMembersChunk,
     GuildMemberUpdate,
 )
-from propylon.events.messages import MessageCreate, MessageDelete, MessageDeleteBulk, MessageUpdate
-from propylon.events.moderation import (
+from propylon.events._messages import MessageCreate, MessageDelete, MessageDeleteBulk, MessageUpdate
+from propylon.events._moderation import (
     AutoModerationActionExecution,
     AutoModerationRuleCreate,
     AutoModerationRuleDelete,
     AutoModerationRuleUpdate,
     GuildAuditLogEntryCreate,
 )
-from propylon.events.monetization import (
+from propylon.events._monetization import (
     EntitlementCreate,
     EntitlementDelete,
     EntitlementUpdate,
@@ -68,25 +68,25 @@ from propylon.events.monetization import (
     SubscriptionDelete,
     SubscriptionUpdate,
 )
-from propylon.events.polls import MessagePollVoteAdd, MessagePollVoteRemove
-from propylon.events.presences import PresenceUpdate, TypingStart
-from propylon.events.reactions import (
+from propylon.events._polls import MessagePollVoteAdd, MessagePollVoteRemove
+from propylon.events._presences import PresenceUpdate, TypingStart
+from propylon.events._reactions import (
     MessageReactionAdd,
     MessageReactionRemove,
     MessageReactionRemoveAll,
     MessageReactionRemoveEmoji,
 )
-from propylon.events.roles import GuildRoleCreate, GuildRoleDelete, GuildRoleUpdate
-from propylon.events.scheduled_events import (
+from propylon.events._roles import GuildRoleCreate, GuildRoleDelete, GuildRoleUpdate
+from propylon.events._scheduled_events import (
     GuildScheduledEventCreate,
     GuildScheduledEventDelete,
     GuildScheduledEventUpdate,
     GuildScheduledEventUserAdd,
     GuildScheduledEventUserRemove,
 )
-from propylon.events.session import RateLimited, RateLimitMetadata, Ready, Resumed, UserUpdate
-from propylon.events.stages import StageInstanceCreate, StageInstanceDelete, StageInstanceUpdate
-from propylon.events.threads import (
+from propylon.events._session import RateLimited, RateLimitMetadata, Ready, Resumed, UserUpdate
+from propylon.events._stages import StageInstanceCreate, StageInstanceDelete, StageInstanceUpdate
+from propylon.events._threads import (
     AddedThreadMember,
     ThreadCreate,
     ThreadDelete,
@@ -95,7 +95,7 @@ from propylon.events.threads import (
     ThreadMemberUpdate,
     ThreadUpdate,
 )
-from propylon.events.voice import (
+from propylon.events._voice import (
     VoiceChannelEffectSend,
     VoiceChannelStartTimeUpdate,
     VoiceChannelStatusUpdate,

@@ -13,7 +13,7 @@ How Discord's tables read as types, in all of them:
 """
 
 from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType
-from propylon.models.application import (
+from propylon.models._application import (
     Application,
     ApplicationFlags,
     ApplicationIntegrationType,
@@ -24,9 +24,9 @@ from propylon.models.application import (
     Team,
     TeamMember,
 )
-from propylon.models.attachment import Attachment, AttachmentFlags
-from propylon.models.audit_log import AuditLogChange, AuditLogEntry, AuditLogEntryInfo, AuditLogEvent
-from propylon.models.auto_moderation import (
+from propylon.models._attachment import Attachment, AttachmentFlags
+from propylon.models._audit_log import AuditLogChange, AuditLogEntry, AuditLogEntryInfo, AuditLogEvent
+from propylon.models._auto_moderation import (
     AutoModerationAction,
     AutoModerationActionMetadata,
     AutoModerationActionType,
@@ -36,7 +36,7 @@ from propylon.models.auto_moderation import (
     AutoModerationTriggerMetadata,
     AutoModerationTriggerType,
 )
-from propylon.models.channel import (
+from propylon.models._channel import (
     Channel,
     ChannelFlags,
     ChannelType,
@@ -51,12 +51,12 @@ from propylon.models.channel import (
     ThreadMetadata,
     VideoQualityMode,
 )
-from propylon.models.command import (
+from propylon.models._command import (
     ApplicationCommandPermission,
     ApplicationCommandPermissionType,
     GuildApplicationCommandPermissions,
 )
-from propylon.models.component import (
+from propylon.models._component import (
     ButtonStyle,
     Component,
     ComponentType,
@@ -68,7 +68,7 @@ from propylon.models.component import (
     UnfurledMediaItem,
     UnfurledMediaItemFlags,
 )
-from propylon.models.embed import (
+from propylon.models._embed import (
     Embed,
     EmbedAuthor,
     EmbedField,
@@ -80,9 +80,9 @@ from propylon.models.embed import (
     EmbedType,
     EmbedVideo,
 )
-from propylon.models.emoji import Emoji
-from propylon.models.entitlement import Entitlement, EntitlementType
-from propylon.models.guild import (
+from propylon.models._emoji import Emoji
+from propylon.models._entitlement import Entitlement, EntitlementType
+from propylon.models._guild import (
     DefaultMessageNotificationLevel,
     ExplicitContentFilterLevel,
     Guild,
@@ -98,14 +98,14 @@ from propylon.models.guild import (
     WelcomeScreen,
     WelcomeScreenChannel,
 )
-from propylon.models.integration import (
+from propylon.models._integration import (
     Integration,
     IntegrationAccount,
     IntegrationApplication,
     IntegrationExpireBehavior,
     IntegrationType,
 )
-from propylon.models.interaction import (
+from propylon.models._interaction import (
     ApplicationCommandType,
     CommandData,
     CommandOption,
@@ -117,9 +117,9 @@ from propylon.models.interaction import (
     ModalData,
     SubmittedComponent,
 )
-from propylon.models.invite import InviteTargetType
-from propylon.models.member import Member, MemberFlags, PartialMember
-from propylon.models.message import (
+from propylon.models._invite import InviteTargetType
+from propylon.models._member import Member, MemberFlags, PartialMember
+from propylon.models._message import (
     BaseTheme,
     ChannelMention,
     InteractionMetadata,
@@ -140,9 +140,9 @@ from propylon.models.message import (
     SharedClientTheme,
     UserMention,
 )
-from propylon.models.permissions import Permissions
-from propylon.models.poll import Poll, PollAnswer, PollAnswerCount, PollLayoutType, PollMedia, PollResults
-from propylon.models.presence import (
+from propylon.models._permissions import Permissions
+from propylon.models._poll import Poll, PollAnswer, PollAnswerCount, PollLayoutType, PollMedia, PollResults
+from propylon.models._presence import (
     Activity,
     ActivityAssets,
     ActivityButton,
@@ -157,9 +157,9 @@ from propylon.models.presence import (
     Presence,
     StatusDisplayType,
 )
-from propylon.models.reaction import Reaction, ReactionCountDetails, ReactionType
-from propylon.models.role import Role, RoleColors, RoleFlags, RoleTags
-from propylon.models.scheduled_event import (
+from propylon.models._reaction import Reaction, ReactionCountDetails, ReactionType
+from propylon.models._role import Role, RoleColors, RoleFlags, RoleTags
+from propylon.models._scheduled_event import (
     GuildScheduledEvent,
     RecurrenceFrequency,
     RecurrenceMonth,
@@ -171,11 +171,11 @@ from propylon.models.scheduled_event import (
     ScheduledEventPrivacyLevel,
     ScheduledEventStatus,
 )
-from propylon.models.soundboard import SoundboardSound
-from propylon.models.stage import StageInstance, StagePrivacyLevel
-from propylon.models.sticker import Sticker, StickerFormatType, StickerItem, StickerType
-from propylon.models.subscription import Subscription, SubscriptionStatus
-from propylon.models.user import (
+from propylon.models._soundboard import SoundboardSound
+from propylon.models._stage import StageInstance, StagePrivacyLevel
+from propylon.models._sticker import Sticker, StickerFormatType, StickerItem, StickerType
+from propylon.models._subscription import Subscription, SubscriptionStatus
+from propylon.models._user import (
     NO_USER,
     AvatarDecorationData,
     Collectibles,
@@ -186,7 +186,7 @@ from propylon.models.user import (
     User,
     UserFlags,
 )
-from propylon.models.voice import VoiceAnimationType, VoiceState
+from propylon.models._voice import VoiceAnimationType, VoiceState
 
 __all__ = [
     "NO_ID",

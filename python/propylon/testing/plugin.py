@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from propylon.testing.simulator import Simulator
+from propylon.testing._simulator import Simulator
 
 
 @pytest.fixture

@@ -1,0 +1,430 @@
+"""From drained events to listener calls: order, back-pressure, isolation of errors.
+
+Owns the loop over events, the hot path of the Python side. Who listens to what is `propylon._delivery.plan`'s.
+"""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextvars import copy_context
+from functools import partial
+from itertools import chain
+from operator import length_hint
+from time import perf_counter
+from types import CoroutineType
+from typing import Any, Final, TypeAlias, cast
+from weakref import WeakSet
+
+from propylon import _core
+from propylon._core import Dispatch
+from propylon._delivery.plan import Call, Plan, Step, Table
+from propylon._listening.listener import Listener
+
+__all__ = ["Consumer", "Reporter"]
+
+_log: Final = logging.getLogger("propylon")
+
+_SLICE: Final = 0.002
+"""Seconds after which a drain yields to the loop."""
+
+_EAGER: Final = sys.version_info >= (3, 12)
+
+Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Listener[..., Any] | None], None]
+"""Takes an error, the event it came with, and the listener that raised it (None: the event does not fit its class)."""
+
+
+_Batch: TypeAlias = tuple[Table, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], int]]]
+"""Events that wait here: all of a drain, those left of it, and these with their routes."""
+
+_RESUMED: Final = -1
+"""In place of a route: the event of which some listeners have been called."""
+
+
+class Consumer:
+    """Calls the listeners of one shard, in order, and holds the engine back when they do not keep up."""
+
+    def __init__(self, shard: _core.Shard, max_pending: int, report: Reporter) -> None:
+        """At most ``max_pending`` listener calls may be unfinished."""
+        self._shard: Final = shard
+        self._max_pending: Final = max_pending
+        self._report: Final = report
+        self._tables: Final[dict[int, Table]] = {0: Table(0, ())}
+        self._table = self._tables[0]
+        self._backlog: Final[deque[_Batch]] = deque()
+        self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
+        """The unfinished calls and their events, in the order of these."""
+        self._done_early: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
+        self._held = False
+        self._scheduled = False
+        self._running = False
+        self._must_yield = False
+        self._suspended = False
+        self._turns = 0
+        self._partly: tuple[Dispatch[Any], Plan] | None = None
+        """An event that is being handed out, and what is left of its plan."""
+        self._context = copy_context()
+        self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
+        self._full_streams = 0
+        self.excused: Final[WeakSet[Exception]] = WeakSet()
+        """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
+        self._waits = 0
+        self._warned_of_waits = False
+        self._idle: asyncio.Future[None] | None = None
+        self.undecodable = 0
+        self.errors = 0
+
+    @property
+    def pending(self) -> int:
+        """Listener calls that have not finished."""
+        return len(self._tasks)
+
+    @property
+    def table(self) -> Table:
+        """The listeners in force."""
+        return self._table
+
+    def count_as_finished(self, task: asyncio.Task[Any]) -> None:
+        """A call goes on, but has finished with its event. Any other task is none of its business."""
+        if task in self._tasks:
+            self._tasks[task] = None
+        else:
+            # A call that has not been suspended yet is not among them.
+            self._done_early.add(task)
+
+    def unfinished(self) -> Iterator[Dispatch[Any]]:
+        """The events whose calls have not all finished, in their order."""
+        return (dispatch for dispatch in self._tasks.values() if dispatch is not None)
+
+    def waiting(self) -> Iterator[Dispatch[Any]]:
+        """The events that the engine has handed out and not all listeners have seen, in their order."""
+        if self._partly is not None:
+            yield self._partly[0]
+        for _, dispatches, left, _ in self._backlog:
+            yield from dispatches[len(dispatches) - length_hint(left) :]
+
+    def subscribe(self, listeners: tuple[Listener[..., Any], ...]) -> None:
+        """Swap the listeners. Events that wait already go to those that they matched, less the removed ones."""
+        table = Table(self._table.generation + 1, listeners)
+        self._tables[table.generation] = table
+        self._table = table
+        self._shard.subscribe(table.generation, table.slots.groups)
+
+    def _forget_old_tables(self) -> None:
+        oldest = self._shard.oldest_generation
+        newest = self._table.generation
+        # The batch being read in the engine may still carry the previous generation.
+        keep_from = newest - 1 if oldest is None else min(oldest, newest - 1)
+        for generation in [generation for generation in self._tables if generation < keep_from]:
+            del self._tables[generation]
+
+    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False) -> None:
+        """Take drained events and call their listeners; ``later``: at the next turn of the loop."""
+        table = self._tables.get(generation)
+        if table is None:
+            table = self._table
+            routes = table.routes(dispatches, routes)
+        alone = table.alone if table.generation == generation else None
+        busy = later or self._backlog or self._suspended
+        if alone is not None and alone.take_all is not None and not (alone.removed or busy):
+            alone.take_all(dispatches)
+            if self._blocked:
+                self._hold(True)
+            return
+        left = iter(dispatches)
+        self._backlog.append((table, dispatches, left, zip(left, routes, strict=True)))
+        if later:
+            self._schedule()
+        elif not (self._scheduled or self._running):
+            self._context.run(self.run)
+
+    def resume(self) -> None:
+        """Hand out events in the running loop and the current context, first those that an earlier loop left."""
+        loop = asyncio.get_running_loop()
+        for task in [task for task in self._tasks if task.get_loop() is not loop]:
+            del self._tasks[task]
+        self._context = copy_context()
+        self._scheduled = False
+        self._suspended = False
+        self._go_on()
+
+    def suspend(self) -> None:
+        """Call no listener until `resume`; what waits is kept."""
+        self._suspended = True
+        self._must_yield = True
+        self._tell_idle()
+
+    def torn_down(self) -> set[asyncio.Task[Any]]:
+        """Suspend for good, because the loop is about to end; return the calls that are unfinished."""
+        self.suspend()
+        return set(self._tasks)
+
+    def block(self, full: bool) -> None:
+        """A stream's buffer is full, or has room again."""
+        self._full_streams += 1 if full else -1
+        self._must_yield = self._must_yield or full
+        if not full:
+            self._go_on()
+
+    def waits(self, number: int) -> None:
+        """So many tasks wait for an event; where they are the listeners' own, they may hold it back themselves."""
+        self._waits = number
+        self._warn_of_waits()
+
+    def _warn_of_waits(self) -> None:
+        if self._waits and len(self._tasks) >= self._max_pending and not self._warned_of_waits:
+            self._warned_of_waits = True
+            _log.warning(
+                "max_pending=%d listener calls are unfinished and hold back all events, also those that %d wait_for() "
+                "or collect() wait for; give these a timeout, or raise max_pending",
+                self._max_pending,
+                self._waits,
+            )
+
+    @property
+    def _blocked(self) -> bool:
+        return self._suspended or self._full_streams > 0 or len(self._tasks) >= self._max_pending
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run_scheduled, context=self._context)
+
+    def _run_scheduled(self) -> None:
+        self._scheduled = False
+        self.run()
+
+    def _go_on(self) -> None:
+        if self._held and not (self._scheduled or self._running or self._blocked):
+            self._schedule()
+
+    def _hold(self, held: bool) -> None:
+        if held != self._held:
+            self._held = held
+            self._shard.hold(held)
+
+    def run(self) -> None:
+        """Call listeners until nothing waits, the time slice is over, or too many calls are unfinished."""
+        backlog = self._backlog
+        loop = asyncio.get_running_loop()
+        self._eager = _EAGER and loop.get_task_factory() is None
+        self._running = True
+        try:
+            end = perf_counter() + _SLICE
+            while backlog and not self._blocked:
+                self._turns += 1
+                table, _, _, pairs = backlog[0]
+                if self._run_batch(table, pairs, end):
+                    backlog.popleft()
+                else:
+                    break
+        finally:
+            self._running = False
+            if not backlog and not self._blocked:
+                self._hold(False)
+                if len(self._tables) > 2:
+                    self._forget_old_tables()
+                self._tell_idle()
+            else:
+                self._hold(True)
+                if not self._blocked:
+                    self._schedule()
+                self._warn_of_waits()
+
+    def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
+        """Whether all of it is done."""
+        plans = table.plans
+        plan: Plan = ()
+        known: int | None = None
+        resumed: Plan = ()
+        if self._partly is not None:
+            dispatch, resumed = self._partly
+            self._partly = None
+            pairs = chain(((dispatch, _RESUMED),), pairs)
+        for dispatch, route in pairs:
+            # Most events are of the kind before them, and then the engine gives the same object.
+            if route is not known:
+                kept = plans.get(route)
+                if kept is None:
+                    known = None
+                    plan = resumed if route == _RESUMED else table.plan(route, dispatch)
+                else:
+                    known, plan = route, kept
+            steps = iter(plan)
+            for decode, calls in steps:
+                value: Any = dispatch
+                if decode is not None:
+                    try:
+                        value = decode(dispatch)
+                    except Exception as error:
+                        self._undecodable(dispatch, error, decode)
+                        continue
+                left = iter(calls)
+                for listener, call, inject, isolated in left:
+                    if listener.removed:
+                        continue
+                    try:
+                        if inject is not None:
+                            call = partial(call, **{inject: dispatch})
+                        # What a listener sets in its context is not the next one's to see.
+                        result = copy_context().run(call, value) if isolated else call(value)
+                    except asyncio.CancelledError:
+                        # The listener gave up; no error.
+                        continue
+                    except Exception as error:
+                        self.errors += 1
+                        self._report(error, dispatch, listener)
+                        continue
+                    except (KeyboardInterrupt, SystemExit):
+                        raise
+                    except BaseException as error:
+                        self._tell_loop(error, dispatch, listener)
+                        continue
+                    if result is not None and not self._spawn(listener, dispatch, result):
+                        # It starts when the loop gets its turn, and only then may the next listener be called.
+                        self._partly = _rest(dispatch, value, left, steps)
+                        if self._partly is not None:
+                            self._must_yield = False
+                            return False
+            if self._must_yield or perf_counter() > end:
+                self._must_yield = False
+                return False
+        return True
+
+    def _undecodable(self, dispatch: Dispatch[Any], error: Exception, decode: Callable[[Dispatch[Any]], Any]) -> None:
+        """Counts an event once, reports each class that it does not fit once, however many listeners want it."""
+        if self._misfit[0] is not dispatch:
+            self.undecodable += 1
+            self._misfit = (dispatch, [])
+        known = self._misfit[1]
+        if decode not in known:
+            known.append(decode)
+            self._report(error, dispatch, None)
+
+    def track(self, task: asyncio.Task[Any]) -> None:
+        """Counts a task among the unfinished calls."""
+        self._tasks[task] = None
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.pop(task, None)
+            self._go_on()
+
+        task.add_done_callback(done)
+
+    def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> bool:
+        """Runs a listener's coroutine; whether it has got to its first suspension.
+
+        Where not, nothing more may be handed out in this turn of the loop.
+        """
+        if type(result) is CoroutineType:
+            coroutine: Coroutine[Any, Any, Any] | None = cast("Coroutine[Any, Any, Any]", result)
+        else:
+            coroutine = _coroutine_of(result)
+        if coroutine is None:
+            return True
+        loop = asyncio.get_running_loop()
+        started = True
+        if self._eager:
+            task = _started(coroutine, loop)
+            if task.done():
+                if not task.cancelled() and task.exception() is not None:
+                    self._finished(listener, dispatch, task)
+                return True
+        else:
+            task = loop.create_task(coroutine)
+            started = task.done()
+            self._must_yield = self._must_yield or not started
+        self._tasks[task] = None if task in self._done_early else dispatch
+        if len(self._tasks) >= self._max_pending:
+            self._must_yield = True
+
+        def done(task: asyncio.Task[Any]) -> None:
+            self._tasks.pop(task, None)
+            self._finished(listener, dispatch, task)
+            self._go_on()
+
+        task.add_done_callback(done)
+        return started
+
+    def _finished(self, listener: Listener[..., Any], dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Exception):
+            if error in self.excused:
+                return
+            self.errors += 1
+            self._report(error, dispatch, listener)
+        elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            # Those two have left through the loop already.
+            self._tell_loop(error, dispatch, listener)
+
+    @staticmethod
+    def _tell_loop(error: BaseException, dispatch: Dispatch[Any], listener: Listener[..., Any]) -> None:
+        """What is no Exception is not for `on_error`, but it is not lost either."""
+        message = f"listener {listener.name} of {dispatch.type} failed"
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def drained(self, patience: float) -> bool:
+        """Return when every event that waits has been handed to its listeners, or when that stands still.
+
+        ``patience``: seconds without progress, because too many calls are unfinished or nobody reads a full stream.
+        Whether everything was handed out.
+        """
+        while self._backlog or self._shard.oldest_generation is not None:
+            turns = self._turns
+            self._idle = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(patience):
+                    await self._idle
+            except TimeoutError:
+                if turns == self._turns:
+                    return False
+            finally:
+                self._idle = None
+            if self._suspended:
+                return False
+        return True
+
+
+def _rest(
+    dispatch: Dispatch[Any], value: Any, calls: Iterator[Call], steps: Iterator[Step]
+) -> tuple[Dispatch[Any], Plan] | None:
+    """What is left of an event's plan; ``value`` is what the calls left of the present step take."""
+
+    def decoded(_: Dispatch[Any]) -> Any:
+        return value
+
+    left = tuple(calls)
+    plan: Plan = ((decoded, left), *steps) if left else tuple(steps)
+    return (dispatch, plan) if plan else None
+
+
+def _started(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    """A task that has run up to its first suspension. From Python 3.12 on; the types are those of 3.11."""
+    # In two steps: where the coroutine raises one of those, the second one does, and the task would be out of reach.
+    task: asyncio.Task[Any] = asyncio.Task.__new__(asyncio.Task)  # pyright: ignore[reportUnknownVariableType]
+    try:
+        task.__init__(coroutine, loop=loop, eager_start=True)  # type: ignore[misc]
+    except (KeyboardInterrupt, SystemExit):
+        # It is on its way already. A task whose exception nobody takes complains when it is let go.
+        with contextlib.suppress(Exception):
+            task.exception()
+        raise
+    return task
+
+
+def _coroutine_of(result: Any) -> Coroutine[Any, Any, Any] | None:
+    if isinstance(result, Coroutine):
+        return cast("Coroutine[Any, Any, Any]", cast("object", result))
+    return _awaited(cast("Any", result)) if isinstance(result, Awaitable) else None
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

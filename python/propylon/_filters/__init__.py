@@ -1,0 +1,1 @@
+"""Conditions on events, which Rust evaluates: how they are written, and which fields they fit."""

@@ -1,0 +1,75 @@
+"""What `Batches` and `Stream` share: a buffer that a listener fills and one task reads.
+
+Owns entering and leaving, waiting for something to read, and the end. What is buffered, and what happens when it is
+full, is up to the two.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+
+from propylon._listening.listener import Listener
+
+__all__ = ["Buffered"]
+
+T = TypeVar("T")
+
+
+class Buffered(Generic[T]):
+    """A buffer between a listener and a reader."""
+
+    _made_by: ClassVar[str]
+    """The gateway's method that makes one, for errors."""
+
+    def __init__(self, listener: Listener[..., Any], add: Callable[[Listener[..., Any]], None]) -> None:
+        """``listener`` puts into the buffer; ``add`` puts it on its gateway."""
+        self._buffer: Final[deque[T]] = deque()
+        self._listener: Final = listener
+        self._add: Final = add
+        self._reader: asyncio.Future[None] | None = None
+        self._closed = False
+        self._entered = False
+
+    async def __aenter__(self) -> Self:
+        """Begin to hear."""
+        if self._entered:
+            raise RuntimeError(f"{self._made_by}() is entered once; call it again for another one")
+        self._entered = True
+        if not self._closed:
+            self._add(self._listener)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop hearing; what was not read is let go."""
+        self._buffer.clear()
+        self.close()
+
+    def close(self) -> None:
+        """No more will come; what is buffered can still be read."""
+        self._closed = True
+        self._listener.remove()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def __aiter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def _filled(self) -> None:
+        """Return when there is something to read. Raises StopAsyncIteration when nothing more comes."""
+        if not self._entered:
+            raise RuntimeError(f"use it as a context manager: async with gateway.{self._made_by}() as …")
+        while not self._buffer:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._reader is not None:
+                raise RuntimeError(f"another task reads here already; call {self._made_by}() once for each")
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None

@@ -1,0 +1,1 @@
+"""Sessions as values, and how they outlive a process."""
