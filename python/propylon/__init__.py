@@ -1,7 +1,7 @@
 """Propylon: a Discord Gateway client for Python whose engine is Rust."""
 
 from propylon._commands.answers import Members, RateLimit, VoiceServer
-from propylon._commands.requests import MembersRequest
+from propylon._commands.members import MembersRequest
 from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._filters.expression import Field, Filter, field

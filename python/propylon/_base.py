@@ -33,6 +33,7 @@ __all__ = [
     "OpenStrEnum",
     "Unchecked",
     "UnsetType",
+    "one_line",
 ]
 
 NO_ID: Final = Snowflake(0)
@@ -216,3 +217,8 @@ else:
                 # bool before int, whose subclass it is.
                 taken = {next(base for base in (str, bool, float, int) if issubclass(origin, base))}
             return Union[(kind, *(other for other in kinds if other not in taken))]
+
+
+def one_line(text: str) -> str:
+    """What a terminal would obey is spelled out: the name of an event, too, is the server's."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

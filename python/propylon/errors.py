@@ -30,7 +30,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from propylon._gateway.logs import one_line
+from propylon._base import one_line
 from propylon.intents import Intents
 
 if TYPE_CHECKING:

@@ -1,10 +1,8 @@
 """Intents: which events Discord sends at all."""
 
 from enum import IntFlag
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from propylon.events import Event
+from propylon._base import Model
 
 __all__ = ["Intents"]
 
@@ -17,7 +15,7 @@ class Intents(IntFlag):
     """
 
     @classmethod
-    def for_events(cls, *events: "type[Event]") -> "Intents":
+    def for_events(cls, *events: type[Model]) -> "Intents":
         """The smallest set with which all of these events come, wherever they can happen.
 
         Many events come by one intent in guilds and by another in direct messages; both are taken. A privileged

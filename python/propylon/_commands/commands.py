@@ -1,79 +1,66 @@
-"""The command face: what a gateway sends for its user, checked before it leaves, and what comes back.
+"""What a gateway sends for its user, checked before it leaves, and what comes back.
 
-Waiting until it is written is `propylon._commands.payloads`', waiting for the answer `propylon._commands.requests`'.
+The signatures with their explanations stand at the gateway. Waiting until a command is written is
+`propylon._commands.table`'s, waiting for the answer `propylon._commands.requests`'.
 """
 
 import math
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, overload
+from typing import Any, Final, Literal
 
 from propylon import _core
-from propylon._commands.answers import RateLimit, VoiceServer
-from propylon._commands.payloads import Commands, id_of, ids_of, json_of, payload_of, presence_json
-from propylon._commands.requests import (
-    ChannelInfoRequest,
-    MembersRequest,
-    Pending,
-    Requests,
-    SoundboardRequest,
-    VoiceRequest,
-)
-from propylon._listening.waiting import Consuming
+from propylon._commands.answers import VoiceServer
+from propylon._commands.guilds import ChannelInfoRequest, SoundboardRequest, VoiceRequest
+from propylon._commands.members import MembersPending, MembersRequest
+from propylon._commands.payloads import id_of, ids_of, json_of, payload_of, presence_json
+from propylon._commands.pending import Pending
+from propylon._commands.requests import Requests
+from propylon._commands.table import CommandTable
+from propylon._core import Dispatch
 from propylon.errors import CommandError
 from propylon.events import ChannelInfo, SoundboardSounds
 from propylon.intents import Intents
 from propylon.presence import Presence
 
-__all__ = ["Commanding"]
+__all__ = ["Commands"]
 
 _NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
 _MAX_USER_IDS: Final = 100
 _MAX_NONCE_BYTES: Final = 32
 
 
-class Commanding(Consuming):
-    """Base of what takes commands."""
+class Commands:
+    """The commands of one shard."""
 
     def __init__(
-        self, shard: _core.Shard, max_pending: int, *, intents: Intents, token_user: int | None, waiting_bytes: int
+        self,
+        shard: _core.Shard,
+        *,
+        check_open: Callable[[], None],
+        intents: Callable[[], Intents],
+        token_user: int | None,
+        waiting_bytes: int,
     ) -> None:
-        """``token_user``: the bot's own user as its token tells it; ``waiting_bytes``: of chunks that are not read."""
-        super().__init__(shard, max_pending)
-        self._intents = intents
+        """``check_open`` raises where nothing can be sent; ``intents`` are those that the shard asks for.
+
+        ``token_user``: the bot's own user as its token tells it; ``waiting_bytes``: of chunks that are not read.
+        """
+        self._shard: Final = shard
+        self._check_open: Final = check_open
+        self._intents: Final = intents
         self._token_user: Final = token_user
-        self._commands: Final = Commands(shard)
+        self._table: Final = CommandTable(shard)
         self._requests: Final = Requests(shard, waiting_bytes)
 
     async def _command(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
-        """Hand a command to the engine and wait until it is written, then at once calls ``written``."""
-        raise NotImplementedError
-
-    @property
-    def intents(self) -> Intents:
-        """The intents it asks for; with ``intents="auto"`` those of its last opening, none before the first."""
-        return self._intents
-
-    @property
-    def rate_limit(self) -> RateLimit:
-        """What Discord's limit of 120 payloads in 60 s still takes. From any thread.
-
-        Commands beyond it wait and are sent in their order, so this need not be asked before sending.
-        """
-        return RateLimit(*self._shard.send_window)
+        """Hands a command to the engine and waits until it is written, then at once calls ``written``."""
+        self._check_open()
+        await self._table.carry_out(submit, written)
 
     async def set_presence(self, presence: Presence) -> None:
-        """Show another status or activity, from now on and after each new session; returns when it is sent.
-
-        At most 5 in 20 s leave; of those that wait, only the newest is sent.
-        https://discord.com/developers/docs/events/gateway-events#update-presence
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: A value that JSON cannot hold.
-        """
+        """Show another status or activity."""
         if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
             kind = type(presence)
             raise CommandError(f"set_presence() takes a propylon.Presence, not a {kind.__module__}.{kind.__qualname__}")
@@ -82,19 +69,7 @@ class Commanding(Consuming):
         await self._command(lambda number: self._shard.set_presence(number, data))
 
     async def send(self, op: int, data: Any) -> None:
-        """Send a raw payload, in order, within 120 in 60 s; returns when it is written.
-
-        Waits through reconnects. https://discord.com/developers/docs/events/gateway#sending-events
-
-        Args:
-            op: An opcode; not 1, 2 or 6, which are the engine's.
-            data: What JSON can hold.
-
-        Raises:
-            NotConnected: The gateway is not open, or was closed meanwhile.
-            CommandTooLarge: Over 4,096 bytes.
-            CommandError: The opcode is not the user's, or JSON cannot hold ``data`` (NaN, other types).
-        """
+        """Send a raw payload."""
         if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
         if op in _NOT_THE_USERS:
@@ -109,49 +84,21 @@ class Commanding(Consuming):
         )
 
     def _need(self, intent: Intents, what: str) -> None:
-        if not intent & self._intents:
+        if not intent & self._intents():
             raise CommandError(f"{what} needs Intents.{intent.name}; add it to intents=")
 
     def request_members(
         self,
         guild_id: int | str,
         *,
-        user_ids: Iterable[int | str] | None = None,
-        query: str | None = None,
-        limit: int | None = None,
-        presences: bool = False,
-        nonce: str | None = None,
-        timeout: float | None = 10,
+        user_ids: Iterable[int | str] | None,
+        query: str | None,
+        limit: int | None,
+        presences: bool,
+        nonce: str | None,
+        timeout: float | None,
     ) -> MembersRequest:
-        """Ask for members of a guild: await the result, or iterate over the chunks as they come.
-
-        ::
-
-            members = await gateway.request_members(guild_id, query="jo")
-            async for chunk in gateway.request_members(guild_id):
-                print(len(chunk.members))
-
-        With neither ``query`` nor ``user_ids`` all members are requested, which Discord allows once in 30 s for each
-        guild. Answers are told from those to other requests by the nonce. A request outlives a reconnect that resumes;
-        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over. Listeners of
-        `GuildMembersChunk` get the chunks too. https://discord.com/developers/docs/events/gateway-events#request-guild-members
-
-        Args:
-            guild_id: Of the guild.
-            user_ids: At most 100, instead of a query; `Members.not_found` has those who are no members.
-            query: What the name or nickname begins with. Empty: everybody.
-            limit: How many at most, to 100 with a query (the default there); 0 with an empty query: all.
-            presences: Give presences too.
-            nonce: A mark of your own in the chunks, at most 32 bytes of UTF-8; made up where none is given.
-            timeout: Seconds to wait for a chunk, from the moment the request is sent or the one before came; None: as
-                long as it takes.
-
-        Raises:
-            CommandError: An argument that Discord would not take, or an intent that is missing. From the call itself.
-            RateLimited: Discord wants us to wait: ``retry_after`` seconds. This and the following when awaited.
-            RequestTimeout: No chunk came in time. Discord does not answer for a guild that the bot is not in.
-            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
-        """
+        """Ask for members of a guild."""
         guild = id_of("guild_id", guild_id)
         data: dict[str, Any] = {"guild_id": guild}
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 100):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -175,61 +122,23 @@ class Commanding(Consuming):
             self._need(Intents.GUILD_PRESENCES, "requesting presences")
             data["presences"] = True
         data["nonce"] = nonce = _nonce(nonce)
-        payload = payload_of(MembersRequest.opcode, json_of(data))
+        payload = payload_of(MembersPending.opcode, json_of(data))
 
         async def send(written: Callable[[], None]) -> None:
-            await self._command(lambda number: self._shard.send(number, MembersRequest.opcode, payload), written)
+            await self._command(lambda number: self._shard.send(number, MembersPending.opcode, payload), written)
 
-        return MembersRequest(self._requests, send, int(guild), nonce, _seconds(timeout))
+        return MembersRequest(MembersPending(self._requests, send, int(guild), nonce, _seconds(timeout)))
 
-    @overload
-    async def update_voice_state(
-        self,
-        guild_id: int | str,
-        channel_id: int | str,
-        *,
-        self_mute: bool = False,
-        self_deaf: bool = False,
-        timeout: float | None = 10,
-    ) -> VoiceServer: ...
-    @overload
-    async def update_voice_state(
-        self,
-        guild_id: int | str,
-        channel_id: None,
-        *,
-        self_mute: bool = False,
-        self_deaf: bool = False,
-        timeout: float | None = 10,
-    ) -> None: ...
     async def update_voice_state(
         self,
         guild_id: int | str,
         channel_id: int | str | None,
         *,
-        self_mute: bool = False,
-        self_deaf: bool = False,
-        timeout: float | None = 10,
+        self_mute: bool,
+        self_deaf: bool,
+        timeout: float | None,
     ) -> VoiceServer | None:
-        """Join a voice channel, move to it, or change mute and deafen there; None leaves.
-
-        Gives what a voice client connects with, as soon as Discord has told it; nothing, and at once, when leaving.
-        https://discord.com/developers/docs/events/gateway-events#update-voice-state
-
-        Args:
-            guild_id: Of the guild.
-            channel_id: Of the voice channel; None: leave.
-            self_mute: Be muted.
-            self_deaf: Be deafened.
-            timeout: Seconds to wait for the answer once the command is sent; None: as long as it takes.
-
-        Raises:
-            CommandError: An argument that Discord would not take, or `Intents.GUILD_VOICE_STATES` is missing, without
-                which the answer would not come.
-            RequestTimeout: No answer: the bot may not see or join the channel, for one.
-            RateLimited: Discord wants us to wait.
-            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
-        """
+        """Join, move, change mute and deafen, or leave."""
         guild = id_of("guild_id", guild_id)
         channel = None if channel_id is None else id_of("channel_id", channel_id)
         for name, value in (("self_mute", self_mute), ("self_deaf", self_deaf)):
@@ -256,25 +165,9 @@ class Commanding(Consuming):
         return server
 
     async def request_soundboard_sounds(
-        self, guild_ids: Iterable[int | str], *, timeout: float | None = 10
+        self, guild_ids: Iterable[int | str], *, timeout: float | None
     ) -> list[SoundboardSounds]:
-        """Ask for the soundboard sounds of guilds; gives one `SoundboardSounds` for each, in their order.
-
-        Listeners of `SoundboardSounds` get them too.
-        https://discord.com/developers/docs/events/gateway-events#request-soundboard-sounds
-
-        Args:
-            guild_ids: Of the guilds.
-            timeout: Seconds to wait for an answer once the request is sent, or since the one before; None: as long as
-                it takes.
-
-        Raises:
-            CommandError: An argument that Discord would not take.
-            CommandTooLarge: More guilds than go into 4,096 bytes.
-            RequestTimeout: No answer for some guild, in which the bot may not be.
-            RateLimited: Discord wants us to wait.
-            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
-        """
+        """Ask for the soundboard sounds of guilds."""
         guilds = ids_of("guild_ids", guild_ids)
         payload = payload_of(SoundboardRequest.opcode, json_of({"guild_ids": guilds}))
         request = SoundboardRequest([int(guild) for guild in guilds], _seconds(timeout))
@@ -285,26 +178,11 @@ class Commanding(Consuming):
     async def request_channel_info(
         self,
         guild_id: int | str,
-        fields: Iterable[str] = ("status", "voice_start_time"),
+        fields: Iterable[str],
         *,
-        timeout: float | None = 10,
+        timeout: float | None,
     ) -> ChannelInfo:
-        """Ask for what Discord tells of a guild's channels only on request.
-
-        Listeners of `ChannelInfo` get the answer too.
-        https://discord.com/developers/docs/events/gateway-events#request-channel-info
-
-        Args:
-            guild_id: Of the guild.
-            fields: ``"status"``, ``"voice_start_time"``, or both; others go to Discord as they are.
-            timeout: Seconds to wait for the answer once the request is sent; None: as long as it takes.
-
-        Raises:
-            CommandError: An argument that Discord would not take.
-            RequestTimeout: No answer; the bot may not be in that guild.
-            RateLimited: Discord wants us to wait.
-            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
-        """
+        """Ask for what Discord tells of channels only on request."""
         guild = id_of("guild_id", guild_id)
         names = [] if isinstance(fields, str) else list(fields)
         if not names or not all(isinstance(name, str) and name for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -314,6 +192,30 @@ class Commanding(Consuming):
         with self._requests.expect(request):
             await self._ask(request, payload)
             return await request.answer()
+
+    # ------------------------------------------------------------------ news from the engine
+
+    def done(self, number: int, error: Literal["not connected", "queue full"] | None) -> None:
+        """A command was written, or never will be."""
+        self._table.done(number, error)
+
+    def reply(self, dispatch: Dispatch[Any]) -> None:
+        """An event came that somebody awaits."""
+        self._requests.reply(dispatch)
+
+    def new_session(self) -> None:
+        """READY: what was asked before is answered no more."""
+        self._requests.new_session()
+
+    def fail_all(self) -> None:
+        """The gateway has ended."""
+        self._table.fail_all()
+        self._requests.fail_all()
+
+    def clear(self) -> None:
+        """Forget those that wait in a loop that has died."""
+        self._table.clear()
+        self._requests.clear()
 
 
 def _seconds(timeout: Any) -> float | None:

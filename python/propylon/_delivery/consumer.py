@@ -1,6 +1,6 @@
 """From drained events to listener calls: order, back-pressure, isolation of errors.
 
-Owns the loop over events, the hot path of the Python side. Who listens to what is `propylon._delivery.plan`'s.
+Owns the loop over events, the hot path of the Python side. Whom an event goes to is `propylon._delivery.plans`'s.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from itertools import chain
@@ -20,10 +20,11 @@ from weakref import WeakSet
 
 from propylon import _core
 from propylon._core import Dispatch
-from propylon._delivery.plan import Call, Plan, Step, Table
-from propylon._listening.listener import Listener
+from propylon._delivery.plans import Call, Plan, Plans, Route, Step
+from propylon._listening.entry import Entry
+from propylon._listening.registry import Registry
 
-__all__ = ["Consumer", "Reporter"]
+__all__ = ["Consumer"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -32,12 +33,14 @@ _SLICE: Final = 0.002
 
 _EAGER: Final = sys.version_info >= (3, 12)
 
-Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Listener[..., Any] | None], None]
-"""Takes an error, the event it came with, and the listener that raised it (None: the event does not fit its class)."""
+Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Entry | None], Iterable[asyncio.Task[Any]]]
+"""Takes an error, the event it came with, and the entry that raised it (None: the event does not fit its class); gives
+the handlers that are still at work on it."""
 
 
-_Batch: TypeAlias = tuple[Table, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], int]]]
-"""Events that wait here: all of a drain, those left of it, and these with their routes."""
+_Batch: TypeAlias = tuple[int, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], Route]]]
+"""Events that wait here: the generation at which they were matched, all of a drain, those left of it, and these with
+their routes."""
 
 _RESUMED: Final = -1
 """In place of a route: the event of which some listeners have been called."""
@@ -46,13 +49,23 @@ _RESUMED: Final = -1
 class Consumer:
     """Calls the listeners of one shard, in order, and holds the engine back when they do not keep up."""
 
-    def __init__(self, shard: _core.Shard, max_pending: int, report: Reporter) -> None:
-        """At most ``max_pending`` listener calls may be unfinished."""
+    def __init__(
+        self,
+        shard: _core.Shard,
+        registry: Registry,
+        plans: Plans,
+        max_pending: int,
+        *,
+        report: Reporter,
+        excused: Container[Exception],
+    ) -> None:
+        """At most ``max_pending`` calls may be unfinished. ``excused``: errors that are none of a listener's."""
         self._shard: Final = shard
+        self._registry: Final = registry
+        self._plans: Final = plans
         self._max_pending: Final = max_pending
         self._report: Final = report
-        self._tables: Final[dict[int, Table]] = {0: Table(0, ())}
-        self._table = self._tables[0]
+        self._excused: Final = excused
         self._backlog: Final[deque[_Batch]] = deque()
         self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
         """The unfinished calls and their events, in the order of these."""
@@ -68,8 +81,6 @@ class Consumer:
         self._context = copy_context()
         self._misfit: tuple[Dispatch[Any] | None, list[Callable[[Dispatch[Any]], Any]]] = (None, [])
         self._full_streams = 0
-        self.excused: Final[WeakSet[Exception]] = WeakSet()
-        """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
         self._waits = 0
         self._warned_of_waits = False
         self._idle: asyncio.Future[None] | None = None
@@ -80,11 +91,6 @@ class Consumer:
     def pending(self) -> int:
         """Listener calls that have not finished."""
         return len(self._tasks)
-
-    @property
-    def table(self) -> Table:
-        """The listeners in force."""
-        return self._table
 
     def count_as_finished(self, task: asyncio.Task[Any]) -> None:
         """A call goes on, but has finished with its event. Any other task is none of its business."""
@@ -105,36 +111,21 @@ class Consumer:
         for _, dispatches, left, _ in self._backlog:
             yield from dispatches[len(dispatches) - length_hint(left) :]
 
-    def subscribe(self, listeners: tuple[Listener[..., Any], ...]) -> None:
-        """Swap the listeners. Events that wait already go to those that they matched, less the removed ones."""
-        table = Table(self._table.generation + 1, listeners)
-        self._tables[table.generation] = table
-        self._table = table
-        self._shard.subscribe(table.generation, table.slots.groups)
-
-    def _forget_old_tables(self) -> None:
-        oldest = self._shard.oldest_generation
-        newest = self._table.generation
-        # The batch being read in the engine may still carry the previous generation.
-        keep_from = newest - 1 if oldest is None else min(oldest, newest - 1)
-        for generation in [generation for generation in self._tables if generation < keep_from]:
-            del self._tables[generation]
-
-    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False) -> None:
+    def feed(
+        self, generation: int, dispatches: list[Dispatch[Any]], routes: list[Route], *, later: bool = False
+    ) -> None:
         """Take drained events and call their listeners; ``later``: at the next turn of the loop."""
-        table = self._tables.get(generation)
-        if table is None:
-            table = self._table
-            routes = table.routes(dispatches, routes)
-        alone = table.alone if table.generation == generation else None
+        registry = self._registry
+        # Only where nothing has come or gone since they were matched is all of it for the one that is there.
+        alone = registry.alone if registry.generation == generation else None
         busy = later or self._backlog or self._suspended
-        if alone is not None and alone.take_all is not None and not (alone.removed or busy):
+        if alone is not None and alone.take_all is not None and not busy:
             alone.take_all(dispatches)
             if self._blocked:
                 self._hold(True)
             return
         left = iter(dispatches)
-        self._backlog.append((table, dispatches, left, zip(left, routes, strict=True)))
+        self._backlog.append((generation, dispatches, left, zip(left, routes, strict=True)))
         if later:
             self._schedule()
         elif not (self._scheduled or self._running):
@@ -215,8 +206,8 @@ class Consumer:
             end = perf_counter() + _SLICE
             while backlog and not self._blocked:
                 self._turns += 1
-                table, _, _, pairs = backlog[0]
-                if self._run_batch(table, pairs, end):
+                generation, _, _, pairs = backlog[0]
+                if self._run_batch(generation, pairs, end):
                     backlog.popleft()
                 else:
                     break
@@ -224,8 +215,6 @@ class Consumer:
             self._running = False
             if not backlog and not self._blocked:
                 self._hold(False)
-                if len(self._tables) > 2:
-                    self._forget_old_tables()
                 self._tell_idle()
             else:
                 self._hold(True)
@@ -233,11 +222,11 @@ class Consumer:
                     self._schedule()
                 self._warn_of_waits()
 
-    def _run_batch(self, table: Table, pairs: Iterator[tuple[Dispatch[Any], int]], end: float) -> bool:
+    def _run_batch(self, generation: int, pairs: Iterator[tuple[Dispatch[Any], Route]], end: float) -> bool:
         """Whether all of it is done."""
-        plans = table.plans
+        plans = self._plans.kept
         plan: Plan = ()
-        known: int | None = None
+        known: Route | None = None
         resumed: Plan = ()
         if self._partly is not None:
             dispatch, resumed = self._partly
@@ -247,11 +236,11 @@ class Consumer:
             # Most events are of the kind before them, and then the engine gives the same object.
             if route is not known:
                 kept = plans.get(route)
-                if kept is None:
-                    known = None
-                    plan = resumed if route == _RESUMED else table.plan(route, dispatch)
+                if kept is not None and kept[0] <= generation:
+                    known, plan = route, kept[1]
                 else:
-                    known, plan = route, kept
+                    known = None
+                    plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
             steps = iter(plan)
             for decode, calls in steps:
                 value: Any = dispatch
@@ -262,8 +251,8 @@ class Consumer:
                         self._undecodable(dispatch, error, decode)
                         continue
                 left = iter(calls)
-                for listener, call, inject, isolated in left:
-                    if listener.removed:
+                for entry, call, inject, isolated in left:
+                    if entry.removed:
                         continue
                     try:
                         if inject is not None:
@@ -275,14 +264,14 @@ class Consumer:
                         continue
                     except Exception as error:
                         self.errors += 1
-                        self._report(error, dispatch, listener)
+                        self._tell(error, dispatch, entry)
                         continue
                     except (KeyboardInterrupt, SystemExit):
                         raise
                     except BaseException as error:
-                        self._tell_loop(error, dispatch, listener)
+                        self._tell_loop(error, dispatch, entry)
                         continue
-                    if result is not None and not self._spawn(listener, dispatch, result):
+                    if result is not None and not self._spawn(entry, dispatch, result):
                         # It starts when the loop gets its turn, and only then may the next listener be called.
                         self._partly = _rest(dispatch, value, left, steps)
                         if self._partly is not None:
@@ -301,19 +290,19 @@ class Consumer:
         known = self._misfit[1]
         if decode not in known:
             known.append(decode)
-            self._report(error, dispatch, None)
+            self._tell(error, dispatch, None)
 
-    def track(self, task: asyncio.Task[Any]) -> None:
-        """Counts a task among the unfinished calls."""
-        self._tasks[task] = None
+    def _tell(self, error: Exception, dispatch: Dispatch[Any], entry: Entry | None) -> None:
+        for task in self._report(error, dispatch, entry):
+            # As the listener's own call: a flood of errors is held back too.
+            self._tasks[task] = None
+            task.add_done_callback(self._handled)
 
-        def done(task: asyncio.Task[Any]) -> None:
-            self._tasks.pop(task, None)
-            self._go_on()
+    def _handled(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.pop(task, None)
+        self._go_on()
 
-        task.add_done_callback(done)
-
-    def _spawn(self, listener: Listener[..., Any], dispatch: Dispatch[Any], result: object) -> bool:
+    def _spawn(self, entry: Entry, dispatch: Dispatch[Any], result: object) -> bool:
         """Runs a listener's coroutine; whether it has got to its first suspension.
 
         Where not, nothing more may be handed out in this turn of the loop.
@@ -330,7 +319,7 @@ class Consumer:
             task = _started(coroutine, loop)
             if task.done():
                 if not task.cancelled() and task.exception() is not None:
-                    self._finished(listener, dispatch, task)
+                    self._finished(entry, dispatch, task)
                 return True
         else:
             task = loop.create_task(coroutine)
@@ -342,29 +331,29 @@ class Consumer:
 
         def done(task: asyncio.Task[Any]) -> None:
             self._tasks.pop(task, None)
-            self._finished(listener, dispatch, task)
+            self._finished(entry, dispatch, task)
             self._go_on()
 
         task.add_done_callback(done)
         return started
 
-    def _finished(self, listener: Listener[..., Any], dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
+    def _finished(self, entry: Entry, dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             return
         error = task.exception()
         if isinstance(error, Exception):
-            if error in self.excused:
+            if error in self._excused:
                 return
             self.errors += 1
-            self._report(error, dispatch, listener)
+            self._tell(error, dispatch, entry)
         elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             # Those two have left through the loop already.
-            self._tell_loop(error, dispatch, listener)
+            self._tell_loop(error, dispatch, entry)
 
     @staticmethod
-    def _tell_loop(error: BaseException, dispatch: Dispatch[Any], listener: Listener[..., Any]) -> None:
+    def _tell_loop(error: BaseException, dispatch: Dispatch[Any], entry: Entry) -> None:
         """What is no Exception is not for `on_error`, but it is not lost either."""
-        message = f"listener {listener.name} of {dispatch.type} failed"
+        message = f"listener {entry.name} of {dispatch.type} failed"
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
     def _tell_idle(self) -> None:
@@ -377,7 +366,7 @@ class Consumer:
         ``patience``: seconds without progress, because too many calls are unfinished or nobody reads a full stream.
         Whether everything was handed out.
         """
-        while self._backlog or self._shard.oldest_generation is not None:
+        while self._backlog or self._shard.waiting:
             turns = self._turns
             self._idle = asyncio.get_running_loop().create_future()
             try:

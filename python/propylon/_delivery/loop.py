@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from propylon import _core
 from propylon._core import Dispatch
+from propylon._delivery.plans import Route
 
 __all__ = ["Delivery", "Receiver"]
 
@@ -27,7 +28,9 @@ class Receiver(Protocol):
     def notice(self, kind: str, *facts: Any) -> None:
         """News about the connection."""
 
-    def feed(self, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False) -> None:
+    def feed(
+        self, generation: int, dispatches: list[Dispatch[Any]], routes: list[Route], *, later: bool = False
+    ) -> None:
         """Events, in order; ``later``: their listeners are called when the loop gets its turn."""
 
     def torn_down(self) -> set[asyncio.Task[Any]]:
@@ -148,7 +151,7 @@ class Delivery:
             receiver.notice(kind, *facts)
 
     def _feed(
-        self, key: int, generation: int, dispatches: list[Dispatch[Any]], routes: list[int], *, later: bool = False
+        self, key: int, generation: int, dispatches: list[Dispatch[Any]], routes: list[Route], *, later: bool = False
     ) -> None:
         receiver = self._receivers.get(key)
         if receiver is not None:

@@ -43,12 +43,13 @@ from propylon._core import Dispatch
 from propylon._filters.types import Operand, fit
 from propylon.events import Event
 
-__all__ = ["Field", "Filter", "Where", "field"]
+__all__ = ["Field", "Filter", "Where", "asks_equality", "compiled", "description", "field", "fitted"]
 
 _PATH: Final = re.compile(r"[^.]+(\.[^.]+)*")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DEPTH: Final = 32
 """As in Rust."""
+_EQUALITY: Final = frozenset({"==", "in"})
 
 
 def field(path: str, /) -> "Field":
@@ -286,11 +287,11 @@ class Filter(_Immutable):
 
     def __eq__(self, other: object) -> bool:
         """Whether it is written alike."""
-        return self.description == other.description if isinstance(other, Filter) else NotImplemented
+        return description(self) == description(other) if isinstance(other, Filter) else NotImplemented
 
     def __hash__(self) -> int:
         """As `==` asks."""
-        return hash(self.description)
+        return hash(description(self))
 
     def __repr__(self) -> str:
         """As it was made."""
@@ -318,46 +319,6 @@ class Filter(_Immutable):
         """Pickle as what makes it."""
         return Filter, (self._operator, self._parts, self._path, self._operand)
 
-    @property
-    def description(self) -> str:
-        """What Rust compiles: JSON."""
-        if self._description is None:
-            object.__setattr__(self, "_description", json.dumps(self._json(), separators=(",", ":")))
-        assert self._description is not None
-        return self._description
-
-    def _json(self) -> list[Any]:
-        if self._parts:
-            return [self._operator, *(part._json() for part in self._parts)]
-        if self._operator in ("exists", "null"):
-            return [self._operator, self._path]
-        operand = self._operand
-        return [self._operator, self._path, [*map(_json, operand)] if isinstance(operand, tuple) else _json(operand)]
-
-    @property
-    def compiled(self) -> "_core.Filter":
-        """What Rust evaluates."""
-        if self._compiled is None:
-            object.__setattr__(self, "_compiled", _core.Filter(self.description))
-        assert self._compiled is not None
-        return self._compiled
-
-    def fitted(self, event: str, kind: type[Event] | None = None) -> "Filter":
-        """The filter for one event, checked against its class (and, before it, ``kind``).
-
-        Ids that were given as text are numbers in it. An event without a class is not checked.
-
-        Raises:
-            ValueError: The event has no such field; the text has the nearest name.
-            TypeError: An operator or operand does not fit the field.
-        """
-        if self._parts:
-            return Filter(self._operator, tuple(part.fitted(event, kind) for part in self._parts))
-        operand = fit(event, kind, self._path, self._operator, self._operand)
-        if isinstance(operand, tuple):
-            operand = _set(operand)
-        return self if operand == self._operand else Filter(self._operator, (), self._path, operand)
-
     def matches(self, event: "Dispatch[Any] | bytes", /) -> bool:
         """Whether an event matches: what Rust decides, for your own tests.
 
@@ -369,19 +330,72 @@ class Filter(_Immutable):
             TypeError, ValueError: The filter does not fit the event, or ``event`` is neither of the two.
         """
         if isinstance(event, Dispatch):
-            return _fitted(self, event.type).compiled.matches(event)
+            return compiled(_fitted(self, event.type)).matches(event)
         if not isinstance(event, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"matches() takes a Dispatch or the JSON of an event's d as bytes, not {event!r}")
-        return self.compiled.matches(event)
+        return compiled(self).matches(event)
 
 
 Where: TypeAlias = Filter | Callable[[Any], object]
 """What ``where=`` takes: a filter, or a function of the event that gives True or False."""
 
 
+# Below is what this package asks of a filter, outside the class so that users are not offered it.
+# pyright: reportPrivateUsage=false
+
+
+def description(one: Filter) -> str:
+    """What Rust compiles: JSON."""
+    if one._description is None:
+        object.__setattr__(one, "_description", json.dumps(_described(one), separators=(",", ":")))
+    assert one._description is not None
+    return one._description
+
+
+def _described(one: Filter) -> list[Any]:
+    if one._parts:
+        return [one._operator, *map(_described, one._parts)]
+    if one._operator in ("exists", "null"):
+        return [one._operator, one._path]
+    operand = one._operand
+    return [one._operator, one._path, [*map(_json, operand)] if isinstance(operand, tuple) else _json(operand)]
+
+
+def compiled(one: Filter) -> _core.Filter:
+    """What Rust evaluates."""
+    if one._compiled is None:
+        object.__setattr__(one, "_compiled", _core.Filter(description(one)))
+    assert one._compiled is not None
+    return one._compiled
+
+
+def fitted(one: Filter, event: str, kind: type[Event] | None = None) -> Filter:
+    """The filter for one event, checked against its class (and, before it, ``kind``).
+
+    Ids that were given as text are numbers in it. An event without a class is not checked.
+
+    Raises:
+        ValueError: The event has no such field; the text has the nearest name.
+        TypeError: An operator or operand does not fit the field.
+    """
+    if one._parts:
+        return Filter(one._operator, tuple(fitted(part, event, kind) for part in one._parts))
+    operand = fit(event, kind, one._path, one._operator, one._operand)
+    if isinstance(operand, tuple):
+        operand = _set(operand)
+    return one if operand == one._operand else Filter(one._operator, (), one._path, operand)
+
+
+def asks_equality(one: Filter) -> bool:
+    """Whether an index of the engine finds it: it is an equality, or has one among conditions that all must hold."""
+    return one._operator in _EQUALITY or (
+        one._operator == "and" and any(part._operator in _EQUALITY for part in one._parts)
+    )
+
+
 @lru_cache(maxsize=256)
 def _fitted(one: Filter, event: str) -> Filter:
-    return one.fitted(event)
+    return fitted(one, event)
 
 
 def _json(operand: Operand) -> Any:

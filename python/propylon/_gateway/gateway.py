@@ -1,45 +1,49 @@
-"""The gateway: its options, its life, its listeners. The face of the package.
+"""The gateway: what users hold. Signatures and their explanations; what is behind them stands in other files.
 
-Over 500 lines because each option and each error is explained where a user's editor looks for it.
+Over 500 lines because each option, argument and error is explained where a user's editor looks for it.
 """
 
 import asyncio
-import atexit
-import logging
 import os
-from collections.abc import Callable
-from typing import Any, Final, Literal, NoReturn, Self
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from propylon import _core
-from propylon._commands.commands import Commanding
-from propylon._delivery.loop import Delivery
-from propylon._gateway.logs import GatewayLog
+from propylon._arguments import count_of
+from propylon._commands.answers import RateLimit, VoiceServer
+from propylon._commands.members import MembersRequest
+from propylon._filters.expression import Filter, Where
+from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Compression, Overflow, Timeouts
 from propylon._gateway.serving import serve
-from propylon._gateway.settings import check_seconds, count_of, engine_options, session_facts, user_of_token
-from propylon._listening.face import is_task
-from propylon._listening.intents_check import derived, warn_of_missing
+from propylon._gateway.settings import engine_options
+from propylon._listening.batches import Batches
+from propylon._listening.entry import Options
+from propylon._listening.groups import Listeners
 from propylon._listening.listener import Listener
-from propylon._sessions.keeping import SessionKeeper, finished_mark, session_key
-from propylon._sessions.session import Closed, GatewayStatus, Session
+from propylon._listening.signature import EventForm, names_of_caller
+from propylon._listening.waiting import Stream
+from propylon._sessions.session import GatewayStatus, Session
 from propylon._sessions.stores import SessionStore
-from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.events import ChannelInfo, Event, SoundboardSounds
 from propylon.intents import Intents
 from propylon.presence import Presence
 
+if TYPE_CHECKING:
+    # Part of every type checker; not needed at run time.
+    from typing_extensions import TypeForm
+
 __all__ = ["Gateway"]
 
-_MAX_CLOSE_REASON_BYTES: Final = 123
-_DRAIN_PATIENCE: Final = 5.0
-"""Seconds without progress after which an ended gateway waits no longer for its listeners and handlers."""
-_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
-
-# Closes what is open and joins the engine's threads while Python can still run.
-atexit.register(_core.shutdown, 5.0)
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound=Listeners)
+E = TypeVar("E", bound=Event | _core.Dispatch[Any])
 
 
-class Gateway(Commanding):
+class Gateway:
     """One connection of a bot to Discord's Gateway, kept alive by an engine that Python cannot stop.
 
     Listeners are functions; the annotation of the first parameter says which event they get::
@@ -140,50 +144,30 @@ class Gateway(Commanding):
             identify_properties=identify_properties,
             allow_plaintext=allow_plaintext,
         )
-        self._auto_intents: Final = intents == "auto"
-        super().__init__(
-            _core.Shard(options),
-            count_of("max_pending", max_pending, 1),
-            intents=Intents.NONE if intents == "auto" else Intents(int(intents)),
-            token_user=user_of_token(token),
-            waiting_bytes=queue_bytes,
+        self._life: Final = Life(
+            self,
+            options,
+            token,
+            intents="auto" if intents == "auto" else Intents(int(intents)),
+            shard=shard,
+            sessions=sessions,
+            max_pending=count_of("max_pending", max_pending, 1),
+            queue_bytes=queue_bytes,
         )
-        self._warned_of: Final[set[str]] = set()
-        self._shard_pair: Final = shard
-        self._log: Final = GatewayLog(shard)
-        self._keeper: Final = SessionKeeper(
-            sessions,
-            session_key(token, shard),
-            mark=lambda: finished_mark(self._shard, self._consumer, self._streams),
-            fits=self._fits,
-            is_ready=lambda: self.status is GatewayStatus.READY,
-        )
-        self._delivery: Delivery | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opened: asyncio.Future[None] | None = None
-        self._ended: asyncio.Future[PropylonError | None] | None = None
-        self._all_guilds: asyncio.Future[None] | None = None
-        self._unraised: PropylonError | None = None
-        self._handlers: Final[set[asyncio.Task[Any]]] = set()
-        self._waiters = 0
-        self._closing = False
-        self._last_failure = ""
-        self._pid: Final = os.getpid()
-
-    def _fits(self, session: Session) -> bool:
-        return session.shard == self._shard_pair and session.intents == int(self._intents)
+        self._listening: Final = self._life.listening
+        self._commands: Final = self._life.commands
 
     # ------------------------------------------------------------------ reading
 
     @property
     def status(self) -> GatewayStatus:
         """Where it stands. From any thread."""
-        return GatewayStatus[self._shard.status]
+        return GatewayStatus[self._life.shard.status]
 
     @property
     def latency(self) -> float | None:
         """Seconds from the last acknowledged heartbeat to its ACK; None before the first. From any thread."""
-        return self._shard.latency
+        return self._life.shard.latency
 
     @property
     def guilds_ready(self) -> bool:
@@ -192,7 +176,7 @@ class Gateway(Commanding):
         True from READY on without the intent GUILDS, because then no guild is sent. Listeners may still have some of
         the guilds before them. https://discord.com/developers/docs/events/gateway-events#guild-create
         """
-        return self._shard.guilds_ready
+        return self._life.shard.guilds_ready
 
     @property
     def identify_blocked_until(self) -> float | None:
@@ -200,12 +184,25 @@ class Gateway(Commanding):
 
         None while there is none to wait for. From any thread.
         """
-        return self._shard.identify_blocked_until
+        return self._life.shard.identify_blocked_until
 
     @property
     def shard(self) -> tuple[int, int] | None:
         """``(shard_id, shard_count)``, or None."""
-        return self._shard_pair
+        return self._life.shard_pair
+
+    @property
+    def intents(self) -> Intents:
+        """The intents it asks for; with ``intents="auto"`` those of its last opening, none before the first."""
+        return self._life.intents
+
+    @property
+    def rate_limit(self) -> RateLimit:
+        """What Discord's limit of 120 payloads in 60 s still takes. From any thread.
+
+        Commands beyond it wait and are sent in their order, so this need not be asked before sending.
+        """
+        return RateLimit(*self._life.shard.send_window)
 
     @property
     def session(self) -> Session | None:
@@ -213,67 +210,28 @@ class Gateway(Commanding):
 
         May be set while the gateway is closed, to one saved earlier.
         """
-        facts = self._shard.session
-        return None if facts is None else Session(*facts)
+        return self._life.session
 
     @session.setter
     def session(self, session: Session | None) -> None:
-        if self._shard.running:
-            raise RuntimeError("the session can be set while the gateway is closed")
-        fits = session is None or self._fits(session)
-        if session is not None and not (fits or (self._auto_intents and session.shard == self._shard_pair)):
-            raise ValueError("the session belongs to other intents or another shard")
-        self._shard.set_session(None if session is None else session_facts(session))
+        self._life.session = session
 
     def metrics(self) -> Metrics:
         """All counters, taken together. From any thread."""
-        return Metrics(
-            **self._shard.snapshot(),
-            pending=self._consumer.pending,
-            undecodable=self._consumer.undecodable,
-            listener_errors=self._consumer.errors,
-        )
+        return self._life.metrics()
 
     def __repr__(self) -> str:
         """Say where it stands; never the token."""
-        if os.getpid() != self._pid:
+        if not self._life.is_of_this_process:
             return "<Gateway of the parent process>"
-        shard = "" if self._shard_pair is None else f" shard={self._shard_pair}"
+        shard = "" if self.shard is None else f" shard={self.shard}"
         return f"<Gateway {self.status.name}{shard}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: it holds a connection and a token."""
         raise TypeError("a Gateway cannot be pickled; pass what is needed to make one")
 
-    # ------------------------------------------------------------------ intents
-
-    def _attach(self, *listeners: Listener[..., Any]) -> None:
-        # Worked out only when it is opened, "auto" has nothing to say before.
-        if not self._auto_intents or self._shard.running:
-            warn_of_missing(listeners, self._intents, self._warned_of, auto=self._auto_intents)
-        super()._attach(*listeners)
-
-    def _derive_intents(self) -> None:
-        """With ``intents="auto"``: from the listeners that are there now."""
-        if not self._auto_intents:
-            return
-        self._intents = derived(self._listeners)
-        self._shard.set_intents(int(self._intents))
-        session = self.session
-        if session is not None and session.intents != int(self._intents):
-            self._log.warning("the listeners need other intents than the session has; identifying anew")
-            self._shard.set_session(None)
-
     # ------------------------------------------------------------------ life
-
-    def _check_usable(self) -> None:
-        self._check_process()
-        if self._ended is not None and not self._ended.done():
-            self._adopt(self._ended)
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._pid:
-            raise ForkedError("this gateway belongs to the parent process; make a new one after fork()")
 
     async def open(self, *, timeout: float | None = None) -> None:
         """Connect, and return at READY or RESUMED.
@@ -293,71 +251,7 @@ class Gateway(Commanding):
             ValueError: With ``intents="auto"``, a listener needs a privileged intent; the text says how to ask for it.
             ForkedError: It belongs to the parent process.
         """
-        self._check_process()
-        check_seconds("open()", timeout=timeout)
-        if self._ended is not None and not self._ended.done():
-            raise RuntimeError("the gateway is open already; close it first, or make another one")
-        self._derive_intents()
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._closing = False
-        self._unraised = None
-        self._last_failure = ""
-        opened = self._opened = loop.create_future()
-        self._ended = loop.create_future()
-        deadline = None if timeout is None else loop.time() + timeout
-        try:
-            await self._recall(deadline)
-            # A session to be resumed is not given up because it could not be reached in time.
-            code = 4000 if self._keeper.keeps or self._shard.session is not None else 1000
-            self._consumer.resume()
-            self._delivery = Delivery.current()
-            self._delivery.add(self._shard, self)
-            self._shard.start()
-        except BaseException:
-            self._unbind()
-            self._ended.set_result(None)
-            raise
-        self._keeper.start()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.shield(opened)
-        except TimeoutError:
-            if opened.done() and (error := opened.exception()) is not None:
-                # The refusal came in the same moment and tells more.
-                raise error from None
-            why = self._what_it_waits_for()
-            await self.close(code)
-            raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
-        except asyncio.CancelledError:
-            await self.close(code)
-            raise
-        finally:
-            # An error that came after the time was over is told by nobody else.
-            if opened.done() and not opened.cancelled():
-                opened.exception()
-            else:
-                opened.cancel()
-
-    def _what_it_waits_for(self) -> str:
-        why = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
-        if self.status is GatewayStatus.IDENTIFYING:
-            why += "; it waits at the identify gate, which lets one IDENTIFY of a token pass every 5 s"
-        return why
-
-    async def _recall(self, deadline: float | None) -> None:
-        """Take the session that the store has, unless there is one at hand."""
-        if self._shard.session is not None:
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                session = await self._keeper.load()
-        except TimeoutError:
-            raise TimeoutError("the session store did not answer in time") from None
-        if self._closing:
-            raise NotConnected("the gateway was closed while it was opening")
-        if session is not None:
-            self._shard.set_session(session_facts(session))
+        await self._life.open(timeout)
 
     async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
@@ -373,34 +267,7 @@ class Gateway(Commanding):
         Raises:
             ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long.
         """
-        self._check_process()
-        if resumable and code in (1000, 1001):
-            raise ValueError(f"code {code} ends the session; leave it out to close resumably")
-        if code is None:
-            keep = self._keeper.keeps if resumable is None else resumable
-            code = 4000 if keep else 1000
-        if not (code in (1000, 1001) or 3000 <= code <= 4999):
-            raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
-        if resumable is False and code not in (1000, 1001):
-            raise ValueError(f"code {code} keeps the session; use 1000 or 1001 with resumable=False")
-        if len(reason.encode()) > _MAX_CLOSE_REASON_BYTES:
-            raise ValueError(f"the reason is over {_MAX_CLOSE_REASON_BYTES} bytes")
-        ended = self._ended
-        if ended is None or ended.done():
-            return
-        ended = self._adopt(ended)
-        self._closing = True
-        if not (self._shard.close(code, reason) and self._shard.running):
-            # It has ended by itself; what still waits for listeners is kept for the next opening.
-            self._consumer.suspend()
-        task = asyncio.current_task()
-        if task in self._handlers:
-            # An `on_close` handler: the end waits for it, so it must not wait for the end.
-            return
-        if task is not None:
-            self._consumer.count_as_finished(task)
-        await asyncio.shield(ended)
-        self._unraised = None
+        await self._life.close(code, reason, resumable=resumable)
 
     async def wait_guilds_ready(self, *, timeout: float | None = None) -> None:
         """Return when `guilds_ready` is true; at once where it is.
@@ -412,19 +279,7 @@ class Gateway(Commanding):
             TimeoutError: Not in time.
             NotConnected: The gateway is not open, or was closed meanwhile.
         """
-        self._check_process()
-        check_seconds("wait_guilds_ready()", timeout=timeout)
-        if self._ended is None or self._ended.done():
-            raise NotConnected("the gateway is not open; open it first")
-        ended = self._adopt(self._ended)
-        while not self.guilds_ready:
-            if self._all_guilds is None or self._all_guilds.done():
-                self._all_guilds = asyncio.get_running_loop().create_future()
-            either: set[asyncio.Future[Any]] = {self._all_guilds, ended}
-            async with asyncio.timeout(timeout):
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                raise NotConnected("the gateway was closed before all guilds were there")
+        await self._life.wait_guilds_ready(timeout)
 
     async def wait_closed(self) -> None:
         """Return when the gateway is closed by `close`.
@@ -433,35 +288,16 @@ class Gateway(Commanding):
             GatewayClosed: The connection ended and is not made anew: a fatal close code, ``auto_reconnect=False``, or
                 an ``on_close`` handler returned False.
         """
-        self._check_process()
-        if self._ended is None:
-            return
-        if asyncio.current_task() in self._handlers:
-            raise RuntimeError("an on_close handler cannot wait for the end, because the end waits for it")
-        if self._ended.done():
-            error, self._unraised = self._unraised, None
-        else:
-            ended = self._adopt(self._ended)
-            self._waiters += 1
-            try:
-                error = await asyncio.shield(ended)
-            finally:
-                self._waiters -= 1
-            self._unraised = None
-        if error is not None:
-            raise error
+        await self._life.wait_closed()
 
     async def __aenter__(self) -> Self:
         """Open it, unless it is open."""
-        if self._ended is None or self._ended.done():
-            await self.open()
-        else:
-            self._adopt(self._ended)
+        await self._life.enter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close it."""
-        await self.close()
+        await self._life.close(None, "")
 
     def run(self) -> None:
         """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.
@@ -472,7 +308,7 @@ class Gateway(Commanding):
             GatewayClosed: Discord refuses for good: one of its subclasses.
             KeyboardInterrupt, SystemExit: A listener raised it; the connection is closed first.
         """
-        self._check_process()
+        self._life.check_process()
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -480,153 +316,394 @@ class Gateway(Commanding):
             pass
         else:
             raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
-        asyncio.run(serve(self, lambda: self._opened is None or not self._opened.done()))
+        asyncio.run(serve(self, lambda: self._life.is_opening))
 
-    # ------------------------------------------------------------------ news from the engine
+    # ------------------------------------------------------------------ listeners
 
-    def feed(
-        self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[int], *, later: bool = False
-    ) -> None:
-        """Take events. For `Delivery`."""
-        self._consumer.feed(generation, dispatches, routes, later=later)
+    # Classes are callable too, so this one comes first.
+    @overload
+    def listen(  # type: ignore[overload-overlap]  # a class is a callable too, but the first fits it
+        self,
+        *events: EventForm,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
+    ) -> Callable[[Callable[P, R]], Listener[P, R]]: ...
+    @overload
+    def listen(self, function: Callable[P, R], /) -> Listener[P, R]: ...
+    def listen(
+        self,
+        *arguments: Any,
+        priority: int = 0,
+        once: bool = False,
+        concurrency: int | None = None,
+        where: Where | None = None,
+    ) -> Any:
+        """Add a listener: ``@gateway.listen``, ``@gateway.listen()`` or ``@gateway.listen(MessageCreate)``.
 
-    def torn_down(self) -> set[asyncio.Task[Any]]:
-        """The loop is about to end. For `Delivery`."""
-        return self._consumer.torn_down()
+        The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
+        them, a narrow class of yours, `Dispatch` (every event, raw) or ``Dispatch[MessageCreate]``. Further parameters
+        annotated `Gateway` or `Dispatch` receive those. Sync or async; events of one shard come in order, and an async
+        listener runs up to its first suspension before the next event is handed out.
 
-    def notice(self, kind: str, *facts: Any) -> None:
-        """Take news. For `Delivery`."""
-        if kind == "reply":
-            self._requests.reply(*facts)
-        elif kind == "ready":
-            (resumed,) = facts
-            self._log.info("RESUMED: the session goes on" if resumed else "READY: a new session")
-            if not resumed:
-                self._requests.new_session()
-            self._keeper.nudge()
-            if self._opened is not None and not self._opened.done():
-                self._opened.set_result(None)
-        elif kind == "done":
-            self._commands.done(*facts)
-        elif kind == "closed":
-            code, reason, why, reconnect = facts
-            self._keeper.nudge()
-            self._connection_closed(Closed(code, reason, error_of_end(why, self._intents), reconnect))
-        elif kind == "guilds ready":
-            if self._all_guilds is not None and not self._all_guilds.done():
-                self._all_guilds.set_result(None)
-        elif kind == "connect failed":
-            what, message, delay = facts
-            self._last_failure = message
-            self._log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
-        elif kind == "ended":
-            (how,) = facts
-            error = error_of_end(how, self._intents)
-            # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
-            self._spawn(self._wind_up(error)).add_done_callback(lambda _: self._conclude(error))
-        else:
-            self._log.log(_LEVELS[kind], "%s", *facts)
+        Args:
+            events: What it gets, instead of the annotation.
+            priority: Listeners with a higher one are called first; those with the same in the order of adding.
+            once: Call it for one event, then remove it.
+            concurrency: At most so many unfinished calls of this (async) listener; further events wait for their turn,
+                in order, and count as pending. 1: an event is done with before the next one is begun.
+            where: A condition made from `field`: Rust drops other events, and Python never hears of them. Or a function
+                that is called with the event before the listener, in Python; what it raises counts as the listener's.
 
-    def _connection_closed(self, closed: Closed) -> None:
-        self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
-        for function, gateway_parameter in tuple(self._close_handlers):
-            extra = {} if gateway_parameter is None else {gateway_parameter: self}
-            result = self._call_handler("on_close", function, closed, extra)
-            if is_task(result):
-                # The end of the gateway waits for these.
-                self._handlers.add(result)
-                result.add_done_callback(self._close_handler_done)
-            elif result is False:
-                self._shard.stop_reconnecting()
-
-    def _close_handler_done(self, task: asyncio.Task[Any]) -> None:
-        self._handlers.discard(task)
-        if not task.cancelled() and task.exception() is None and task.result() is False:
-            self._shard.stop_reconnecting()
-
-    async def _wind_up(self, error: PropylonError | None) -> None:
-        """What came before the end is still handed out, and what hears of the end has its say."""
-        if not self._closing and not await self._consumer.drained(_DRAIN_PATIENCE) and not self._closing:
-            self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
-        # No listener is called any more: what is saved below stays true.
-        self._consumer.suspend()
-        # Now and not after the handlers, which may be waiting for just these.
-        self._end_awaiting(error)
-        await self._let_handlers_finish()
-        if self._keeper.keeps:
-            await self._keeper.finish()
-
-    def _end_awaiting(self, error: PropylonError | None) -> None:
-        self._commands.fail_all()
-        self._requests.fail_all()
-        self._end_consuming(error)
-
-    async def _let_handlers_finish(self) -> None:
-        cancelled = False
-        while self._handlers:
-            done, _ = await asyncio.wait(self._handlers, timeout=_DRAIN_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                continue
-            if cancelled:
-                self._log.error("on_close handlers do not end although they were cancelled; the gateway ends without")
-                self._handlers.clear()
-                return
-            self._log.warning(
-                "on_close handlers are cancelled, because for %g s none has finished and the end of the gateway waits "
-                "for them; let them start a task for what takes longer",
-                _DRAIN_PATIENCE,
-            )
-            cancelled = True
-            for handler in self._handlers:
-                handler.cancel()
-
-    def _conclude(self, error: PropylonError | None) -> None:
-        self._consumer.suspend()
-        self._unbind()
-        self._end_awaiting(error)
-        self._ending = False
-        told = False
-        if self._opened is not None and not self._opened.done():
-            told = error is not None
-            self._opened.set_exception(error or NotConnected("the gateway was closed while it was opening"))
-        if self._ended is not None and not self._ended.done():
-            self._unraised = None if told else error
-            if self._unraised is not None and not self._waiters:
-                self._log.error("the gateway has ended: %s", error)
-            self._ended.set_result(self._unraised)
-
-    def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
-        """Check that an open gateway is used in its loop; one whose loop has died moves to the running one.
-
-        Returns the future of its end, which moves too.
+        Raises:
+            TypeError: The signature does not say which event (the text shows the explicit form), ``concurrency`` is
+                given for a function that is not async, or ``where`` does not fit a field.
+            ValueError: ``concurrency`` is less than 1, or ``where`` names a field that an event does not have.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is loop or self._loop is None:
-            return ended
-        if not self._loop.is_closed():
-            raise RuntimeError("an open gateway belongs to the event loop in which it was opened")
-        self._unbind()
-        self._loop = loop
-        # Whoever opened it has gone with the loop.
-        self._opened = None
-        ended = self._ended = loop.create_future()
-        self._commands.clear()
-        self._requests.clear()
-        self._handlers.clear()
-        self._keeper.start()
-        self._consumer.resume()
-        self._delivery = Delivery.current()
-        self._delivery.add(self._shard, self)
-        return ended
+        return self._listening.listen(arguments, Options(priority, once, concurrency, where), names_of_caller())
 
-    def _unbind(self) -> None:
-        if self._delivery is not None:
-            self._delivery.remove(self._shard)
-            self._delivery = None
+    def add(self, group: G) -> G:
+        """Add the methods of a group that are marked with ``@listen``, all at once or, after an error, none of them.
 
-    async def _command(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
-        self._check_process()
-        if self._ended is None or self._ended.done():
-            raise NotConnected("the gateway is not open; open it first")
-        self._adopt(self._ended)
-        await self._commands.carry_out(submit, written)
+        Returns the group, whose `Listeners.remove` takes them off again.
+
+        Raises:
+            TypeError: It is no `Listeners` object, or a method's signature does not say which event.
+            ValueError: It has no method that listens, or is here already.
+        """
+        return self._listening.add(group)
+
+    def on_close(self, function: F, /) -> F:
+        """Call ``function(closed: Closed)`` at every end of a connection, the user's own close included.
+
+        Sync or async. Reconnecting does not wait for it; returning False stops it. ``open`` and ``wait_closed`` finish
+        after it; handlers of which none finishes for 5 s are cancelled then. What a handler awaits of an ended gateway
+        ends at once. A second parameter annotated `Gateway` receives the gateway.
+        """
+        handlers = self._listening.handlers
+        handlers.add_of_ends(handlers.close_handler(function, names_of_caller()))
+        return function
+
+    def on_error(self, function: F, /) -> F:
+        """Call ``function(error: Exception)`` for what a listener raised and for each `ModelError`, instead of logging.
+
+        Sync or async. Further parameters annotated `Dispatch` or `Gateway` receive the event and the gateway.
+        """
+        handlers = self._listening.handlers
+        handlers.add_of_errors(handlers.error_handler(function, names_of_caller()))
+        return function
+
+    def batches(self, *events: EventForm, where: Where | None = None, size: int = 256) -> Batches:
+        """Hear events as lists of `Dispatch`, at most ``size`` at a time; no event named: all of them.
+
+        ``where`` as for `listen`; a function gets the `Dispatch`.
+
+        ::
+
+            async with gateway.batches(MessageCreate) as batches:
+                async for batch in batches:
+                    ...
+        """
+        return self._listening.batches(events, where, size)
+
+    def log_payloads(self, *events: "EventForm | str") -> Listener[..., None]:
+        """Write events as they come to the log, at DEBUG of ``propylon.payload``; no event named: all of them.
+
+        Events are classes or names (``"MESSAGE_CREATE"``). Tokens and session ids are hidden, 2,048 characters are
+        written of each. This is a listener like any other: what is logged reaches Python; `Listener.remove` ends it.
+        """
+        return self._listening.log_payloads(events)
+
+    # ------------------------------------------------------------------ what is awaited
+
+    @overload
+    async def wait_for(
+        self, event: type[E], *, where: Filter | Callable[[E], object] | None = None, timeout: float | None = None
+    ) -> E: ...
+    @overload
+    async def wait_for(
+        self, event: "TypeForm[E]", *, where: Filter | Callable[[E], object] | None = None, timeout: float | None = None
+    ) -> E: ...
+    async def wait_for(self, event: Any, *, where: Where | None = None, timeout: float | None = None) -> Any:
+        """Return the first event of a kind that comes from now on.
+
+        ::
+
+            answer = await gateway.wait_for(MessageCreate, where=lambda message: message.author.id == user, timeout=30)
+
+        Inside a listener it counts as that call's unfinished work, so give it a timeout there: ``max_pending`` calls
+        that wait for events keep every event from being handed out. A listener that leaves with the `NotConnected` of a
+        closed gateway has not failed: it is not reported. Listeners get the event too, and so do all others that wait
+        for it. It may be called before `open`.
+
+        Args:
+            event: An event class, a union of them, or ``Dispatch[MessageCreate]`` for the holder.
+            where: A condition made from `field`, which Rust evaluates, or a function of the event; the first event that
+                fits is returned. What a function raises goes to `on_error`, and the waiting goes on.
+            timeout: Seconds. None: as long as the gateway is open.
+
+        Raises:
+            TimeoutError: No such event came in time.
+            NotConnected: The gateway was closed, or ended; ``__cause__`` is then the error that ended it.
+            TypeError: ``event`` is no event, or ``where`` does not fit it.
+            RuntimeError: The gateway is open in another event loop.
+        """
+        return await self._listening.wait_for(event, where, timeout)
+
+    @overload
+    async def collect(
+        self,
+        event: type[E],
+        *,
+        where: Filter | Callable[[E], object] | None = None,
+        count: int | None = None,
+        timeout: float | None = None,
+        idle: float | None = None,
+    ) -> list[E]: ...
+    @overload
+    async def collect(
+        self,
+        event: "TypeForm[E]",
+        *,
+        where: Filter | Callable[[E], object] | None = None,
+        count: int | None = None,
+        timeout: float | None = None,
+        idle: float | None = None,
+    ) -> list[E]: ...
+    async def collect(
+        self,
+        event: Any,
+        *,
+        where: Where | None = None,
+        count: int | None = None,
+        timeout: float | None = None,
+        idle: float | None = None,
+    ) -> list[Any]:
+        """Return the events of a kind that come from now on, in order, as soon as one of the limits is reached.
+
+        At least one limit must be given. When the gateway is closed or ends, what has come so far is returned.
+
+        Args:
+            event: As in `wait_for`.
+            where: As in `wait_for`.
+            count: So many events.
+            timeout: So many seconds.
+            idle: So many seconds without such an event, from the call on.
+
+        Raises:
+            TypeError: No limit is given, ``event`` is no event, or ``where`` does not fit it.
+            ValueError: A limit is impossible.
+            RuntimeError: The gateway is open in another event loop.
+        """
+        return await self._listening.collect(event, where, count, timeout, idle)
+
+    @overload
+    def stream(
+        self, event: type[E], *, where: Filter | Callable[[E], object] | None = None, buffer: int = 1000
+    ) -> Stream[E]: ...
+    @overload
+    def stream(
+        self, event: "TypeForm[E]", *, where: Filter | Callable[[E], object] | None = None, buffer: int = 1000
+    ) -> Stream[E]: ...
+    def stream(self, event: Any, *, where: Where | None = None, buffer: int = 1000) -> Stream[Any]:
+        """Hear events one by one where they are wanted::
+
+            async with gateway.stream(MessageCreate) as messages:
+                async for message in messages:
+                    ...
+
+        It holds nothing back: what a slow reader misses is dropped, oldest first, and counted in `Stream.dropped`.
+        Where nothing may be lost use `batches`, or an async listener with ``concurrency=1``. An event that does not fit
+        its class goes to `on_error` and not into the stream.
+
+        Args:
+            event: As in `wait_for`.
+            where: As in `wait_for`.
+            buffer: Events that are kept for the reader.
+
+        Raises:
+            TypeError: ``event`` is no event, or ``where`` does not fit it.
+            ValueError: ``buffer`` is less than 1.
+        """
+        return self._listening.stream(event, where, buffer)
+
+    # ------------------------------------------------------------------ commands
+
+    async def set_presence(self, presence: Presence) -> None:
+        """Show another status or activity, from now on and after each new session; returns when it is sent.
+
+        At most 5 in 20 s leave; of those that wait, only the newest is sent.
+        https://discord.com/developers/docs/events/gateway-events#update-presence
+
+        Raises:
+            NotConnected: The gateway is not open, or was closed meanwhile.
+            CommandTooLarge: Over 4,096 bytes.
+            CommandError: A value that JSON cannot hold.
+        """
+        await self._commands.set_presence(presence)
+
+    async def send(self, op: int, data: Any) -> None:
+        """Send a raw payload, in order, within 120 in 60 s; returns when it is written.
+
+        Waits through reconnects. https://discord.com/developers/docs/events/gateway#sending-events
+
+        Args:
+            op: An opcode; not 1, 2 or 6, which are the engine's.
+            data: What JSON can hold.
+
+        Raises:
+            NotConnected: The gateway is not open, or was closed meanwhile.
+            CommandTooLarge: Over 4,096 bytes.
+            CommandError: The opcode is not the user's, or JSON cannot hold ``data`` (NaN, other types).
+        """
+        await self._commands.send(op, data)
+
+    def request_members(
+        self,
+        guild_id: int | str,
+        *,
+        user_ids: Iterable[int | str] | None = None,
+        query: str | None = None,
+        limit: int | None = None,
+        presences: bool = False,
+        nonce: str | None = None,
+        timeout: float | None = 10,
+    ) -> MembersRequest:
+        """Ask for members of a guild: await the result, or iterate over the chunks as they come.
+
+        ::
+
+            members = await gateway.request_members(guild_id, query="jo")
+            async for chunk in gateway.request_members(guild_id):
+                print(len(chunk.members))
+
+        With neither ``query`` nor ``user_ids`` all members are requested, which Discord allows once in 30 s for each
+        guild. Answers are told from those to other requests by the nonce. A request outlives a reconnect that resumes;
+        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over. Listeners of
+        `GuildMembersChunk` get the chunks too. https://discord.com/developers/docs/events/gateway-events#request-guild-members
+
+        Args:
+            guild_id: Of the guild.
+            user_ids: At most 100, instead of a query; `Members.not_found` has those who are no members.
+            query: What the name or nickname begins with. Empty: everybody.
+            limit: How many at most, to 100 with a query (the default there); 0 with an empty query: all.
+            presences: Give presences too.
+            nonce: A mark of your own in the chunks, at most 32 bytes of UTF-8; made up where none is given.
+            timeout: Seconds to wait for a chunk, from the moment the request is sent or the one before came; None: as
+                long as it takes.
+
+        Raises:
+            CommandError: An argument that Discord would not take, or an intent that is missing. From the call itself.
+            RateLimited: Discord wants us to wait: ``retry_after`` seconds. This and the following when awaited.
+            RequestTimeout: No chunk came in time. Discord does not answer for a guild that the bot is not in.
+            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
+        """
+        return self._commands.request_members(
+            guild_id,
+            user_ids=user_ids,
+            query=query,
+            limit=limit,
+            presences=presences,
+            nonce=nonce,
+            timeout=timeout,
+        )
+
+    @overload
+    async def update_voice_state(
+        self,
+        guild_id: int | str,
+        channel_id: int | str,
+        *,
+        self_mute: bool = False,
+        self_deaf: bool = False,
+        timeout: float | None = 10,
+    ) -> VoiceServer: ...
+    @overload
+    async def update_voice_state(
+        self,
+        guild_id: int | str,
+        channel_id: None,
+        *,
+        self_mute: bool = False,
+        self_deaf: bool = False,
+        timeout: float | None = 10,
+    ) -> None: ...
+    async def update_voice_state(
+        self,
+        guild_id: int | str,
+        channel_id: int | str | None,
+        *,
+        self_mute: bool = False,
+        self_deaf: bool = False,
+        timeout: float | None = 10,
+    ) -> VoiceServer | None:
+        """Join a voice channel, move to it, or change mute and deafen there; None leaves.
+
+        Gives what a voice client connects with, as soon as Discord has told it; nothing, and at once, when leaving.
+        https://discord.com/developers/docs/events/gateway-events#update-voice-state
+
+        Args:
+            guild_id: Of the guild.
+            channel_id: Of the voice channel; None: leave.
+            self_mute: Be muted.
+            self_deaf: Be deafened.
+            timeout: Seconds to wait for the answer once the command is sent; None: as long as it takes.
+
+        Raises:
+            CommandError: An argument that Discord would not take, or `Intents.GUILD_VOICE_STATES` is missing, without
+                which the answer would not come.
+            RequestTimeout: No answer: the bot may not see or join the channel, for one.
+            RateLimited: Discord wants us to wait.
+            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
+        """
+        return await self._commands.update_voice_state(
+            guild_id, channel_id, self_mute=self_mute, self_deaf=self_deaf, timeout=timeout
+        )
+
+    async def request_soundboard_sounds(
+        self, guild_ids: Iterable[int | str], *, timeout: float | None = 10
+    ) -> list[SoundboardSounds]:
+        """Ask for the soundboard sounds of guilds; gives one `SoundboardSounds` for each, in their order.
+
+        Listeners of `SoundboardSounds` get them too.
+        https://discord.com/developers/docs/events/gateway-events#request-soundboard-sounds
+
+        Args:
+            guild_ids: Of the guilds.
+            timeout: Seconds to wait for an answer once the request is sent, or since the one before; None: as long as
+                it takes.
+
+        Raises:
+            CommandError: An argument that Discord would not take.
+            CommandTooLarge: More guilds than go into 4,096 bytes.
+            RequestTimeout: No answer for some guild, in which the bot may not be.
+            RateLimited: Discord wants us to wait.
+            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
+        """
+        return await self._commands.request_soundboard_sounds(guild_ids, timeout=timeout)
+
+    async def request_channel_info(
+        self,
+        guild_id: int | str,
+        fields: Iterable[str] = ("status", "voice_start_time"),
+        *,
+        timeout: float | None = 10,
+    ) -> ChannelInfo:
+        """Ask for what Discord tells of a guild's channels only on request.
+
+        Listeners of `ChannelInfo` get the answer too.
+        https://discord.com/developers/docs/events/gateway-events#request-channel-info
+
+        Args:
+            guild_id: Of the guild.
+            fields: ``"status"``, ``"voice_start_time"``, or both; others go to Discord as they are.
+            timeout: Seconds to wait for the answer once the request is sent; None: as long as it takes.
+
+        Raises:
+            CommandError: An argument that Discord would not take.
+            RequestTimeout: No answer; the bot may not be in that guild.
+            RateLimited: Discord wants us to wait.
+            NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.
+        """
+        return await self._commands.request_channel_info(guild_id, fields, timeout=timeout)

@@ -1,15 +1,12 @@
 """A gateway's options as the engine takes them: checked, with every default filled in."""
 
-import base64
-import binascii
 import logging
-import math
 import os
 import platform
 import stat
-import sys
 from typing import Any, Final, Literal
 
+from propylon._arguments import bare_token, count_of
 from propylon._commands.payloads import presence_json
 from propylon._gateway.options import Backoff, Compression, Overflow, Timeouts
 from propylon._sessions.session import Session
@@ -18,36 +15,15 @@ from propylon.errors import CommandError
 from propylon.intents import Intents
 from propylon.presence import Presence
 
-__all__ = ["bare_token", "check_seconds", "count_of", "engine_options", "session_facts", "user_of_token"]
+__all__ = ["engine_options", "session_facts"]
 
 _log: Final = logging.getLogger("propylon")
 
 _QUEUE_EVENTS: Final = 262_144
-_MAX_ID_DIGITS: Final = 20
 _NO_INTENT: Final = 1 << 53
 """Above all that Discord could send as a number of JSON."""
 _MAX_SHARDS: Final = 1 << 31
 _REPOSITORY: Final = "https://github.com/propylon/propylon"
-
-
-def count_of(name: str, value: object, least: int) -> int:
-    """A whole number of at least ``least``. Raises ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r:.100}")
-    if value > sys.maxsize:
-        raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
-    return value
-
-
-def check_seconds(who: str, **limits: float | None) -> None:
-    """Raise TypeError or ValueError where one is no number of seconds; None is no limit."""
-    for name, seconds in limits.items():
-        if seconds is None:
-            continue
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{who}: {name} is a number of seconds, not {seconds!r}")
-        if math.isnan(seconds) or seconds < 0:
-            raise ValueError(f"{who}: {name} must be 0 s or more, not {seconds!r}")
 
 
 def _of(name: str, kind: type, value: object, advice: str) -> None:
@@ -117,21 +93,6 @@ def _properties_of(given: dict[Any, Any] | None) -> list[str]:
 def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, int] | None, int]:
     """A session as the engine takes it."""
     return session.id, session.sequence, session.resume_url, session.shard, int(session.intents)
-
-
-def user_of_token(token: str) -> int | None:
-    """The bot's own user, whose id is the first part of its token in base64; None for a token of another make."""
-    first = bare_token(token).partition(".")[0]
-    try:
-        text = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        return None
-    return int(text) if text.isdigit() and len(text) <= _MAX_ID_DIGITS else None
-
-
-def bare_token(token: str) -> str:
-    """The token without the prefix of the Authorization header."""
-    return token.removeprefix("Bot ").removeprefix("bot ")
 
 
 def engine_options(

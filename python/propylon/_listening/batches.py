@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
+from propylon._arguments import count_of
 from propylon._core import Dispatch
-from propylon._gateway.settings import count_of
 from propylon._listening.buffered import Buffered
-from propylon._listening.listener import Listener, Wanted
+from propylon._listening.entry import Entry, Wanted
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "unread"]
 
 
 class Batches(Buffered[Dispatch[Any]]):
@@ -25,17 +25,17 @@ class Batches(Buffered[Dispatch[Any]]):
         self,
         wanted: list[Wanted],
         size: int,
-        add: Callable[[Listener[..., Any]], None],
-        remove: Callable[[Listener[..., Any]], None],
+        add: Callable[[Entry], None],
+        remove: Callable[[Entry], None],
         block: Callable[[bool], None],
         guard: Callable[[Any], object] | None = None,
     ) -> None:
         """Made by `Gateway.batches`."""
         self._size: Final = count_of("size", size, 1)
         self._limit: Final = max(2 * size, 512)
-        listener: Listener[..., Any] = Listener(self._put, wanted, self._put, remove, name="batches()", guard=guard)
-        listener.take_all = self._put_all if guard is None else None
-        super().__init__(listener, add)
+        entry = Entry(self._put, wanted, remove, name="batches()", guard=guard)
+        entry.take_all = self._put_all if guard is None else None
+        super().__init__(entry, add)
         self._block: Final = block
         self._blocking = False
 
@@ -43,10 +43,6 @@ class Batches(Buffered[Dispatch[Any]]):
         """No more will come; what is buffered can still be read."""
         super().close()
         self._unblock()
-
-    def waiting(self) -> Iterable[Dispatch[Any]]:
-        """The events that its reader has not taken yet, in their order."""
-        return self._buffer
 
     def _put(self, dispatch: Dispatch[Any]) -> None:
         self._buffer.append(dispatch)
@@ -82,3 +78,8 @@ class Batches(Buffered[Dispatch[Any]]):
         if len(buffer) * 2 <= self._limit:
             self._unblock()
         return batch
+
+
+def unread(batches: Batches) -> Iterable[Dispatch[Any]]:
+    """The events that its reader has not taken yet, in their order."""
+    return batches._buffer  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""What `Batches` and `Stream` share: a buffer that a listener fills and one task reads.
+"""What `Batches` and `Stream` share: a buffer that an entry fills and one task reads.
 
 Owns entering and leaving, waiting for something to read, and the end. What is buffered, and what happens when it is
 full, is up to the two.
@@ -7,9 +7,9 @@ full, is up to the two.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import ClassVar, Final, Generic, Self, TypeVar
 
-from propylon._listening.listener import Listener
+from propylon._listening.entry import Entry
 
 __all__ = ["Buffered"]
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 class Buffered(Generic[T]):
-    """A buffer between a listener and a reader."""
+    """A buffer between an entry of the register and a reader."""
 
     _made_by: ClassVar[str]
     """The gateway's method that makes one, for errors."""
 
-    def __init__(self, listener: Listener[..., Any], add: Callable[[Listener[..., Any]], None]) -> None:
-        """``listener`` puts into the buffer; ``add`` puts it on its gateway."""
+    def __init__(self, entry: Entry, add: Callable[[Entry], None]) -> None:
+        """``entry`` puts into the buffer; ``add`` puts it on its face."""
         self._buffer: Final[deque[T]] = deque()
-        self._listener: Final = listener
+        self._entry: Final = entry
         self._add: Final = add
         self._reader: asyncio.Future[None] | None = None
         self._closed = False
@@ -37,7 +37,7 @@ class Buffered(Generic[T]):
             raise RuntimeError(f"{self._made_by}() is entered once; call it again for another one")
         self._entered = True
         if not self._closed:
-            self._add(self._listener)
+            self._add(self._entry)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -48,7 +48,7 @@ class Buffered(Generic[T]):
     def close(self) -> None:
         """No more will come; what is buffered can still be read."""
         self._closed = True
-        self._listener.remove()
+        self._entry.remove()
         self._wake()
 
     def _wake(self) -> None:

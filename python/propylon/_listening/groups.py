@@ -1,7 +1,7 @@
 """Groups: classes whose methods listen, added to a gateway all at once.
 
 Owns the marks that ``@listen`` leaves on methods, and which of them an object has. What an annotation means is
-`propylon._listening.listener`'s.
+`propylon._listening.signature`'s.
 """
 
 import inspect
@@ -10,17 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from propylon._filters.expression import Where
-from propylon._listening.listener import EventForm, Options, Wanted, is_event, name_of, wanted_from
+from propylon._listening.entry import Options, Wanted, name_of
+from propylon._listening.signature import EventForm, is_event, wanted_from
 
-if TYPE_CHECKING:
-    from propylon._listening.face import Listening
-
-__all__ = ["Listeners", "Mark", "added", "handler_of", "listen", "marked_methods"]
+__all__ = ["Listeners", "Mark", "TakesGroups", "added", "handler_of", "listen", "marked_methods"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+G = TypeVar("G", bound="Listeners")
 
 _MARK: Final = "__propylon_listen__"
 _ADDED: Final = "__propylon_added__"
@@ -112,6 +111,14 @@ def _mark_of(attribute: Any) -> Mark | None:
     return mark if isinstance(mark, Mark) else None
 
 
+class TakesGroups(Protocol):
+    """What groups are added to: a `Gateway`, for one."""
+
+    def add(self, group: G) -> G:
+        """Add the marked methods of a group."""
+        ...
+
+
 class Listeners:
     """Base of a class whose methods listen, with whatever state they share::
 
@@ -133,17 +140,17 @@ class Listeners:
     `Gateway.on_close` take. One object may be added to several gateways.
     """
 
-    def remove(self, gateway: "Listening | None" = None) -> None:
+    def remove(self, gateway: "TakesGroups | None" = None) -> None:
         """Take all of it off a gateway at once, or off every gateway where it is. Nothing happens where it is not."""
         for added_to, remove in list(added(self)):
             if gateway is None or added_to is gateway:
                 remove()
 
 
-def added(group: Listeners) -> list[tuple["Listening", Callable[[], None]]]:
+def added(group: Listeners) -> list[tuple[object, Callable[[], None]]]:
     """Where a group is, and what takes it off there."""
     # Not an attribute that __init__ sets: a subclass need not call it, and may be a frozen dataclass.
-    places: list[tuple[Listening, Callable[[], None]]] = vars(group).setdefault(_ADDED, [])
+    places: list[tuple[object, Callable[[], None]]] = vars(group).setdefault(_ADDED, [])
     return places
 
 

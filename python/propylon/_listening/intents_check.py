@@ -8,9 +8,9 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from propylon._listening.listener import ALL, Listener, Wanted
+from propylon._listening.entry import ALL, Entry, Wanted
 from propylon.events._event import intents_of
 from propylon.intents import Intents
 
@@ -23,14 +23,14 @@ class IntentsWarning(UserWarning):
     """A listener hears nothing, because its event needs an intent that the gateway does not ask for."""
 
 
-def needed(wanted: Wanted) -> Intents:
-    """The intents that deliver an event, any one of which suffices; none where it is always sent or unknown."""
+def _needed(wanted: Wanted) -> int:
+    """The intents that deliver an event, any one of which suffices; 0 where it is always sent or unknown."""
     if wanted.event == ALL:
-        return Intents.NONE
-    return Intents(intents_of(wanted.event) if wanted.kind is None else wanted.kind.__intents__)
+        return 0
+    return intents_of(wanted.event) if wanted.kind is None else wanted.kind.__intents__
 
 
-def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
+def derived(entries: Iterable[Entry]) -> Intents:
     """What ``intents="auto"`` asks for.
 
     Raises:
@@ -38,17 +38,15 @@ def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
     """
     asked = privileged = Intents.NONE
     needing = ""
-    for listener in listeners:
-        for wanted in listener.wanted:
+    for entry in entries:
+        for wanted in entry.wanted:
             if wanted.event == ALL:
                 asked |= Intents.NON_PRIVILEGED
                 continue
-            need = needed(wanted)
+            need = Intents(_needed(wanted))
             asked |= need & Intents.NON_PRIVILEGED
             if need and not need & Intents.NON_PRIVILEGED:
-                needing = (
-                    needing or f"{listener.name} listens to {wanted.event}, which needs the privileged {names(need)}"
-                )
+                needing = needing or f"{entry.name} listens to {wanted.event}, which needs the privileged {names(need)}"
                 privileged |= need
     if privileged:
         raise ValueError(
@@ -58,13 +56,16 @@ def derived(listeners: Iterable[Listener[..., Any]]) -> Intents:
     return asked
 
 
-def warn_of_missing(listeners: Iterable[Listener[..., Any]], asked: Intents, known: set[str], *, auto: bool) -> None:
+def warn_of_missing(entries: Iterable[Entry], asked: Intents, known: set[str], *, auto: bool) -> None:
     """Warn of events that cannot come, once each; ``known`` are those that have been warned of."""
-    for listener in listeners:
-        for wanted in listener.wanted:
-            need = needed(wanted)
-            if not need or need & asked or wanted.event in known:
+    asked_bits = int(asked)
+    for entry in entries:
+        for wanted in entry.wanted:
+            # As plain numbers: thousands of waits come this way, and flags take microseconds.
+            bits = _needed(wanted)
+            if not bits or bits & asked_bits or wanted.event in known:
                 continue
+            need = Intents(bits)
             known.add(wanted.event)
             advice = "add it to Gateway(intents=...)" if need.bit_count() == 1 else "add one to Gateway(intents=...)"
             choice = " or ".join(f"Intents.{flag.name}" for flag in need)
@@ -73,7 +74,7 @@ def warn_of_missing(listeners: Iterable[Listener[..., Any]], asked: Intents, kno
             if not need & ~Intents.PRIVILEGED:
                 advice = "enable it for the application in the Developer Portal and add it to Gateway(intents=...)"
             warnings.warn(
-                f"{listener.name} listens to {wanted.event}, but no such event will come: it needs {choice}, "
+                f"{entry.name} listens to {wanted.event}, but no such event will come: it needs {choice}, "
                 f"which this gateway does not ask for; {advice}",
                 IntentsWarning,
                 stacklevel=_level_of_caller(),

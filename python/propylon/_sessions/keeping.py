@@ -15,10 +15,9 @@ from functools import partial
 from typing import Any, Final
 
 from propylon import _core
+from propylon._arguments import bare_token, user_of_token
 from propylon._core import Dispatch
 from propylon._delivery.consumer import Consumer
-from propylon._gateway.settings import bare_token, user_of_token
-from propylon._listening.batches import Batches
 from propylon._sessions.session import Session
 from propylon._sessions.stores import SessionStore
 
@@ -43,7 +42,7 @@ def session_key(token: str, shard: tuple[int, int] | None) -> str:
     return f"v10-{user_of_token(token) or 'bot'}-{number}-{count}-{mark}"
 
 
-def finished_mark(shard: _core.Shard, consumer: Consumer, streams: Iterable[object]) -> Session | None:
+def finished_mark(shard: _core.Shard, consumer: Consumer, unread: Iterable[Iterable[Dispatch[Any]]]) -> Session | None:
     """The session up to the largest sequence number for which every call has finished and every event was read.
 
     Unheard, filtered and dropped events have finished, and so has a call that raised. A call that runs for more than
@@ -67,11 +66,8 @@ def finished_mark(shard: _core.Shard, consumer: Consumer, streams: Iterable[obje
 
     finished = min(finished, before(consumer.unfinished(), max(since, time.monotonic() - _LONG_CALL)))
     finished = min(finished, before(consumer.waiting(), since))
-    for stream in streams:
-        # What a `Stream` has taken it may drop, so it has finished with it.
-        if not isinstance(stream, Batches):
-            continue
-        finished = min(finished, before(stream.waiting(), since))
+    for dispatches in unread:
+        finished = min(finished, before(dispatches, since))
     return replace(session, sequence=finished)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from propylon import Gateway, IntentsWarning, __version__
-from propylon.cli import arguments
+from propylon.cli import _arguments as arguments
 from propylon.cli._process import complain, serve
 from propylon.intents import Intents
 

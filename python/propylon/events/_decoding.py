@@ -9,8 +9,8 @@ import msgspec
 import orjson
 
 from propylon import _core
+from propylon._base import one_line
 from propylon._core import Dispatch
-from propylon._gateway.logs import one_line
 from propylon.errors import ModelError
 from propylon.events import EVENTS
 

@@ -49,7 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut cases: Vec<_> = FILTERS.iter().zip(&filters).map(|((name, _), one)| (*name, vec![Some(one)])).collect();
     cases.push(("all at once", filters.iter().map(Some).collect()));
     for (name, slots) in cases {
-        let table = Subscriptions::new(1).with(EventSet::ALL, &slots);
+        let table = Subscriptions::default();
+        for (slot, filter) in (1..).zip(&slots) {
+            table.add(slot, *filter, EventSet::ALL);
+        }
         let mut heard = 0;
         let spent = measure(&stream, |document| {
             let Ok(envelope) = envelope::scan(document) else { return };

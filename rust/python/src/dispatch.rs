@@ -4,7 +4,11 @@
 
 use std::{os::raw::c_int, sync::OnceLock};
 
-use propylon_core::{delivery::Dispatch, protocol::event::EventType, session::GuildChange};
+use propylon_core::{
+    delivery::{Dispatch, Heard},
+    protocol::event::EventType,
+    session::GuildChange,
+};
 use pyo3::{
     exceptions::{PyRuntimeError, PyValueError},
     ffi,
@@ -76,7 +80,7 @@ impl PyDispatch {
     }
 
     pub(crate) fn route(dispatch: &Dispatch) -> u128 {
-        (u128::from(dispatch.slots) << 8) | dispatch.event.index() as u128
+        (u128::from(dispatch.heard.low) << 8) | dispatch.event.index() as u128
     }
 
     fn outcome<'a>(slf: &'a Bound<'_, Self>) -> PyResult<&'a Result<Py<PyAny>, Py<PyAny>>> {
@@ -119,8 +123,7 @@ impl PyDispatch {
             received_at: std::time::Duration::ZERO,
             data: propylon_core::bytes::Bytes::copy_from_slice(raw),
             guild_change: guild_change.transpose()?,
-            generation: 0,
-            slots: 0,
+            heard: Heard::default(),
         };
         Ok(Self { inner, received_at, decoded: PyOnceLock::new() })
     }

@@ -5,7 +5,7 @@ use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::dispatch::PyDispatch;
 
-/// One filter: what `propylon.filters` describes in JSON.
+/// One filter: what `propylon._filters` describes in JSON.
 #[pyclass(frozen, name = "Filter", module = "propylon._core")]
 pub(crate) struct PyFilter(Filter);
 
@@ -20,12 +20,6 @@ impl PyFilter {
     #[new]
     fn new(description: &str) -> PyResult<Self> {
         Filter::parse(description).map(Self).map_err(|error| PyValueError::new_err(error.0))
-    }
-
-    /// One that matches where any of these does.
-    #[staticmethod]
-    fn any(filters: Vec<PyRef<'_, Self>>) -> Self {
-        Self(Filter::any(filters.iter().map(|filter| &filter.0)))
     }
 
     /// Whether an event, or the JSON text of its `d`, matches.

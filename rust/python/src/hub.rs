@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use propylon_core::{
-    delivery::{Drained, Hub, Level, Notice, Waker},
+    delivery::{Drained, Hub, Level, Notice, Slot, Waker},
     session::{ConnectFailureKind, Ended, Fault, SendError},
 };
 use pyo3::{
@@ -37,25 +37,28 @@ impl PyHub {
     }
 
     /// Up to `limit` events: `(notices, batches)`; a notice is `(key, kind, ...)`, a batch is
-    /// `(key, generation, dispatches, routes)`.
+    /// `(key, generation, dispatches, routes)`. A route is the number of the event in its lowest byte and the slots
+    /// below 64 above that; where there are others, a tuple of this and their numbers.
     fn drain<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyTuple>> {
         let Drained { notices, batches } = self.get()?.drain(limit);
         let heard = PyList::empty(py);
         for (key, dispatches) in batches {
             let mut rest = dispatches.into_iter().peekable();
             while let Some(first) = rest.peek() {
-                let generation = first.generation;
+                let generation = first.heard.generation;
                 let mut run = Vec::new();
                 let mut routes: Vec<Bound<'py, PyAny>> = Vec::new();
                 // Events in a row are mostly of one kind: one object for all of them, which Python tells by identity.
                 let mut last = None;
-                while let Some(dispatch) = rest.next_if(|next| next.generation == generation) {
-                    let route = PyDispatch::route(&dispatch);
-                    routes.push(match (last, routes.last()) {
-                        (Some(other), Some(object)) if other == route => object.clone(),
-                        _ => route.into_pyobject(py)?.into_any(),
-                    });
-                    last = Some(route);
+                while let Some(dispatch) = rest.next_if(|next| next.heard.generation == generation) {
+                    let low = PyDispatch::route(&dispatch);
+                    let route = match (last, &dispatch.heard.high) {
+                        (Some((other, object)), None) if other == low => object,
+                        (_, None) => low.into_pyobject(py)?.into_any(),
+                        (_, Some(high)) => route_of_many(py, low, high)?,
+                    };
+                    last = dispatch.heard.high.is_none().then(|| (low, route.clone()));
+                    routes.push(route);
                     run.push(Bound::new(py, PyDispatch::from(dispatch))?);
                 }
                 heard.append((key, generation, PyList::new(py, run)?, PyList::new(py, routes)?))?;
@@ -67,6 +70,15 @@ impl PyHub {
         }
         (news, heard).into_pyobject(py)
     }
+}
+
+/// What tells of slots beyond 64: a tuple of what tells of the others, and their numbers.
+fn route_of_many<'py>(py: Python<'py>, low: u128, high: &[Slot]) -> PyResult<Bound<'py, PyAny>> {
+    let mut route = vec![low.into_pyobject(py)?.into_any()];
+    for slot in high {
+        route.push(slot.into_pyobject(py)?.into_any());
+    }
+    Ok(PyTuple::new(py, route)?.into_any())
 }
 
 fn send_error(outcome: Result<(), SendError>) -> Option<&'static str> {

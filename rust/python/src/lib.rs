@@ -12,6 +12,7 @@ mod interpreter;
 mod runtime;
 mod shard;
 mod simulator;
+mod subscriptions;
 
 /// The compiled part of propylon. Private: use the names of `propylon`.
 #[pymodule]
@@ -31,6 +32,8 @@ mod _core {
     use super::shard::PyShard;
     #[pymodule_export]
     use super::simulator::PySimulator;
+    #[pymodule_export]
+    use super::subscriptions::PySubscriptions;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use propylon_core::{
-    delivery::{Counts, Overflow, QueueConfig, ShardQueue, Subscriptions},
+    delivery::{Counts, Overflow, QueueConfig, ShardQueue},
     inflate::Compression,
     protocol::event::EventType,
     session::{BackoffConfig, Session, Timeouts},
@@ -25,13 +25,10 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::{dispatch, errors, filter::PyFilter, hub::PyHub, runtime, runtime::OfThisProcess};
+use crate::{dispatch, errors, hub::PyHub, runtime, runtime::OfThisProcess, subscriptions::PySubscriptions};
 
 /// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
 type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
-
-/// Events and the slots that each of them has.
-type Group<'py> = (Vec<String>, Vec<Option<PyRef<'py, PyFilter>>>);
 
 struct Inner {
     state: Arc<SharedState>,
@@ -131,7 +128,7 @@ impl PyShard {
 #[pymethods]
 impl PyShard {
     #[new]
-    fn new(options: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn new(options: &Bound<'_, PyDict>, subscriptions: &PySubscriptions) -> PyResult<Self> {
         let config = config_of(options)?;
         config.check().map_err(|error| PyValueError::new_err(error.0))?;
         let overflow: String = option(options, "overflow")?;
@@ -144,7 +141,7 @@ impl PyShard {
             QueueConfig { bytes: option(options, "queue_bytes")?, events: option(options, "queue_events")?, overflow };
         let queue = Arc::new(ShardQueue::new(NEXT_KEY.fetch_add(1, Relaxed), queue));
         let session = session_of(option(options, "session")?);
-        let state = SharedState::new(queue, session);
+        let state = SharedState::new(queue, Arc::clone(subscriptions.get()?), session);
         Ok(Self(OfThisProcess::new(Inner { state, handle: Mutex::new(None), config: Mutex::new(config) })))
     }
 
@@ -215,33 +212,16 @@ impl PyShard {
         self.request(Request::StopReconnecting)
     }
 
-    /// From the next batch on these events are heard, each group of them through its slots, at most 64; `None` is the
-    /// slot without a filter. A name that no table has stands for all such names.
-    fn subscribe(&self, generation: u32, groups: Vec<Group<'_>>) -> PyResult<()> {
-        let mut subscriptions = Subscriptions::new(generation);
-        for (names, slots) in &groups {
-            if slots.len() > Subscriptions::MAX_SLOTS {
-                return Err(PyValueError::new_err(format!("an event has at most {} slots", Subscriptions::MAX_SLOTS)));
-            }
-            let event = |name: &String| EventType::from_name(name.as_bytes()).unwrap_or(EventType::UNKNOWN);
-            let events = names.iter().map(event).collect();
-            let slots: Vec<_> = slots.iter().map(|slot| slot.as_deref().map(PyFilter::get)).collect();
-            subscriptions = subscriptions.with(events, &slots);
-        }
-        self.get()?.state.subscribe(subscriptions);
-        Ok(())
-    }
-
     /// Stops or resumes the hand-over of events: back-pressure of the listeners.
     fn hold(&self, held: bool) -> PyResult<()> {
         self.get()?.state.queue().hold(held);
         Ok(())
     }
 
-    /// The generation of the oldest event that waits in the queue.
+    /// Whether events wait in the queue.
     #[getter]
-    fn oldest_generation(&self) -> PyResult<Option<u32>> {
-        Ok(self.get()?.state.queue().oldest_generation())
+    fn waiting(&self) -> PyResult<bool> {
+        Ok(!self.get()?.state.queue().is_empty())
     }
 
     /// The name of the lifecycle's state.

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Heard;
 use crate::{
     protocol::{envelope::EventName, event::EventType},
     session::GuildChange,
@@ -24,10 +25,8 @@ pub struct Dispatch {
     pub data: Bytes,
     /// What it means for its guild.
     pub guild_change: Option<GuildChange>,
-    /// The generation of the subscription table that matched it.
-    pub generation: u32,
-    /// The slots of that table that matched, bit by bit.
-    pub slots: u64,
+    /// The slots that it matched.
+    pub heard: Heard,
 }
 
 impl Dispatch {
@@ -46,6 +45,6 @@ impl Dispatch {
 
     /// What it counts for in a queue's byte limit: its bytes and its own size.
     pub fn cost(&self) -> usize {
-        self.data.len() + size_of::<Self>()
+        self.data.len() + size_of::<Self>() + self.heard.high.as_deref().map_or(0, size_of_val)
     }
 }

@@ -12,5 +12,5 @@ pub use dispatch::Dispatch;
 pub use filter::{Filter, FilterError};
 pub use hub::{Drained, Hub};
 pub use queue::{Counts, Fill, Ledger, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
-pub use subscriptions::{Slots, Subscriptions};
+pub use subscriptions::{Heard, Slot, Slots, Subscriptions};
 pub use wake::Waker;

@@ -412,9 +412,9 @@ impl ShardQueue {
         taken
     }
 
-    /// The generation of the oldest event that still waits.
-    pub fn oldest_generation(&self) -> Option<u32> {
-        self.state.lock().items.front().map(|dispatch| dispatch.generation)
+    /// Whether events wait, be they held or not.
+    pub fn is_empty(&self) -> bool {
+        self.state.lock().items.is_empty()
     }
 
     /// The ledger, the bytes and the number by type of the events that wait: taken together, so that they add up.

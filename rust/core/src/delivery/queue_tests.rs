@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{Fill, LINES, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
-use crate::{delivery::Dispatch, protocol::event::EventType};
+use crate::{
+    delivery::{Dispatch, Heard},
+    protocol::event::EventType,
+};
 
 fn queue(overflow: Overflow) -> Arc<ShardQueue> {
     Arc::new(ShardQueue::new(1, QueueConfig { bytes: 4_000, events: 4, overflow }))
@@ -20,8 +23,7 @@ fn event(sequence: Option<u64>, seconds: u64) -> Dispatch {
         received_at: Duration::from_secs(seconds),
         data: Bytes::from_static(b"{}"),
         guild_change: None,
-        generation: 0,
-        slots: 1,
+        heard: Heard { low: 1, ..Heard::default() },
     }
 }
 

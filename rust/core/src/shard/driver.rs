@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Notice, Subscriptions, Tally},
+    delivery::{Dispatch, Notice, Tally},
     fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, Inflater},
     protocol::event::EventSet,
@@ -77,7 +77,6 @@ pub(super) struct Driver {
     /// The events that a request awaits, and those of this batch.
     pub(super) awaited: EventSet,
     pub(super) replies: Vec<Dispatch>,
-    pub(super) subscriptions: Arc<Subscriptions>,
     /// Waits for room in the queue; while it is there, the socket is not read.
     pub(super) paused: Option<(Boxed<()>, Duration)>,
     /// Lets the consumer catch up before more is read; a moment, whatever the consumer does.
@@ -134,7 +133,6 @@ impl Driver {
             tally: Box::default(),
             awaited: EventSet::EMPTY,
             replies: Vec::new(),
-            subscriptions: state.subscriptions.load_full(),
             paused: None,
             breather: None,
             backlog: false,

@@ -92,7 +92,7 @@ pub struct SharedState {
     pub(super) sequence: AtomicU64,
     /// The machine's counters start anew with each run; these are the sums of earlier runs.
     pub(super) counts: WireCounts,
-    pub(super) subscriptions: arc_swap::ArcSwap<Subscriptions>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) queue: Arc<ShardQueue>,
     pub(super) running: AtomicBool,
     pub(super) guilds_ready: AtomicBool,
@@ -109,8 +109,8 @@ pub struct SharedState {
 }
 
 impl SharedState {
-    /// A shard that was never opened.
-    pub fn new(queue: Arc<ShardQueue>, session: Option<Session>) -> Arc<Self> {
+    /// A shard that was never opened. `subscriptions` say what of it is heard; other shards may have the same.
+    pub fn new(queue: Arc<ShardQueue>, subscriptions: Arc<Subscriptions>, session: Option<Session>) -> Arc<Self> {
         let sequence = session.as_ref().map_or(0, |session| session.sequence);
         queue.begin_session(sequence, Duration::ZERO);
         Arc::new(Self {
@@ -119,7 +119,7 @@ impl SharedState {
             session: Mutex::new(session),
             sequence: AtomicU64::new(sequence),
             counts: WireCounts::default(),
-            subscriptions: arc_swap::ArcSwap::default(),
+            subscriptions,
             queue,
             running: AtomicBool::new(false),
             guilds_ready: AtomicBool::new(false),
@@ -219,11 +219,6 @@ impl SharedState {
     /// The queue.
     pub fn queue(&self) -> &Arc<ShardQueue> {
         &self.queue
-    }
-
-    /// Swaps the subscriptions; they hold from the next batch on.
-    pub fn subscribe(&self, subscriptions: Subscriptions) {
-        self.subscriptions.store(Arc::new(subscriptions));
     }
 
     /// Whether every guild of the session's READY has been heard of.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Fill, Notice, Slots},
+    delivery::{Dispatch, Fill, Heard, Notice, Slots},
     inflate::DecompressionError,
     protocol::{
         envelope::{self, EventName},
@@ -36,11 +36,6 @@ impl Driver {
             return 0;
         }
         let now = clock::now();
-        // Listeners that came or went hold from this batch on.
-        let current = self.state.subscriptions.load();
-        if current.generation() != self.subscriptions.generation() {
-            self.subscriptions = Arc::clone(&current);
-        }
         self.awaited = **self.state.awaited.load();
         let room = self.state.queue.room_left();
         // The user closes and nobody takes the events: the answer lies behind them, and has to be read.
@@ -186,7 +181,7 @@ impl Driver {
                         _ => EventType::UNKNOWN,
                     };
                     let guild_change = self.guilds.note(now, event, &rest[envelope.data.clone()]);
-                    match self.subscriptions.matches(event, &rest[envelope.data.clone()]) {
+                    match self.state.subscriptions.matches(event, &rest[envelope.data.clone()]) {
                         Slots::Unheard => {
                             self.tally.unheard[event.index()] += 1;
                             self.tally.any = true;
@@ -195,7 +190,7 @@ impl Driver {
                             self.tally.filtered[event.index()] += 1;
                             self.tally.any = true;
                         }
-                        Slots::Heard(slots) => {
+                        Slots::Heard(heard) => {
                             let name = Dispatch::unknown_name(&envelope.event, rest);
                             let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
                             let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
@@ -207,8 +202,7 @@ impl Driver {
                                 received_at: now,
                                 data,
                                 guild_change,
-                                generation: self.subscriptions.generation(),
-                                slots,
+                                heard,
                             };
                             self.batch_bytes += dispatch.cost();
                             self.batch.push(dispatch);
@@ -224,8 +218,7 @@ impl Driver {
                             received_at: now,
                             data: bytes.slice(start + envelope.data.start..start + envelope.data.end),
                             guild_change: None,
-                            generation: 0,
-                            slots: 0,
+                            heard: Heard::default(),
                         });
                     }
                     if matches!(event, EventType::READY | EventType::RESUMED) {

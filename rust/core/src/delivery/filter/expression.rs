@@ -82,12 +82,12 @@ pub(super) enum Operand {
 /// A set of operands, sorted to be searched.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Operands {
-    null: bool,
-    yes: bool,
-    no: bool,
-    numbers: Box<[Number]>,
-    texts: Box<[Box<str>]>,
-    times: Box<[i64]>,
+    pub(super) null: bool,
+    pub(super) yes: bool,
+    pub(super) no: bool,
+    pub(super) numbers: Box<[Number]>,
+    pub(super) texts: Box<[Box<str>]>,
+    pub(super) times: Box<[i64]>,
 }
 
 impl Filter {
@@ -104,12 +104,9 @@ impl Filter {
     ///
     /// Events on their way ask all filters that concern them at once, see [`crate::delivery::Subscriptions`].
     pub fn matches(&self, data: &[u8]) -> bool {
-        self.alone.get_or_init(|| Matcher::new(&[Some(self)])).matches(data) != 0
-    }
-
-    /// One of several filters.
-    pub fn any<'a>(filters: impl IntoIterator<Item = &'a Self>) -> Self {
-        Condition::Any(filters.into_iter().map(|filter| filter.condition.clone()).collect()).into()
+        let mut matched = false;
+        self.alone.get_or_init(|| Matcher::of(&self.condition)).matches(data, |_| matched = true);
+        matched
     }
 }
 

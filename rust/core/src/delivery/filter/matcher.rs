@@ -1,14 +1,18 @@
 //! All filters of an event, asked in one pass over its bytes.
 //!
-//! The fields that any of them names form a tree. The walk goes down it, answers the tests of each field it meets, one bit
-//! each, and skips everything else; then each filter is worked out from the bits. A field that is not there leaves its bits
-//! at zero, which is the answer for it, and of a repeated key the last one's answers stay.
+//! The fields that any of them names form a tree. The walk goes down it and skips everything else. At each field that it
+//! meets it answers the tests that stand there, one bit each, and looks the value up in the field's index, where equality
+//! waits; then each filter is worked out from the bits, and what was found is asked for the rest of its condition. A
+//! field that is not there leaves its bits at zero, which is the answer for it, and of a repeated key the last one counts.
+//!
+//! A slot comes and goes alone: what that costs depends on its own filter and not on how many others there are.
 
-use std::ops::Range;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Filter,
-    expression::{Condition, Test},
+    Filter, Slot,
+    expression::{Condition, Operands, Test},
+    index::{Entry, Index},
     value::{Text, Value, skip_blanks},
 };
 use crate::protocol::string;
@@ -16,21 +20,38 @@ use crate::protocol::string;
 /// The slots of one event.
 #[derive(Debug)]
 pub(crate) struct Matcher {
-    nodes: Box<[Node]>,
-    tests: Box<[Test]>,
-    /// The slots without a filter.
-    always: u64,
-    slots: Box<[(u64, Expression)]>,
+    nodes: Slab<Node>,
+    tests: Slab<Asked>,
+    /// Whether slot 0, which has no filter, is here.
+    always: bool,
+    /// The slots whose filters are worked out for each event.
+    general: Vec<(Slot, Expression)>,
+    places: HashMap<Slot, Place>,
 }
 
 /// A field, or an object on the way to one.
 #[derive(Debug, Default)]
 struct Node {
+    parent: usize,
     children: Vec<(Box<[u8]>, usize)>,
-    /// Its own tests.
-    tests: Range<usize>,
-    /// Its own and those of all below it.
-    subtree: Range<usize>,
+    tests: Vec<usize>,
+    index: Option<Box<Index>>,
+}
+
+/// A test, where it stands, and how many conditions ask it.
+#[derive(Debug)]
+struct Asked {
+    test: Test,
+    node: usize,
+    by: usize,
+}
+
+/// Where a slot is kept, to be found when it goes.
+#[derive(Debug)]
+enum Place {
+    /// Its place in the list of the general ones.
+    General(usize),
+    Indexed(usize, Operands),
 }
 
 /// A filter over the answers.
@@ -42,67 +63,222 @@ enum Expression {
     Answer(usize),
 }
 
-/// The fields while they are collected.
-#[derive(Default)]
-struct Fields {
-    children: Vec<Vec<(Box<[u8]>, usize)>>,
-    tests: Vec<Vec<Test>>,
+/// The node of the whole document.
+const ROOT: usize = 0;
+/// So many tests of a field are searched for an equal one; among more, one that is asked twice costs its turn twice.
+const SEARCHED: usize = 32;
+/// So many answers, and so many fields, find room on the stack.
+const FEW: usize = 256 / 64;
+
+impl Default for Matcher {
+    fn default() -> Self {
+        let mut nodes = Slab::default();
+        nodes.insert(Node::default());
+        Self { nodes, tests: Slab::default(), always: false, general: Vec::new(), places: HashMap::new() }
+    }
 }
 
-impl Fields {
-    fn node(&mut self) -> usize {
-        self.children.push(Vec::new());
-        self.tests.push(Vec::new());
-        self.tests.len() - 1
+impl Matcher {
+    /// A matcher that asks one filter alone, as slot 0.
+    pub(super) fn of(condition: &Condition) -> Self {
+        let mut matcher = Self::default();
+        matcher.insert_general(0, condition);
+        matcher
     }
 
-    /// The node and the place of each test, in the order in which the conditions name them.
-    fn collect(&mut self, condition: &Condition, places: &mut Vec<(usize, usize)>) {
-        match condition {
-            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| self.collect(part, places)),
-            Condition::Not(inner) => self.collect(inner, places),
-            Condition::Test(path, test) => {
-                let mut node = 0;
-                for key in path {
-                    let known = self.children[node].iter().find(|(name, _)| **name == *key.as_bytes());
-                    node = if let Some(&(_, child)) = known {
-                        child
-                    } else {
-                        let child = self.node();
-                        self.children[node].push((key.as_bytes().into(), child));
-                        child
-                    };
-                }
-                let tests = &mut self.tests[node];
-                let place = tests.iter().position(|known| known == test).unwrap_or_else(|| {
-                    tests.push(test.clone());
-                    tests.len() - 1
-                });
-                places.push((node, place));
+    /// Adds a slot that is not here yet. `None` takes every event and is slot 0, which no filter is.
+    pub(crate) fn insert(&mut self, slot: Slot, filter: Option<&Filter>) {
+        let Some(filter) = filter else {
+            self.always = true;
+            return;
+        };
+        match self.indexed(&filter.condition) {
+            None => self.insert_general(slot, &filter.condition),
+            Some((path, operands, rest)) => {
+                let node = self.node(path);
+                let entry = Entry { slot, rest: rest.map(|rest| Arc::new(Filter::from(rest))) };
+                self.nodes[node].index.get_or_insert_default().insert(operands, &entry);
+                self.places.insert(slot, Place::Indexed(node, operands.clone()));
             }
         }
     }
 
-    /// Numbers the tests so that those below a node stand together.
-    fn finish(&mut self, node: usize, nodes: &mut [Node], tests: &mut Vec<Test>) {
-        let start = tests.len();
-        tests.append(&mut self.tests[node]);
-        nodes[node].tests = start..tests.len();
-        nodes[node].children = std::mem::take(&mut self.children[node]);
-        for child in 0..nodes[node].children.len() {
-            self.finish(nodes[node].children[child].1, nodes, tests);
+    /// Takes a slot out again.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        match self.places.remove(&slot) {
+            None => self.always &= slot != 0,
+            Some(Place::General(place)) => {
+                let (_, expression) = self.general.swap_remove(place);
+                if let Some((moved, _)) = self.general.get(place) {
+                    self.places.insert(*moved, Place::General(place));
+                }
+                self.release(&expression);
+            }
+            Some(Place::Indexed(node, operands)) => {
+                let index = &mut self.nodes[node].index;
+                if let Some(some) = index {
+                    some.remove(&operands, slot);
+                    index.take_if(|some| some.is_empty());
+                }
+                self.prune(node);
+            }
         }
-        nodes[node].subtree = start..tests.len();
+        if self.places.len() * 4 < self.places.capacity() {
+            self.places.shrink_to(self.places.len() * 2);
+        }
     }
-}
 
-fn expression(condition: &Condition, answers: &mut impl Iterator<Item = usize>) -> Expression {
-    match condition {
-        Condition::All(parts) => Expression::All(parts.iter().map(|part| expression(part, answers)).collect()),
-        Condition::Any(parts) => Expression::Any(parts.iter().map(|part| expression(part, answers)).collect()),
-        Condition::Not(inner) => Expression::Not(Box::new(expression(inner, answers))),
-        // `collect` went the same way and left one for each test.
-        Condition::Test(..) => answers.next().map_or(Expression::Any(Box::default()), Expression::Answer),
+    /// Whether there is no slot.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.always && self.places.is_empty()
+    }
+
+    /// Whether there is but slot 0, without a filter.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.always && self.places.is_empty()
+    }
+
+    /// Whether nothing is left of any slot: no field, no test.
+    #[cfg(test)]
+    pub(super) fn is_bare(&self) -> bool {
+        let root = &self.nodes[ROOT];
+        self.nodes.room() == 1 && self.tests.room() == 0 && root.children.is_empty() && root.tests.is_empty()
+    }
+
+    /// The equality that an index can answer, where there is one, and what remains. Of several the one whose value fewest
+    /// ask for already: thousands may wait in one channel, but for different users.
+    fn indexed<'a>(&self, condition: &'a Condition) -> Option<(&'a [Box<str>], &'a Operands, Option<Condition>)> {
+        let equality = |condition: &'a Condition| match condition {
+            Condition::Test(path, Test::In(operands)) => Some((path.as_slice(), operands)),
+            _ => None,
+        };
+        let Condition::All(parts) = condition else {
+            return equality(condition).map(|(path, operands)| (path, operands, None));
+        };
+        let crowd = |path: &[Box<str>], operands| {
+            let index = self.find(path).and_then(|node| self.nodes[node].index.as_ref());
+            index.map_or(0, |index| index.crowd(operands))
+        };
+        let equalities = parts.iter().enumerate().filter_map(|(place, part)| Some((place, equality(part)?)));
+        let (place, (path, operands)) = equalities.min_by_key(|&(_, (path, operands))| crowd(path, operands))?;
+        let mut rest = parts.clone();
+        rest.remove(place);
+        let rest = if rest.len() == 1 { rest.pop() } else { (!rest.is_empty()).then_some(Condition::All(rest)) };
+        Some((path, operands, rest))
+    }
+
+    fn insert_general(&mut self, slot: Slot, condition: &Condition) {
+        let expression = self.expression(condition);
+        self.places.insert(slot, Place::General(self.general.len()));
+        self.general.push((slot, expression));
+    }
+
+    fn expression(&mut self, condition: &Condition) -> Expression {
+        match condition {
+            Condition::All(parts) => Expression::All(parts.iter().map(|part| self.expression(part)).collect()),
+            Condition::Any(parts) => Expression::Any(parts.iter().map(|part| self.expression(part)).collect()),
+            Condition::Not(inner) => Expression::Not(Box::new(self.expression(inner))),
+            Condition::Test(path, test) => {
+                let node = self.node(path);
+                Expression::Answer(self.ask(node, test))
+            }
+        }
+    }
+
+    /// The number of a test at a node.
+    fn ask(&mut self, node: usize, test: &Test) -> usize {
+        let asked = &self.nodes[node].tests;
+        let known = asked.iter().take(SEARCHED).find(|&&known| self.tests[known].test == *test).copied();
+        if let Some(known) = known {
+            self.tests[known].by += 1;
+            return known;
+        }
+        let number = self.tests.insert(Asked { test: test.clone(), node, by: 1 });
+        self.nodes[node].tests.push(number);
+        number
+    }
+
+    fn release(&mut self, expression: &Expression) {
+        match expression {
+            Expression::All(parts) | Expression::Any(parts) => parts.iter().for_each(|part| self.release(part)),
+            Expression::Not(inner) => self.release(inner),
+            &Expression::Answer(number) => {
+                self.tests[number].by -= 1;
+                if self.tests[number].by == 0 {
+                    let node = self.tests[number].node;
+                    self.nodes[node].tests.retain(|&test| test != number);
+                    self.tests.remove(number);
+                    self.prune(node);
+                }
+            }
+        }
+    }
+
+    fn child_of(&self, node: usize, key: &str) -> Option<usize> {
+        self.nodes[node].child(key.as_bytes(), false)
+    }
+
+    fn find(&self, path: &[Box<str>]) -> Option<usize> {
+        path.iter().try_fold(ROOT, |node, key| self.child_of(node, key))
+    }
+
+    /// The node of a field, made where there is none.
+    fn node(&mut self, path: &[Box<str>]) -> usize {
+        path.iter().fold(ROOT, |parent, key| {
+            self.child_of(parent, key).unwrap_or_else(|| {
+                let child = self.nodes.insert(Node { parent, ..Node::default() });
+                self.nodes[parent].children.push((key.as_bytes().into(), child));
+                child
+            })
+        })
+    }
+
+    /// Takes a node out that nobody asks any more, and those above it likewise.
+    fn prune(&mut self, mut node: usize) {
+        while node != ROOT {
+            let Node { parent, children, tests, index } = &self.nodes[node];
+            if !(children.is_empty() && tests.is_empty() && index.is_none()) {
+                return;
+            }
+            let parent = *parent;
+            self.nodes[parent].children.retain(|(_, child)| *child != node);
+            self.nodes.remove(node);
+            node = parent;
+        }
+    }
+
+    /// Calls `found` with each slot that wants an event with this `d`; with a slot of an index perhaps twice.
+    pub(crate) fn matches(&self, data: &[u8], mut found: impl FnMut(Slot)) {
+        if self.always {
+            found(0);
+        }
+        if self.places.is_empty() {
+            return;
+        }
+        let (answers, fields) = (self.tests.room().div_ceil(64), self.nodes.room().div_ceil(64));
+        let (mut few, mut many) = ([0; 2 * FEW], Vec::new());
+        let bits = if answers <= FEW && fields <= FEW {
+            &mut few[..answers + fields]
+        } else {
+            many.resize(answers + fields, 0);
+            &mut many[..]
+        };
+        let (answers, seen) = bits.split_at_mut(answers);
+        let mut walk = Walk { matcher: self, document: data, answers, seen, hits: Vec::new() };
+        if walk.document().is_none() {
+            walk.answers.fill(0);
+            walk.hits.clear();
+        }
+        for (slot, expression) in &self.general {
+            if expression.holds(walk.answers) {
+                found(*slot);
+            }
+        }
+        for (_, entry) in &walk.hits {
+            if entry.rest.as_ref().is_none_or(|rest| rest.matches(data)) {
+                found(entry.slot);
+            }
+        }
     }
 }
 
@@ -117,66 +293,32 @@ impl Expression {
     }
 }
 
-/// So many answers find room on the stack.
-const FEW: usize = 256 / 64;
+/// One pass over a document.
+struct Walk<'m, 'd, 'b> {
+    matcher: &'m Matcher,
+    document: &'d [u8],
+    /// A bit for each test.
+    answers: &'b mut [u64],
+    /// A bit for each node: its key was met.
+    seen: &'b mut [u64],
+    /// What indexes found, and at which node. Empty for most events, and then it allocates nothing.
+    hits: Vec<(usize, &'m Entry)>,
+}
 
-impl Matcher {
-    /// A matcher of these slots, at most 64; `None` takes every event.
-    pub(crate) fn new(filters: &[Option<&Filter>]) -> Self {
-        debug_assert!(filters.len() <= 64);
-        let mut fields = Fields::default();
-        let mut places = Vec::new();
-        fields.node();
-        for filter in filters.iter().flatten() {
-            fields.collect(&filter.condition, &mut places);
-        }
-        let mut nodes: Box<[Node]> = fields.tests.iter().map(|_| Node::default()).collect();
-        let mut tests = Vec::new();
-        fields.finish(0, &mut nodes, &mut tests);
-        let mut answers = places.iter().map(|&(node, place)| nodes[node].tests.start + place);
-        let (mut always, mut slots) = (0, Vec::new());
-        for (slot, filter) in filters.iter().enumerate() {
-            match filter {
-                Some(filter) => slots.push((1 << slot, expression(&filter.condition, &mut answers))),
-                None => always |= 1 << slot,
-            }
-        }
-        Self { tests: tests.into(), always, slots: slots.into(), nodes }
-    }
-
-    /// The slots that want an event with this `d`, bit by bit.
-    pub(crate) fn matches(&self, data: &[u8]) -> u64 {
-        let words = self.tests.len().div_ceil(64);
-        let (mut few, mut many) = ([0; FEW], Vec::new());
-        let bits = if words <= FEW {
-            &mut few[..words]
-        } else {
-            many.resize(words, 0);
-            &mut many[..]
-        };
-        if self.document(data, bits).is_none() {
-            bits.fill(0);
-        }
-        self.slots.iter().fold(
-            self.always,
-            |slots, (slot, expression)| {
-                if expression.holds(bits) { slots | slot } else { slots }
-            },
-        )
-    }
-
-    /// Answers the tests; `None` where `data` is no JSON object.
-    fn document(&self, data: &[u8], bits: &mut [u64]) -> Option<()> {
-        let start = skip_blanks(data, 0);
-        if *data.get(start)? != b'{' {
+impl<'m> Walk<'m, '_, '_> {
+    /// Answers the tests; `None` where it is no JSON object.
+    fn document(&mut self) -> Option<()> {
+        let start = skip_blanks(self.document, 0);
+        if *self.document.get(start)? != b'{' {
             return None;
         }
-        let end = self.object(data, start, &self.nodes[0], bits)?;
-        (skip_blanks(data, end) == data.len()).then_some(())
+        let end = self.object(start, &self.matcher.nodes[ROOT])?;
+        (skip_blanks(self.document, end) == self.document.len()).then_some(())
     }
 
     /// Goes through the object at `start`; the offset after it.
-    fn object(&self, document: &[u8], start: usize, node: &Node, bits: &mut [u64]) -> Option<usize> {
+    fn object(&mut self, start: usize, node: &'m Node) -> Option<usize> {
+        let document = self.document;
         let mut at = skip_blanks(document, start + 1);
         if *document.get(at)? == b'}' {
             return Some(at + 1);
@@ -194,7 +336,7 @@ impl Matcher {
             at = skip_blanks(document, at + 1);
             at = match node.child(key, contents.escaped) {
                 None => Value::skip(document, at)?,
-                Some(child) => self.value(document, at, &self.nodes[child], bits)?,
+                Some(child) => self.value(at, child)?,
             };
             at = skip_blanks(document, at);
             match *document.get(at)? {
@@ -206,18 +348,33 @@ impl Matcher {
     }
 
     /// Answers the tests of a field, whose value stands at `at`; the offset after it.
-    fn value(&self, document: &[u8], at: usize, node: &Node, bits: &mut [u64]) -> Option<usize> {
-        // An earlier value under the same key is gone, with all that was in it.
-        node.subtree.clone().for_each(|test| bits[test / 64] &= !(1 << (test % 64)));
-        let (value, end) = if document.get(at) == Some(&b'{') && !node.children.is_empty() {
-            (Value::Object, self.object(document, at, node, bits)?)
+    fn value(&mut self, at: usize, number: usize) -> Option<usize> {
+        let node = &self.matcher.nodes[number];
+        if self.seen[number / 64] >> (number % 64) & 1 != 0 {
+            // An earlier value under the same key is gone, with all that was in it.
+            self.forget(number);
+        }
+        self.seen[number / 64] |= 1 << (number % 64);
+        let (value, end) = if self.document.get(at) == Some(&b'{') && !node.children.is_empty() {
+            (Value::Object, self.object(at, node)?)
         } else {
-            Value::read(document, at)?
+            Value::read(self.document, at)?
         };
-        for test in node.tests.clone() {
-            bits[test / 64] |= u64::from(self.tests[test].holds(value)) << (test % 64);
+        for &test in &node.tests {
+            self.answers[test / 64] |= u64::from(self.matcher.tests[test].test.holds(value)) << (test % 64);
+        }
+        if let Some(index) = &node.index {
+            index.look_up(value, |entry| self.hits.push((number, entry)));
         }
         Some(end)
+    }
+
+    fn forget(&mut self, number: usize) {
+        let node = &self.matcher.nodes[number];
+        self.seen[number / 64] &= !(1 << (number % 64));
+        node.tests.iter().for_each(|test| self.answers[test / 64] &= !(1 << (test % 64)));
+        self.hits.retain(|(at, _)| *at != number);
+        node.children.iter().for_each(|(_, child)| self.forget(*child));
     }
 }
 
@@ -226,5 +383,67 @@ impl Node {
     fn child(&self, key: &[u8], escaped: bool) -> Option<usize> {
         let is = |name: &[u8]| if escaped { Text::new(key, true).is(name) } else { key == name };
         self.children.iter().find(|(name, _)| is(name)).map(|(_, child)| *child)
+    }
+}
+
+/// Things with numbers that stay, given out anew once their thing is gone.
+#[derive(Debug)]
+struct Slab<T> {
+    things: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { things: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    fn insert(&mut self, thing: T) -> usize {
+        while let Some(number) = self.free.pop() {
+            // Some of the numbers have gone with the end of the list, or were given out by it.
+            if let Some(place @ None) = self.things.get_mut(number) {
+                *place = Some(thing);
+                return number;
+            }
+        }
+        self.things.push(Some(thing));
+        self.things.len() - 1
+    }
+
+    fn remove(&mut self, number: usize) {
+        self.things[number] = None;
+        self.free.push(number);
+        let used = self.things.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.things.truncate(used);
+        if used == 0 {
+            self.free.clear();
+        }
+        if self.things.len() * 4 < self.things.capacity() {
+            self.things.shrink_to(used * 2);
+            self.free.retain(|&number| number < used);
+            self.free.shrink_to(used * 2);
+        }
+    }
+
+    /// One more than the largest number that may be in use.
+    fn room(&self) -> usize {
+        self.things.len()
+    }
+}
+
+impl<T> std::ops::Index<usize> for Slab<T> {
+    type Output = T;
+
+    #[inline]
+    fn index(&self, number: usize) -> &T {
+        self.things[number].as_ref().expect("a number that is in use")
+    }
+}
+
+impl<T> std::ops::IndexMut<usize> for Slab<T> {
+    fn index_mut(&mut self, number: usize) -> &mut T {
+        self.things[number].as_mut().expect("a number that is in use")
     }
 }

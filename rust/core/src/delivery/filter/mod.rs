@@ -1,9 +1,10 @@
 //! `where=` filters: does an event's `d` match? Decided on the raw bytes, before anything is queued.
 //!
-//! What operators mean is said once, for users and for us, in `docs/filters.md`; `python/propylon/filters.py` writes the
+//! What operators mean is said once, for users and for us, in `docs/filters.md`; `python/propylon/_filters/expression.py` writes the
 //! descriptions that [`Filter::parse`] reads.
 
 mod expression;
+mod index;
 mod matcher;
 mod time;
 mod value;
@@ -13,3 +14,5 @@ mod tests;
 
 pub use expression::{Filter, FilterError};
 pub(super) use matcher::Matcher;
+
+use super::subscriptions::Slot;

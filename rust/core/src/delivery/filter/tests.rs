@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::{Filter, Matcher};
-use crate::delivery::{Slots, Subscriptions};
-use crate::protocol::event::EventType;
+use super::{Filter, Matcher, Slot};
+use crate::delivery::{Heard, Slots, Subscriptions};
+use crate::protocol::event::{EventSet, EventType};
 
 fn filter(description: &Json) -> Filter {
     Filter::parse(&description.to_string()).unwrap()
@@ -265,38 +265,76 @@ fn descriptions_that_are_none_are_errors() {
     assert!(Filter::parse("[").is_err());
 }
 
+/// The slots that a matcher finds, each once, in rising order.
+fn found(matcher: &Matcher, data: &str) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    matcher.matches(data.as_bytes(), |slot| slots.push(slot));
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
 #[test]
-fn each_slot_has_a_bit_and_none_of_them_is_filtered() {
+fn low_slots_are_bits_high_ones_a_list_and_each_change_a_generation() {
     let (bot, ping) = (filter(&json!(["==", "author.bot", true])), filter(&json!(["==", "content", "ping"])));
-    let events = [EventType::MESSAGE_CREATE].into_iter().collect();
-    let table = Subscriptions::new(7).with(events, &[Some(&bot), Some(&ping)]);
+    let events = EventSet::from_iter([EventType::MESSAGE_CREATE]);
+    let table = Subscriptions::default();
+    assert_eq!((table.add(1, Some(&bot), events), table.add(70, Some(&ping), events)), (1, 2));
+    let both = r#"{"content":"ping","author":{"bot":true}}"#;
     let slots = |data: &str| table.matches(EventType::MESSAGE_CREATE, data.as_bytes());
-    assert_eq!(slots(r#"{"author":{"bot":true},"content":"pong"}"#), Slots::Heard(1));
-    assert_eq!(slots(r#"{"content":"ping","author":{}}"#), Slots::Heard(2));
-    assert_eq!(slots(r#"{"content":"ping","author":{"bot":true}}"#), Slots::Heard(3));
+    let heard = |generation, low, high: &[Slot]| {
+        Slots::Heard(Heard { generation, low, high: (!high.is_empty()).then(|| high.into()) })
+    };
+    assert_eq!(slots(r#"{"author":{"bot":true},"content":"pong"}"#), heard(2, 2, &[]));
+    assert_eq!(slots(r#"{"content":"ping","author":{}}"#), heard(2, 0, &[70]));
+    assert_eq!(slots(both), heard(2, 2, &[70]));
     assert_eq!(slots("{}"), Slots::Filtered);
     assert_eq!(table.matches(EventType::MESSAGE_UPDATE, b"{}"), Slots::Unheard);
-    let table = Subscriptions::new(8).with(events, &[None, Some(&bot)]);
-    assert_eq!(table.matches(EventType::MESSAGE_CREATE, b"{}"), Slots::Heard(1));
-    assert_eq!(table.matches(EventType::MESSAGE_CREATE, br#"{"author":{"bot":true}}"#), Slots::Heard(3));
+    assert_eq!(table.add(0, None, events), 3);
+    assert_eq!(slots("{}"), heard(3, 1, &[]));
+    assert_eq!(slots(both), heard(3, 3, &[70]));
+    assert_eq!(table.remove(70, events), 4);
+    assert_eq!(slots(both), heard(4, 3, &[]));
+    table.remove(1, events);
+    assert_eq!(slots(both), heard(5, 1, &[]));
+    table.remove(0, events);
+    assert_eq!(slots(both), Slots::Unheard);
 }
 
 #[test]
 fn many_filters_with_many_tests_share_one_pass() {
-    let filters: Vec<Filter> = (0..64)
-        .map(|slot| {
-            let parts: Vec<Json> = (0..10).map(|at| json!(["==", format!("k{}", slot * 10 + at), slot])).collect();
-            filter(&Json::from([vec![json!("and")], parts].concat()))
-        })
-        .collect();
-    let matcher = Matcher::new(&filters.iter().map(Some).collect::<Vec<_>>());
-    let fields = |slots: &[usize]| {
+    let mut matcher = Matcher::default();
+    for slot in 1..=200_u32 {
+        let parts: Vec<Json> = (0..10).map(|at| json!(["<=", format!("k{}", slot * 10 + at), slot])).collect();
+        matcher.insert(slot, Some(&filter(&Json::from([vec![json!("and")], parts].concat()))));
+    }
+    let fields = |slots: &[u32]| {
         let fields: Vec<String> =
             slots.iter().flat_map(|slot| (0..10).map(move |at| format!(r#""k{}":{slot}"#, slot * 10 + at))).collect();
         format!("{{{}}}", fields.join(","))
     };
-    assert_eq!(matcher.matches(fields(&[3, 40, 63]).as_bytes()), 1 << 3 | 1 << 40 | 1 << 63);
-    assert_eq!(matcher.matches(b"{}"), 0);
+    assert_eq!(found(&matcher, &fields(&[3, 40, 163])), [3, 40, 163]);
+    assert!(found(&matcher, "{}").is_empty());
+    matcher.remove(40);
+    assert_eq!(found(&matcher, &fields(&[3, 40, 200])), [3, 200]);
+}
+
+#[test]
+fn an_index_goes_by_the_value_that_fewest_ask_for_and_asks_for_the_rest() {
+    let mut matcher = Matcher::default();
+    for user in 1..=500_u32 {
+        let parts = json!(["and", ["==", "channel_id", 9], ["==", "author.id", user], ["startswith", "content", "!"]]);
+        matcher.insert(user, Some(&filter(&parts)));
+    }
+    let message = |channel: u32, user: u32, content: &str| {
+        format!(r#"{{"channel_id":"{channel}","author":{{"id":"{user}"}},"content":"{content}"}}"#)
+    };
+    assert_eq!(found(&matcher, &message(9, 77, "!go")), [77]);
+    assert!(found(&matcher, &message(8, 77, "!go")).is_empty());
+    assert!(found(&matcher, &message(9, 77, "go")).is_empty());
+    assert!(found(&matcher, &message(9, 501, "!go")).is_empty());
+    (1..=500).for_each(|user| matcher.remove(user));
+    assert!(matcher.is_empty());
 }
 
 /// The same question, asked of a tree.
@@ -404,18 +442,36 @@ proptest! {
     #[test]
     fn agrees_with_a_json_tree(
         descriptions in prop::collection::vec(description(), 1..4),
+        passing in prop::collection::vec(description(), 0..4),
         data in prop::collection::hash_map("[abc]", value(), 0..4),
         pretty in any::<bool>(),
     ) {
         let data: Json = data.into_iter().collect();
         let text = if pretty { serde_json::to_string_pretty(&data) } else { serde_json::to_string(&data) }.unwrap();
         let filters: Vec<Filter> = descriptions.iter().map(filter).collect();
-        let slots = Matcher::new(&filters.iter().map(Some).collect::<Vec<_>>()).matches(text.as_bytes());
-        for (slot, description) in descriptions.iter().enumerate() {
-            let expected = plain(description, &data);
-            prop_assert_eq!(slots >> slot & 1 == 1, expected, "{} of {}", description, &text);
-            prop_assert_eq!(filters[slot].matches(text.as_bytes()), expected);
+        // Some come and go before, between and after those that stay: nothing of them may remain.
+        let mut matcher = Matcher::default();
+        for (slot, passing) in (1000..).zip(&passing) {
+            matcher.insert(slot, Some(&filter(passing)));
         }
+        for (slot, one) in (1..).zip(&filters) {
+            matcher.insert(slot, Some(one));
+            if let Some(passing) = passing.get(slot as usize - 1) {
+                prop_assert_eq!(found(&matcher, &text).contains(&(999 + slot)), plain(passing, &data));
+                matcher.remove(999 + slot);
+            }
+        }
+        (filters.len()..passing.len()).for_each(|place| matcher.remove(1000 + place as Slot));
+        let slots = found(&matcher, &text);
+        for (slot, description) in (1..).zip(&descriptions) {
+            let expected = plain(description, &data);
+            prop_assert_eq!(slots.contains(&slot), expected, "{} of {}", description, &text);
+            prop_assert_eq!(filters[slot as usize - 1].matches(text.as_bytes()), expected);
+        }
+        prop_assert!(slots.iter().all(|&slot| slot <= descriptions.len() as Slot));
+        (1..=filters.len()).for_each(|slot| matcher.remove(slot as Slot));
+        prop_assert!(matcher.is_empty());
+        prop_assert!(matcher.is_bare(), "{:?}", matcher);
     }
 
     #[test]

@@ -36,6 +36,14 @@ impl Number {
         (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number).then_some(Self::Integer(number))
     }
 
+    /// The integer that it equals, of any float that an integer could equal.
+    pub(super) fn whole(self) -> Option<i128> {
+        match self {
+            Self::Integer(integer) => Some(integer),
+            Self::Float(float) => (float.fract() == 0.0 && float.abs() < BEYOND).then_some(float as i128),
+        }
+    }
+
     /// A JSON number; `None` where the grammar has no such number.
     fn json(token: &[u8]) -> Option<Self> {
         if let Some(integer) = Self::integer(token) {
@@ -120,6 +128,15 @@ impl<'a> Text<'a> {
 
     fn bytes(self) -> impl Iterator<Item = u8> {
         string::Unescaped::new(self.raw)
+    }
+
+    /// Its bytes as they stand there, as an error where these are not what they mean.
+    pub(super) fn plain(self) -> Result<&'a [u8], &'a [u8]> {
+        if self.escaped { Err(self.raw) } else { Ok(self.raw) }
+    }
+
+    pub(super) fn unescaped(self) -> Vec<u8> {
+        self.bytes().collect()
     }
 
     pub(super) fn is(self, other: &[u8]) -> bool {

@@ -1,0 +1,46 @@
+"""What arguments may be, where several rooms ask the same: numbers, seconds, tokens."""
+
+import base64
+import binascii
+import math
+import sys
+from typing import Final
+
+__all__ = ["bare_token", "check_seconds", "count_of", "user_of_token"]
+
+_MAX_ID_DIGITS: Final = 20
+
+
+def count_of(name: str, value: object, least: int) -> int:
+    """A whole number of at least ``least``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r:.100}")
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, not {value}")
+    return value
+
+
+def check_seconds(who: str, **limits: float | None) -> None:
+    """Raise TypeError or ValueError where one is no number of seconds; None is no limit."""
+    for name, seconds in limits.items():
+        if seconds is None:
+            continue
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{who}: {name} is a number of seconds, not {seconds!r}")
+        if math.isnan(seconds) or seconds < 0:
+            raise ValueError(f"{who}: {name} must be 0 s or more, not {seconds!r}")
+
+
+def user_of_token(token: str) -> int | None:
+    """The bot's own user, whose id is the first part of its token in base64; None for a token of another make."""
+    first = bare_token(token).partition(".")[0]
+    try:
+        text = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        return None
+    return int(text) if text.isdigit() and len(text) <= _MAX_ID_DIGITS else None
+
+
+def bare_token(token: str) -> str:
+    """The token without the prefix of the Authorization header."""
+    return token.removeprefix("Bot ").removeprefix("bot ")

@@ -1,0 +1,154 @@
+"""The steps that an event takes: which entries are called for it, in which order, and what is decoded between them.
+
+Plans are worked out on first use, kept by the route that the engine tells of an event, and forgotten when an entry that
+concerns them comes or goes. Taking the steps is `propylon._delivery.consumer`'s.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from propylon._core import Dispatch
+from propylon._filters.expression import Filter
+from propylon._listening.entry import ALL, Entry
+from propylon._listening.registry import EVENT_INDEX, UNKNOWN, Registry, Slot
+from propylon.events import EVENTS, Event
+from propylon.events._decoding import decoder_for
+
+__all__ = ["Call", "Plan", "Plans", "Route", "Step"]
+
+_MAX_PLANS: Final = 1024
+"""Plans that are kept: the slots of an event can match in any combination."""
+
+_OF_GUILDS: Final = frozenset({"GUILD_CREATE", "GUILD_DELETE"})
+_NAMES: Final = {index: name for name, index in EVENT_INDEX.items()}
+
+Route: TypeAlias = int | tuple[int, ...]
+"""The number of an event in the lowest byte, and above that the slots below 64 that it matched, bit by bit; where it
+matched others, a tuple of this and their numbers."""
+Call: TypeAlias = tuple[Entry, Callable[..., Any], str | None, bool]
+Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, tuple[Call, ...]]
+Plan: TypeAlias = tuple[Step, ...]
+
+
+def _data(dispatch: Dispatch[Any]) -> Any:
+    return dispatch.data
+
+
+def _decoder(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+    """The decoder of a class; where there is none, each event is a misfit for this class and for no other."""
+    try:
+        return decoder_for(kind)
+    # Refused when the listener was added; a second look must not cost the others their event.
+    except Exception as error:
+        message = f"{kind.__qualname__} cannot be decoded ({error})"
+
+    def misfit(dispatch: Dispatch[Any]) -> Any:
+        raise TypeError(message)
+
+    return misfit
+
+
+def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+    """A decoder for a type that several listeners want with others between them: once per event all the same."""
+    decode = _decoder(kind)
+    last: list[Any] = [None, None]
+
+    def decode_once(dispatch: Dispatch[Any]) -> Any:
+        if last[0] is not dispatch:
+            last[:] = dispatch, decode(dispatch)
+        return last[1]
+
+    return decode_once
+
+
+class Plans:
+    """The plans of all events, for one register."""
+
+    def __init__(self, registry: Registry) -> None:
+        """None yet."""
+        self._registry: Final = registry
+        self.kept: Final[dict[Route, tuple[int, Plan]]] = {}
+        """Each with the generation below which some of its entries were not there: an event that was matched earlier
+        takes another plan."""
+        self._routes: Final[dict[int, dict[str, set[Route]]]] = {}
+        """Those kept, by the slots and events that they depend on."""
+        registry.watch(self._changed)
+
+    def _changed(self, slot: Slot, event: str) -> None:
+        by_event = self._routes.get(slot.number)
+        if by_event is None:
+            return
+        events = list(by_event) if event == ALL else [event]
+        for routes in [by_event.pop(event) for event in events if event in by_event]:
+            for route in routes:
+                self.kept.pop(route, None)
+        if not by_event:
+            del self._routes[slot.number]
+
+    def plan(self, route: Route, dispatch: Dispatch[Any], generation: int) -> Plan:
+        """The steps for an event that was matched at a generation."""
+        low, *high = (route,) if isinstance(route, int) else route
+        event = _NAMES[low & 0xFF]
+        numbers = [bit for bit in range((low >> 8).bit_length()) if low >> 8 >> bit & 1] + high
+        slots = [slot for number in numbers if (slot := self._registry.slot(number)) is not None]
+        entries = [entry for slot in slots for name in (event, ALL) for entry in slot.wanting.get(name, ())]
+        asked = [entry for entry in entries if entry.since <= generation]
+        asked = sorted(dict.fromkeys(asked), key=_order)
+        matched = {slot.where for slot in slots}
+        name = dispatch.type if event == UNKNOWN else event
+        of_guilds = event in _OF_GUILDS and self._registry.minds_changes
+        plan = _plan_for(asked, name, matched, dispatch.guild_change if of_guilds else None)
+        # Where the route does not tell all that the plan depends on, it is worked out each time.
+        if event != UNKNOWN and not of_guilds and len(asked) == len(set(entries)):
+            self._keep(route, event, numbers, max((entry.since for entry in asked), default=0), plan)
+        return plan
+
+    def _keep(self, route: Route, event: str, numbers: list[int], since: int, plan: Plan) -> None:
+        if len(self.kept) >= _MAX_PLANS:
+            self.kept.clear()
+            self._routes.clear()
+        self.kept[route] = since, plan
+        for number in numbers:
+            self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.order
+
+
+def _plan_for(entries: list[Entry], event: str, matched: set[Filter | None], change: str | None) -> Plan:
+    wanted: list[tuple[type[Event] | None, Call]] = []
+    for entry in entries:
+        for want in entry.wanted:
+            if want.event == event or want.event == ALL:
+                if want.change is not None and want.change != change:
+                    # The next one may be another meaning of the same event.
+                    continue
+                if want.where in matched:
+                    wanted.append((want.kind, (entry, entry.call, entry.inject, entry.isolated)))
+                break
+    kinds = [kind for kind, _ in wanted]
+    decoders: dict[type[Event] | None, Callable[[Dispatch[Any]], Any] | None] = {None: None}
+    for kind in kinds:
+        if kind is None or kind in decoders:
+            continue
+        if kind is EVENTS.get(event) and None in kinds:
+            # A `Dispatch` listener may ask for `.data`: one decoding serves both.
+            decoders[kind] = _data
+        else:
+            decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else _decoder(kind)
+    steps: list[tuple[Callable[[Dispatch[Any]], Any] | None, list[Call]]] = []
+    previous: object = steps
+    for kind, call in wanted:
+        if kind is previous:
+            steps[-1][1].append(call)
+        else:
+            steps.append((decoders[kind], [call]))
+        previous = kind
+    return tuple((decode, tuple(calls)) for decode, calls in steps)
+
+
+def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:
+    """Whether other kinds stand between the first and the last of this one."""
+    first = kinds.index(kind)
+    return any(other is not kind for other in kinds[first : first + kinds.count(kind)])

@@ -1,0 +1,461 @@
+"""The life of a gateway in its event loop: opened, closed, ended, and what the engine tells meanwhile.
+
+Builds the parts of one gateway and is the one that knows them all. What users see of it is
+`propylon._gateway.gateway`'s.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from propylon import _core
+from propylon._arguments import check_seconds, user_of_token
+from propylon._commands.commands import Commands
+from propylon._delivery.consumer import Consumer
+from propylon._delivery.loop import Delivery
+from propylon._delivery.plans import Plans, Route
+from propylon._gateway.logs import GatewayLog
+from propylon._gateway.metrics import Metrics
+from propylon._gateway.settings import session_facts
+from propylon._listening.entry import Entry
+from propylon._listening.face import ListenerFace
+from propylon._listening.handlers import is_task
+from propylon._listening.intents_check import derived, warn_of_missing
+from propylon._sessions.keeping import SessionKeeper, finished_mark, session_key
+from propylon._sessions.session import Closed, GatewayStatus, Session
+from propylon._sessions.stores import SessionStore
+from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.intents import Intents
+
+__all__ = ["Life"]
+
+_MAX_CLOSE_REASON_BYTES: Final = 123
+_DRAIN_PATIENCE: Final = 5.0
+"""Seconds without progress after which an ended gateway waits no longer for its listeners and handlers."""
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
+
+# Closes what is open and joins the engine's threads while Python can still run.
+atexit.register(_core.shutdown, 5.0)
+
+
+class Life:
+    """The life of one gateway, over any number of openings."""
+
+    def __init__(
+        self,
+        owner: object,
+        options: dict[str, Any],
+        token: str,
+        *,
+        intents: Intents | Literal["auto"],
+        shard: tuple[int, int] | None,
+        sessions: SessionStore | None,
+        max_pending: int,
+        queue_bytes: int,
+    ) -> None:
+        """``owner`` is what listeners are given; ``options`` are the engine's, checked."""
+        self._pid: Final = os.getpid()
+        self._auto_intents: Final = intents == "auto"
+        self.intents = Intents.NONE if intents == "auto" else intents
+        self.shard_pair: Final = shard
+        self.listening: Final = ListenerFace(owner, check_usable=self._check_usable, adding=self._warn_of_missing)
+        self.shard: Final = _core.Shard(options, self.listening.registry.subscriptions)
+        self.consumer: Final = Consumer(
+            self.shard,
+            self.listening.registry,
+            Plans(self.listening.registry),
+            max_pending,
+            report=self.listening.handlers.report,
+            excused=self.listening.excused,
+        )
+        self.listening.bind(self.consumer)
+        self.commands: Final = Commands(
+            self.shard,
+            check_open=self._check_open,
+            intents=lambda: self.intents,
+            token_user=user_of_token(token),
+            waiting_bytes=queue_bytes,
+        )
+        self._warned_of: Final[set[str]] = set()
+        self._log: Final = GatewayLog(shard)
+        self._keeper: Final = SessionKeeper(
+            sessions,
+            session_key(token, shard),
+            mark=lambda: finished_mark(self.shard, self.consumer, self.listening.unread()),
+            fits=self._fits,
+            is_ready=lambda: self.status is GatewayStatus.READY,
+        )
+        self._delivery: Delivery | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[PropylonError | None] | None = None
+        self._all_guilds: asyncio.Future[None] | None = None
+        self._unraised: PropylonError | None = None
+        self._handlers: Final[set[asyncio.Task[Any]]] = set()
+        self._winding_up: asyncio.Task[None] | None = None
+        self._waiters = 0
+        self._closing = False
+        self._last_failure = ""
+
+    def _fits(self, session: Session) -> bool:
+        return session.shard == self.shard_pair and session.intents == int(self.intents)
+
+    @property
+    def status(self) -> GatewayStatus:
+        """Where it stands."""
+        return GatewayStatus[self.shard.status]
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it was not ready yet, since it was opened."""
+        return self._opened is None or not self._opened.done()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here, and not by the parent before a fork."""
+        return os.getpid() == self._pid
+
+    @property
+    def session(self) -> Session | None:
+        """The session as a RESUME would use it."""
+        facts = self.shard.session
+        return None if facts is None else Session(*facts)
+
+    @session.setter
+    def session(self, session: Session | None) -> None:
+        if self.shard.running:
+            raise RuntimeError("the session can be set while the gateway is closed")
+        fits = session is None or self._fits(session)
+        if session is not None and not (fits or (self._auto_intents and session.shard == self.shard_pair)):
+            raise ValueError("the session belongs to other intents or another shard")
+        self.shard.set_session(None if session is None else session_facts(session))
+
+    def metrics(self) -> Metrics:
+        """All counters, taken together."""
+        return Metrics(
+            **self.shard.snapshot(),
+            pending=self.consumer.pending,
+            undecodable=self.consumer.undecodable,
+            listener_errors=self.consumer.errors,
+        )
+
+    # ------------------------------------------------------------------ intents
+
+    def _warn_of_missing(self, entries: Sequence[Entry]) -> None:
+        # Worked out only when it is opened, "auto" has nothing to say before.
+        if not self._auto_intents or self.shard.running:
+            warn_of_missing(entries, self.intents, self._warned_of, auto=self._auto_intents)
+
+    def _derive_intents(self) -> None:
+        """With ``intents="auto"``: from the listeners that are there now."""
+        if not self._auto_intents:
+            return
+        self.intents = derived(self.listening.registry.entries)
+        self.shard.set_intents(int(self.intents))
+        session = self.session
+        if session is not None and session.intents != int(self.intents):
+            self._log.warning("the listeners need other intents than the session has; identifying anew")
+            self.shard.set_session(None)
+
+    # ------------------------------------------------------------------ life
+
+    def _check_usable(self) -> None:
+        self.check_process()
+        if self._ended is not None and not self._ended.done():
+            self._adopt(self._ended)
+
+    def check_process(self) -> None:
+        """Raise ForkedError where it belongs to the parent process."""
+        if not self.is_of_this_process:
+            raise ForkedError("this gateway belongs to the parent process; make a new one after fork()")
+
+    async def open(self, timeout: float | None) -> None:
+        """Connect, and return at READY or RESUMED."""
+        self.check_process()
+        check_seconds("open()", timeout=timeout)
+        if self._ended is not None and not self._ended.done():
+            raise RuntimeError("the gateway is open already; close it first, or make another one")
+        self._derive_intents()
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._closing = False
+        self._unraised = None
+        self._last_failure = ""
+        opened = self._opened = loop.create_future()
+        self._ended = loop.create_future()
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            await self._recall(deadline)
+            # A session to be resumed is not given up because it could not be reached in time.
+            code = 4000 if self._keeper.keeps or self.shard.session is not None else 1000
+            self.consumer.resume()
+            self._delivery = Delivery.current()
+            self._delivery.add(self.shard, self)
+            self.shard.start()
+        except BaseException:
+            self._unbind()
+            self._ended.set_result(None)
+            raise
+        self._keeper.start()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(opened)
+        except TimeoutError:
+            if opened.done() and (error := opened.exception()) is not None:
+                # The refusal came in the same moment and tells more.
+                raise error from None
+            why = self._what_it_waits_for()
+            await self.close(code)
+            raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
+        except asyncio.CancelledError:
+            await self.close(code)
+            raise
+        finally:
+            # An error that came after the time was over is told by nobody else.
+            if opened.done() and not opened.cancelled():
+                opened.exception()
+            else:
+                opened.cancel()
+
+    def _what_it_waits_for(self) -> str:
+        why = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
+        if self.status is GatewayStatus.IDENTIFYING:
+            why += "; it waits at the identify gate, which lets one IDENTIFY of a token pass every 5 s"
+        return why
+
+    async def _recall(self, deadline: float | None) -> None:
+        """Take the session that the store has, unless there is one at hand."""
+        if self.shard.session is not None:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                session = await self._keeper.load()
+        except TimeoutError:
+            raise TimeoutError("the session store did not answer in time") from None
+        if self._closing:
+            raise NotConnected("the gateway was closed while it was opening")
+        if session is not None:
+            self.shard.set_session(session_facts(session))
+
+    async def close(self, code: int | None, reason: str = "", *, resumable: bool | None = None) -> None:
+        """Close the connection and wait until it is closed."""
+        self.check_process()
+        if resumable and code in (1000, 1001):
+            raise ValueError(f"code {code} ends the session; leave it out to close resumably")
+        if code is None:
+            keep = self._keeper.keeps if resumable is None else resumable
+            code = 4000 if keep else 1000
+        if not (code in (1000, 1001) or 3000 <= code <= 4999):
+            raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
+        if resumable is False and code not in (1000, 1001):
+            raise ValueError(f"code {code} keeps the session; use 1000 or 1001 with resumable=False")
+        if len(reason.encode()) > _MAX_CLOSE_REASON_BYTES:
+            raise ValueError(f"the reason is over {_MAX_CLOSE_REASON_BYTES} bytes")
+        ended = self._ended
+        if ended is None or ended.done():
+            return
+        ended = self._adopt(ended)
+        self._closing = True
+        if not (self.shard.close(code, reason) and self.shard.running):
+            # It has ended by itself; what still waits for listeners is kept for the next opening.
+            self.consumer.suspend()
+        task = asyncio.current_task()
+        if task in self._handlers:
+            # An `on_close` handler: the end waits for it, so it must not wait for the end.
+            return
+        if task is not None:
+            self.consumer.count_as_finished(task)
+        await asyncio.shield(ended)
+        self._unraised = None
+
+    async def wait_guilds_ready(self, timeout: float | None) -> None:
+        """Return when each guild of READY has been heard of."""
+        self.check_process()
+        check_seconds("wait_guilds_ready()", timeout=timeout)
+        if self._ended is None or self._ended.done():
+            raise NotConnected("the gateway is not open; open it first")
+        ended = self._adopt(self._ended)
+        while not self.shard.guilds_ready:
+            if self._all_guilds is None or self._all_guilds.done():
+                self._all_guilds = asyncio.get_running_loop().create_future()
+            either: set[asyncio.Future[Any]] = {self._all_guilds, ended}
+            async with asyncio.timeout(timeout):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise NotConnected("the gateway was closed before all guilds were there")
+
+    async def wait_closed(self) -> None:
+        """Return when the gateway is closed."""
+        self.check_process()
+        if self._ended is None:
+            return
+        if asyncio.current_task() in self._handlers:
+            raise RuntimeError("an on_close handler cannot wait for the end, because the end waits for it")
+        if self._ended.done():
+            error, self._unraised = self._unraised, None
+        else:
+            ended = self._adopt(self._ended)
+            self._waiters += 1
+            try:
+                error = await asyncio.shield(ended)
+            finally:
+                self._waiters -= 1
+            self._unraised = None
+        if error is not None:
+            raise error
+
+    async def enter(self) -> None:
+        """Open it, unless it is open."""
+        if self._ended is None or self._ended.done():
+            await self.open(None)
+        else:
+            self._adopt(self._ended)
+
+    # ------------------------------------------------------------------ news from the engine
+
+    def feed(
+        self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[Route], *, later: bool = False
+    ) -> None:
+        """Take events. For `Delivery`."""
+        self.consumer.feed(generation, dispatches, routes, later=later)
+
+    def torn_down(self) -> set[asyncio.Task[Any]]:
+        """The loop is about to end. For `Delivery`."""
+        return self.consumer.torn_down()
+
+    def notice(self, kind: str, *facts: Any) -> None:
+        """Take news. For `Delivery`."""
+        if kind == "reply":
+            self.commands.reply(*facts)
+        elif kind == "ready":
+            (resumed,) = facts
+            self._log.info("RESUMED: the session goes on" if resumed else "READY: a new session")
+            if not resumed:
+                self.commands.new_session()
+            self._keeper.nudge()
+            if self._opened is not None and not self._opened.done():
+                self._opened.set_result(None)
+        elif kind == "done":
+            self.commands.done(*facts)
+        elif kind == "closed":
+            code, reason, why, reconnect = facts
+            self._keeper.nudge()
+            self._connection_closed(Closed(code, reason, error_of_end(why, self.intents), reconnect))
+        elif kind == "guilds ready":
+            if self._all_guilds is not None and not self._all_guilds.done():
+                self._all_guilds.set_result(None)
+        elif kind == "connect failed":
+            what, message, delay = facts
+            self._last_failure = message
+            self._log.warning("no connection (%s): %s; trying again in %.1f s", what, message, delay)
+        elif kind == "ended":
+            (how,) = facts
+            error = error_of_end(how, self.intents)
+            # Concluded even where the loop is being torn down and cancels everything: somebody waits for the end.
+            self._winding_up = asyncio.get_running_loop().create_task(self._wind_up(error))
+            self._winding_up.add_done_callback(lambda _: self._conclude(error))
+        else:
+            self._log.log(_LEVELS[kind], "%s", *facts)
+
+    def _connection_closed(self, closed: Closed) -> None:
+        self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
+        for result in self.listening.handlers.closed(closed):
+            if is_task(result):
+                # The end of the gateway waits for these.
+                self._handlers.add(result)
+                result.add_done_callback(self._close_handler_done)
+            elif result is False:
+                self.shard.stop_reconnecting()
+
+    def _close_handler_done(self, task: asyncio.Task[Any]) -> None:
+        self._handlers.discard(task)
+        if not task.cancelled() and task.exception() is None and task.result() is False:
+            self.shard.stop_reconnecting()
+
+    async def _wind_up(self, error: PropylonError | None) -> None:
+        """What came before the end is still handed out, and what hears of the end has its say."""
+        if not self._closing and not await self.consumer.drained(_DRAIN_PATIENCE) and not self._closing:
+            self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
+        # No listener is called any more: what is saved below stays true.
+        self.consumer.suspend()
+        # Now and not after the handlers, which may be waiting for just these.
+        self._end_awaiting(error)
+        await self._let_handlers_finish()
+        if self._keeper.keeps:
+            await self._keeper.finish()
+
+    def _end_awaiting(self, error: PropylonError | None) -> None:
+        self.commands.fail_all()
+        self.listening.end(error)
+
+    async def _let_handlers_finish(self) -> None:
+        cancelled = False
+        while self._handlers:
+            done, _ = await asyncio.wait(self._handlers, timeout=_DRAIN_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                continue
+            if cancelled:
+                self._log.error("on_close handlers do not end although they were cancelled; the gateway ends without")
+                self._handlers.clear()
+                return
+            self._log.warning(
+                "on_close handlers are cancelled, because for %g s none has finished and the end of the gateway waits "
+                "for them; let them start a task for what takes longer",
+                _DRAIN_PATIENCE,
+            )
+            cancelled = True
+            for handler in self._handlers:
+                handler.cancel()
+
+    def _conclude(self, error: PropylonError | None) -> None:
+        self.consumer.suspend()
+        self._unbind()
+        self._end_awaiting(error)
+        self.listening.ended()
+        told = False
+        if self._opened is not None and not self._opened.done():
+            told = error is not None
+            self._opened.set_exception(error or NotConnected("the gateway was closed while it was opening"))
+        if self._ended is not None and not self._ended.done():
+            self._unraised = None if told else error
+            if self._unraised is not None and not self._waiters:
+                self._log.error("the gateway has ended: %s", error)
+            self._ended.set_result(self._unraised)
+
+    def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
+        """Check that an open gateway is used in its loop; one whose loop has died moves to the running one.
+
+        Returns the future of its end, which moves too.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop or self._loop is None:
+            return ended
+        if not self._loop.is_closed():
+            raise RuntimeError("an open gateway belongs to the event loop in which it was opened")
+        self._unbind()
+        self._loop = loop
+        # Whoever opened it has gone with the loop.
+        self._opened = None
+        ended = self._ended = loop.create_future()
+        self.commands.clear()
+        self._handlers.clear()
+        self._keeper.start()
+        self.consumer.resume()
+        self._delivery = Delivery.current()
+        self._delivery.add(self.shard, self)
+        return ended
+
+    def _unbind(self) -> None:
+        if self._delivery is not None:
+            self._delivery.remove(self.shard)
+            self._delivery = None
+
+    def _check_open(self) -> None:
+        """Raises where nothing can be sent."""
+        self.check_process()
+        if self._ended is None or self._ended.done():
+            raise NotConnected("the gateway is not open; open it first")
+        self._adopt(self._ended)

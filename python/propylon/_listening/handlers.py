@@ -1,0 +1,119 @@
+"""Who hears of errors and of closed connections: `on_error` and `on_close`. Their own failures go to the log."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, TypeGuard
+
+from propylon._base import one_line
+from propylon._core import Dispatch
+from propylon._listening.entry import Entry, ErrorHandler
+from propylon._listening.signature import wants_of
+from propylon.errors import ModelError
+from propylon.events._decoding import model_error
+
+__all__ = ["CloseHandler", "Handlers", "is_task"]
+
+CloseHandler: TypeAlias = tuple[Callable[..., Any], str | None]
+"""A function, and its parameter that takes the gateway."""
+
+_log: Final = logging.getLogger("propylon")
+
+
+class Handlers:
+    """The handlers of one face."""
+
+    def __init__(self, owner: object) -> None:
+        """``owner`` is what parameters annotated with its class receive."""
+        self._owner: Final = owner
+        self._of_ends: Final[list[CloseHandler]] = []
+        self._of_errors: Final[list[ErrorHandler]] = []
+        self._background: Final[set[asyncio.Task[Any]]] = set()
+
+    def close_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> CloseHandler:
+        """A function as `on_close` takes it; ``names`` are those that its annotations may use besides globals."""
+        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self._owner))
+        if dispatch_parameter is not None:
+            raise TypeError(f"on_close: a close has no event, so no Dispatch can be passed for {dispatch_parameter!r}")
+        return function, gateway_parameter
+
+    def error_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> ErrorHandler:
+        """A function as `on_error` takes it."""
+        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self._owner))
+        return function, gateway_parameter, dispatch_parameter
+
+    def add_of_ends(self, handler: CloseHandler) -> None:
+        """Tell it of each end."""
+        self._of_ends.append(handler)
+
+    def remove_of_ends(self, handler: CloseHandler) -> None:
+        """No more."""
+        self._of_ends.remove(handler)
+
+    def add_of_errors(self, handler: ErrorHandler) -> None:
+        """Tell it of each error, instead of the log."""
+        self._of_errors.append(handler)
+
+    def closed(self, closed: object) -> list[object]:
+        """A connection has ended: what the handlers return, or the tasks of those that are async."""
+        results: list[object] = []
+        for function, gateway_parameter in tuple(self._of_ends):
+            extra = {} if gateway_parameter is None else {gateway_parameter: self._owner}
+            results.append(self._call("on_close", function, closed, extra))
+        return results
+
+    def report(self, error: Exception, dispatch: Dispatch[Any], entry: Entry | None) -> list[asyncio.Task[Any]]:
+        """An error of an entry (or, without one, of a payload): to the handlers, else to the log.
+
+        Returns the handlers that are still at work.
+        """
+        if isinstance(error, ModelError):
+            error = error if error.dispatch is not None else ModelError(str(error), dispatch)
+        elif entry is None:
+            error = model_error(dispatch, error, dispatch)
+        handlers = self._of_errors if entry is None or entry.on_error is None else [entry.on_error]
+        if not handlers:
+            if entry is None:
+                _log.error("%s", error)
+            else:
+                _log.error("listener %s of %s failed", entry.name, one_line(dispatch.type), exc_info=error)
+        tasks: list[asyncio.Task[Any]] = []
+        for function, gateway_parameter, dispatch_parameter in tuple(handlers):
+            extra: dict[str, Any] = {}
+            if gateway_parameter is not None:
+                extra[gateway_parameter] = self._owner
+            if dispatch_parameter is not None:
+                extra[dispatch_parameter] = dispatch
+            result = self._call("on_error", function, error, extra)
+            if is_task(result):
+                tasks.append(result)
+        return tasks
+
+    def _call(self, name: str, function: Callable[..., Any], argument: object, extra: dict[str, Any]) -> object:
+        """Calls a handler; its own failure goes to the log. The task of an async one, else its result."""
+        try:
+            result = function(argument, **extra)
+        except Exception:
+            _log.exception("%s handler failed", name)
+            return None
+        if not inspect.isawaitable(result):
+            return result
+        awaitable: Awaitable[Any] = result
+
+        async def guarded() -> Any:
+            try:
+                return await awaitable
+            except Exception:
+                _log.exception("%s handler failed", name)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        # The loop itself would let it be collected.
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+def is_task(result: object) -> TypeGuard[asyncio.Task[Any]]:
+    """Whether a handler is still at work."""
+    return isinstance(result, asyncio.Task)

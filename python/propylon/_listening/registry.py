@@ -1,0 +1,197 @@
+"""The register: everything that listens, by the slots of which the engine tells that an event matched them.
+
+A slot is a filter, or none; equal filters share one. Adding and removing cost what the one entry costs, however many
+others there are. Which of them an event goes to, and in which order, is worked out by `propylon._delivery.plan`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Final, TypeAlias
+
+from propylon import _core
+from propylon._filters.expression import Filter, asks_equality, compiled
+from propylon._listening.entry import ALL, Entry, Wanted
+
+__all__ = ["EVENT_INDEX", "UNKNOWN", "Registry", "Slot", "Watcher"]
+
+EVENT_INDEX: Final = _core.event_index()
+"""Name of an event to its number in routes."""
+UNKNOWN: Final = "UNKNOWN"
+"""Stands for all names that servers make up: they share their slots."""
+
+_LOW: Final = 64
+"""The engine tells of slots below this by a bit, of others by a list: dearer, but as many as there are."""
+_KEPT: Final = 32
+"""So many low numbers are left to filters that are evaluated for every event, by those that wait in an index."""
+
+Watcher: TypeAlias = Callable[["Slot", str], None]
+"""Hears of a slot whose entries for an event (or for `ALL`) have changed."""
+
+
+class Slot:
+    """A filter, or none, and who waits for it."""
+
+    __slots__ = ("number", "wanting", "where")
+
+    def __init__(self, number: int, where: Filter | None) -> None:
+        """``number`` is 0 for no filter and for nothing else."""
+        self.number: Final = number
+        self.where: Final = where
+        self.wanting: Final[dict[str, dict[Entry, None]]] = {}
+        """The entries by the name of an event, `UNKNOWN` or `ALL`, in the order of adding."""
+
+
+class Registry:
+    """Who listens, for one shard or for several that are heard alike."""
+
+    def __init__(self) -> None:
+        """Nobody yet."""
+        self.subscriptions: Final = _core.Subscriptions()
+        """What the engine asks of each event."""
+        self.generation = 0
+        """The engine's, as of the last change."""
+        self.alone: Entry | None = None
+        """The one entry, where there is no other and all that comes is for it."""
+        self._entries: Final[dict[Entry, None]] = {}
+        self._slots: Final[dict[Filter | None, Slot]] = {}
+        self._by_number: Final[dict[int, Slot]] = {}
+        self._low: Final = list(range(1, _LOW))
+        self._high: Final[list[int]] = []
+        self._next_high = _LOW
+        self._counted = 0
+        self._changes = 0
+        self._watchers: Final[list[Watcher]] = []
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All of them, in the order in which they are called."""
+        return sorted(self._entries, key=lambda entry: entry.order)
+
+    @property
+    def minds_changes(self) -> bool:
+        """Whether somebody wants one of the meanings that GUILD_CREATE and GUILD_DELETE have."""
+        return self._changes > 0
+
+    def slot(self, number: int) -> Slot | None:
+        """The slot that has a number; None where it has gone meanwhile."""
+        return self._by_number.get(number)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell of each change."""
+        self._watchers.append(watcher)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Add entries, all at once: an event goes to all of them or, where it was matched before, to none."""
+        # What the engine does not take is refused before anything has changed.
+        places = [(entry, _places(entry)) for entry in entries]
+        for entry, wants in places:
+            self._counted += 1
+            entry.order = (entry.order[0], self._counted)
+            entry.removed = False
+            self._entries[entry] = None
+            self._changes += _minds_changes(entry)
+            for event, where in wants:
+                self._enter(entry, event, where)
+        # Once more, for those whose slots were there already.
+        self.generation = self.subscriptions.add(0, None, [])
+        for entry in entries:
+            entry.since = self.generation
+        self._look_whether_alone()
+
+    def remove(self, entries: Iterable[Entry]) -> None:
+        """Remove those of them that are here; what waits for them is skipped."""
+        for entry in entries:
+            entry.removed = True
+            if entry not in self._entries:
+                continue
+            del self._entries[entry]
+            self._changes -= _minds_changes(entry)
+            for event, where in _places(entry):
+                self._leave(entry, event, where)
+        self.generation = self.subscriptions.add(0, None, [])
+        self._look_whether_alone()
+
+    def _enter(self, entry: Entry, event: str, where: Filter | None) -> None:
+        slot = self._slots.get(where)
+        if slot is None:
+            slot = Slot(self._number_for(where), where)
+            self._slots[where] = self._by_number[slot.number] = slot
+        wanting = slot.wanting.get(event)
+        if wanting is None:
+            asked = _engine_events(slot, event)
+            slot.wanting[event] = wanting = {}
+            if asked:
+                self.subscriptions.add(slot.number, None if where is None else compiled(where), asked)
+        wanting[entry] = None
+        self._tell(slot, event)
+
+    def _leave(self, entry: Entry, event: str, where: Filter | None) -> None:
+        slot = self._slots[where]
+        wanting = slot.wanting[event]
+        del wanting[entry]
+        self._tell(slot, event)
+        if wanting:
+            return
+        del slot.wanting[event]
+        asked = _engine_events(slot, event)
+        if asked:
+            self.subscriptions.remove(slot.number, asked)
+        if not slot.wanting:
+            del self._slots[where], self._by_number[slot.number]
+            self._give_back(slot.number)
+
+    def _tell(self, slot: Slot, event: str) -> None:
+        for watcher in self._watchers:
+            watcher(slot, event)
+
+    def _number_for(self, where: Filter | None) -> int:
+        if where is None:
+            return 0
+        if len(self._low) > (_KEPT if asks_equality(where) else 0):
+            return heappop(self._low)
+        if self._high:
+            return self._high.pop()
+        self._next_high += 1
+        return self._next_high - 1
+
+    def _give_back(self, number: int) -> None:
+        if number >= _LOW:
+            self._high.append(number)
+            if len(self._high) == self._next_high - _LOW:
+                self._high.clear()
+                self._next_high = _LOW
+        elif number:
+            heappush(self._low, number)
+
+    def _look_whether_alone(self) -> None:
+        self.alone = None
+        if len(self._entries) == 1:
+            (entry,) = self._entries
+            if _only_known(entry):
+                self.alone = entry
+
+
+def _places(entry: Entry) -> list[tuple[str, Filter | None]]:
+    """The events, and the filters, under which an entry is found."""
+    return list(dict.fromkeys((_listed(want), want.where) for want in entry.wanted))
+
+
+def _listed(want: Wanted) -> str:
+    return want.event if want.event == ALL or want.event in EVENT_INDEX else UNKNOWN
+
+
+def _engine_events(slot: Slot, event: str) -> list[str]:
+    """The events for which the engine is told that the slot comes or goes; the others have it for another reason."""
+    others = slot.wanting.keys() - {event}
+    if event != ALL:
+        return [] if ALL in others else [event]
+    return [name for name in EVENT_INDEX if name not in others] if others else [ALL]
+
+
+def _minds_changes(entry: Entry) -> bool:
+    return any(want.change is not None for want in entry.wanted)
+
+
+def _only_known(entry: Entry) -> bool:
+    """Whether it wants no event by a name that shares its slots with others."""
+    return all((want.event == ALL or want.event in EVENT_INDEX) and want.change is None for want in entry.wanted)

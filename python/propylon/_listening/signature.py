@@ -1,0 +1,172 @@
+"""What a function that listens asks for, read from its signature. Owns the meaning of annotations."""
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args, get_origin
+
+from propylon._core import Dispatch
+from propylon._listening.entry import ALL, Wanted, name_of
+from propylon.events import Event
+
+if TYPE_CHECKING:
+    # Part of every type checker; not needed at run time.
+    from typing_extensions import TypeForm
+
+__all__ = ["EventForm", "is_event", "names_of_caller", "wanted_from", "wants_of"]
+
+EventForm: TypeAlias = "type[Event] | type[Dispatch[Any]] | TypeForm[Event | Dispatch[Any]]"
+"""What names events in a call: an event class, `Dispatch`, ``Dispatch[MessageCreate]``, or a union of those."""
+
+_EXPLICIT: Final = "name it explicitly instead: @gateway.listen(MessageCreate)"
+_IMPORT: Final = "import the name where it exists at run time, outside `if TYPE_CHECKING:`"
+
+# From Python 3.12 on: the type of `type Chat = MessageCreate | MessageUpdate`.
+_ALIAS: Final[tuple[type, ...]] = tuple(filter(None, [getattr(typing, "TypeAliasType", None)]))
+
+
+def names_of_caller() -> dict[str, Any]:
+    """The local names where a decorator of a face stands: its annotations may name classes that are local there."""
+    return sys._getframe(2).f_locals  # pyright: ignore[reportPrivateUsage]
+
+
+def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
+    """What an annotation (or an argument of ``listen``) asks for. Raises TypeError where it is no event."""
+    if annotation is Dispatch:
+        return [Wanted(ALL, None)]
+    origin = get_origin(annotation)
+    if origin is Dispatch:
+        (inner,) = get_args(annotation)
+        if inner is Any:
+            return [Wanted(ALL, None)]
+        return [wanted.raw() for wanted in wanted_from(inner, who=who)]
+    if origin in (typing.Union, types.UnionType):
+        return [wanted for member in get_args(annotation) for wanted in wanted_from(member, who=who)]
+    if origin is typing.Annotated:
+        return wanted_from(get_args(annotation)[0], who=who)
+    if isinstance(annotation, _ALIAS):
+        return wanted_from(annotation.__value__, who=who)  # type: ignore[attr-defined]
+    if isinstance(annotation, type) and issubclass(annotation, Event):
+        if annotation is Event:
+            raise TypeError(f"{who}: Event is no event by itself; listen to a class of propylon.events or to Dispatch")
+        return [Wanted(annotation.__event_name__, annotation, change=annotation.__guild_change__)]
+    raise TypeError(
+        f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
+        f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
+    )
+
+
+def is_event(argument: Any) -> bool:
+    """Whether an argument of ``listen`` names events rather than being the function to decorate."""
+    if isinstance(argument, type) and (issubclass(argument, Event) or argument is Dispatch):
+        return True
+    return not callable(cast("object", argument)) or hasattr(cast("object", argument), "__args__")
+
+
+def _definition(function: Any) -> Any:
+    """The function under partials, methods, decorators and callable objects: its names are those of the annotations."""
+    while not inspect.isfunction(function):
+        if isinstance(function, partial):
+            function = function.func
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif isinstance(function, type):
+            function = inspect.getattr_static(function, "__init__")
+        elif inspect.isroutine(function) or function is type(function).__call__:
+            break
+        else:
+            function = type(function).__call__
+    return inspect.unwrap(function)
+
+
+def _resolve(
+    annotation: Any, function: Any, local_names: dict[str, Any], *, who: str, parameter: str, advice: str
+) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    inner = _definition(function)
+    code_globals: dict[str, Any] = getattr(inner, "__globals__", {})
+    names = dict(local_names)
+    code = getattr(inner, "__code__", None)
+    for name, cell in zip(getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or (), strict=False):
+        # A cell is empty while the enclosing function has not assigned it yet.
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:
+            continue
+    kind: Any = annotation
+    try:
+        # Twice where a quoted annotation is postponed too.
+        while isinstance(kind, str):
+            kind = eval(kind, code_globals, names)
+    except Exception as error:
+        raise TypeError(
+            f"{who}: the annotation {annotation!r} of parameter {parameter!r} cannot be resolved ({error}); {advice}"
+        ) from None
+    return kind
+
+
+def wants_of(
+    function: Callable[..., Any],
+    explicit: list[Wanted] | None,
+    local_names: dict[str, Any],
+    gateway_class: type,
+) -> tuple[list[Wanted], str | None, str | None]:
+    """What a function listens to, and the names of its parameters that take the gateway and the `Dispatch`.
+
+    Only the annotations of its parameters are resolved, with the globals and the closure of the function and the
+    names of the caller. Raises TypeError, with the explicit form, where that fails.
+    """
+    who = name_of(function)
+    if not callable(function):
+        raise TypeError(f"listen() takes a function or event classes, not {function!r}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{who} is a generator: its body would never run; take out the yield")
+    try:
+        signature = inspect.signature(function)
+    except (NameError, TypeError, ValueError) as error:
+        # A builtin tells no signature; on Python 3.14 a name is looked up here.
+        if explicit is None:
+            raise TypeError(f"{who}: its signature cannot be read ({error}); {_EXPLICIT}") from None
+        return explicit, None, None
+    parameters = [
+        parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        raise TypeError(f"{who}() takes no positional parameter; the first one receives the event")
+    first, *others = parameters
+    wanted = explicit
+    if wanted is None:
+        if first.annotation is inspect.Parameter.empty:
+            raise TypeError(f"{who}: parameter {first.name!r} has no annotation that says which event; {_EXPLICIT}")
+        annotation = _resolve(first.annotation, function, local_names, who=who, parameter=first.name, advice=_EXPLICIT)
+        wanted = wanted_from(annotation, who=who)
+    gateway_parameter = dispatch_parameter = None
+    for parameter in others:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            continue
+        kind = None
+        if parameter.annotation is not inspect.Parameter.empty:
+            kind = _resolve(
+                parameter.annotation, function, local_names, who=who, parameter=parameter.name, advice=_IMPORT
+            )
+        if isinstance(kind, type) and kind is not object and issubclass(gateway_class, kind):
+            gateway_parameter = parameter.name
+        elif kind is Dispatch or get_origin(kind) is Dispatch:
+            dispatch_parameter = parameter.name
+        elif parameter.default is inspect.Parameter.empty:
+            raise TypeError(
+                f"{who}: nothing can be passed for parameter {parameter.name!r}; annotate it Gateway or Dispatch, "
+                "or give it a default"
+            )
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter.name in (
+            gateway_parameter,
+            dispatch_parameter,
+        ):
+            raise TypeError(f"{who}: parameter {parameter.name!r} must not be positional-only, it is passed by name")
+    return wanted, gateway_parameter, dispatch_parameter

@@ -1,0 +1,161 @@
+//! Equality on one field, turned around: from a value to the slots that ask for it, so that an event looks its value up
+//! once however many ask. What equals what is said by [`Operands`]; the two agree, which the tests hold.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc};
+
+use super::{
+    Filter, Slot,
+    expression::Operands,
+    value::{Number, Text, Value},
+};
+
+/// One slot that asks for a value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) slot: Slot,
+    /// What else has to hold, where equality was one condition of several.
+    pub(super) rest: Option<Arc<Filter>>,
+}
+
+type Bucket = Vec<Entry>;
+
+/// The values asked for at one field.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    null: Bucket,
+    yes: Bucket,
+    no: Bucket,
+    numbers: HashMap<Key, Bucket>,
+    texts: HashMap<Box<[u8]>, Bucket>,
+    times: HashMap<i64, Bucket>,
+    /// Bytes of the longest text that is asked for: nothing longer is looked up, however long messages are.
+    longest: usize,
+}
+
+/// A number by which equal ones are found, whole floats among the integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Integer(i128),
+    Float(u64),
+}
+
+impl From<Number> for Key {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Integer(integer) => Self::Integer(integer),
+            Number::Float(float) => number.whole().map_or(Self::Float(float.to_bits()), Self::Integer),
+        }
+    }
+}
+
+/// An escape of six bytes is the longest that stands for one.
+const LONGEST_ESCAPE: usize = 6;
+
+impl Index {
+    /// Notes a slot under each of its operands.
+    pub(super) fn insert(&mut self, operands: &Operands, entry: &Entry) {
+        if let Some(longest) = operands.texts.iter().map(|text| text.len()).max() {
+            self.longest = self.longest.max(longest);
+        }
+        self.each(operands, |bucket| {
+            // `is_in([1, 1.0])` names a key twice.
+            if bucket.last().is_none_or(|last| last.slot != entry.slot) {
+                bucket.push(entry.clone());
+            }
+        });
+    }
+
+    /// Forgets it again.
+    pub(super) fn remove(&mut self, operands: &Operands, slot: Slot) {
+        self.each(operands, |bucket| {
+            if let Some(place) = bucket.iter().position(|entry| entry.slot == slot) {
+                bucket.swap_remove(place);
+            }
+        });
+        fn tidy<K: Eq + Hash>(map: &mut HashMap<K, Bucket>, keys: impl Iterator<Item = K>) {
+            for key in keys {
+                if map.get(&key).is_some_and(Vec::is_empty) {
+                    map.remove(&key);
+                }
+            }
+            if map.len() * 4 < map.capacity() {
+                map.shrink_to(map.len() * 2);
+            }
+        }
+        tidy(&mut self.numbers, operands.numbers.iter().map(|&number| Key::from(number)));
+        tidy(&mut self.texts, operands.texts.iter().map(|text| text.as_bytes().into()));
+        tidy(&mut self.times, operands.times.iter().copied());
+        if self.texts.is_empty() {
+            self.longest = 0;
+        }
+    }
+
+    fn each(&mut self, operands: &Operands, mut then: impl FnMut(&mut Bucket)) {
+        for (asked, bucket) in
+            [(operands.null, &mut self.null), (operands.yes, &mut self.yes), (operands.no, &mut self.no)]
+        {
+            if asked {
+                then(bucket);
+            }
+        }
+        operands.numbers.iter().for_each(|&number| then(self.numbers.entry(number.into()).or_default()));
+        operands.texts.iter().for_each(|text| then(self.texts.entry(text.as_bytes().into()).or_default()));
+        operands.times.iter().for_each(|&time| then(self.times.entry(time).or_default()));
+    }
+
+    /// Whether nobody asks for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let few = [&self.null, &self.yes, &self.no].into_iter().all(Vec::is_empty);
+        few && self.numbers.is_empty() && self.texts.is_empty() && self.times.is_empty()
+    }
+
+    /// How many slots share the most crowded value of `operands`.
+    pub(super) fn crowd(&self, operands: &Operands) -> usize {
+        let few = [(operands.null, &self.null), (operands.yes, &self.yes), (operands.no, &self.no)];
+        let few = few.into_iter().filter(|(asked, _)| *asked).map(|(_, bucket)| bucket.len());
+        let size = |bucket: Option<&Bucket>| bucket.map_or(0, Vec::len);
+        few.chain(operands.numbers.iter().map(|&number| size(self.numbers.get(&number.into()))))
+            .chain(operands.texts.iter().map(|text| size(self.texts.get(text.as_bytes()))))
+            .chain(operands.times.iter().map(|time| size(self.times.get(time))))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The slots that ask for what the field holds. A slot may come twice, where a text is its number too.
+    #[inline]
+    pub(super) fn look_up<'a>(&'a self, value: Value<'_>, mut found: impl FnMut(&'a Entry)) {
+        match value {
+            Value::Null => self.null.iter().for_each(found),
+            Value::Bool(true) => self.yes.iter().for_each(found),
+            Value::Bool(false) => self.no.iter().for_each(found),
+            Value::Number(number) => self.numbers.get(&number.into()).into_iter().flatten().for_each(found),
+            Value::Text(text) => {
+                self.text(text).into_iter().flatten().for_each(&mut found);
+                if !self.numbers.is_empty()
+                    && let Some(number) = text.integer()
+                {
+                    self.numbers.get(&number.into()).into_iter().flatten().for_each(&mut found);
+                }
+                if !self.times.is_empty()
+                    && let Some(time) = text.time()
+                {
+                    self.times.get(&time).into_iter().flatten().for_each(found);
+                }
+            }
+            Value::Array(_) | Value::Object => {}
+        }
+    }
+
+    fn text(&self, text: Text<'_>) -> Option<&Bucket> {
+        if self.texts.is_empty() {
+            return None;
+        }
+        match text.plain() {
+            Ok(raw) if raw.len() <= self.longest => self.texts.get(raw),
+            Err(raw) if raw.len() <= self.longest.saturating_mul(LONGEST_ESCAPE) => {
+                self.texts.get(text.unescaped().as_slice())
+            }
+            _ => None,
+        }
+    }
+}
