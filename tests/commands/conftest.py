@@ -28,7 +28,7 @@ def sent(sim: Simulator, op: int) -> list[dict[str, Any]]:
 
 def nothing_waits(gateway: Gateway) -> bool:
     """Whether no request is left, and the engine is told so."""
-    requests = gateway._requests
+    requests = gateway._commands._requests
     return not (requests._pending or requests._by_nonce or requests._awaited)
 
 

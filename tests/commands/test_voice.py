@@ -168,12 +168,12 @@ async def test_in_a_session_of_another_process_the_token_tells_the_user(propylon
 
     gateway = make()
     await gateway.open(timeout=10)
-    assert gateway._shard.user_id == BOT
+    assert gateway._life.shard.user_id == BOT
     await gateway.close(resumable=True)
     gateway = make(session=gateway.session)
     await gateway.open(timeout=10)
     assert gateway.metrics().identifies == 0
-    assert gateway._shard.user_id is None
+    assert gateway._life.shard.user_id is None
     task = await join(sim, gateway)
     sim.dispatch("VOICE_SERVER_UPDATE", server("host:443"))
     if known:

@@ -135,7 +135,7 @@ class TestFatal:
     async def test_a_reader_that_stands_still_does_not_hold_the_end_for_ever(
         self, propylon_simulator: Start, gateway_to: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
     ) -> None:
-        monkeypatch.setattr("propylon._gateway.gateway._DRAIN_PATIENCE", 0.05)
+        monkeypatch.setattr("propylon._gateway.life._DRAIN_PATIENCE", 0.05)
         sim = propylon_simulator(guilds=0, rate=None, count=3000, start="manual", events=["MESSAGE_CREATE"])
         gateway: Gateway = gateway_to(sim)
         async with gateway.batches(MessageCreate):
@@ -413,7 +413,7 @@ class TestHandlersThatWait:
     async def test_one_that_stands_still_is_cancelled(
         self, propylon_simulator: Start, gateway_to: Any, monkeypatch: Any, caplog: Any, stubborn: bool
     ) -> None:
-        monkeypatch.setattr("propylon._gateway.gateway._DRAIN_PATIENCE", 0.05)
+        monkeypatch.setattr("propylon._gateway.life._DRAIN_PATIENCE", 0.05)
         gateway: Gateway = gateway_to(propylon_simulator())
         let_go = asyncio.Event()
         heard: list[str] = []

@@ -383,7 +383,7 @@ class TestLoops:
                     lambda message, number=number: heard[number].append((threading.get_ident(), message.content))
                 )
             await asyncio.gather(*[gateway.open(timeout=10) for gateway in gateways])
-            assert len({id(gateway._delivery) for gateway in gateways}) == 1
+            assert len({id(gateway._life._delivery) for gateway in gateways}) == 1
             for number in numbers:
                 sims[number].dispatch("MESSAGE_CREATE", message(str(number)))
             await eventually(lambda: all(heard[number] for number in numbers))

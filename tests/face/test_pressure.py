@@ -166,7 +166,7 @@ class TestBatches:
             sim.dispatch("MESSAGE_CREATE", {})
             await eventually(lambda: gateway.metrics().unheard == 2)
             assert not batches._buffer
-        assert not gateway._listeners
+        assert not gateway._listening.registry.entries
 
     async def test_closing_wakes_a_waiting_reader(self, propylon_simulator: Start, gateway_to: Any) -> None:
         gateway: Gateway = gateway_to(propylon_simulator())

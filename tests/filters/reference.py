@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from propylon import Filter
+from propylon._filters.expression import description
 
 ABSENT = object()
 RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -31,7 +32,7 @@ def _text(text: str) -> str:
 
 
 def evaluate(one: Filter, payload: Any) -> bool:
-    return _evaluate(json.loads(one.description), payload)
+    return _evaluate(json.loads(description(one)), payload)
 
 
 def _evaluate(expression: list[Any], payload: Any) -> bool:

@@ -206,7 +206,7 @@ def test_where_takes_filters_and_functions_only(where: Any) -> None:
         gateway.listen(MessageCreate, where=where)(lambda message: None)
     with pytest.raises(TypeError, match="where= takes"):
         gateway.batches(MessageCreate, where=where)
-    assert gateway._listeners == ()
+    assert gateway._listening.registry.entries == []
 
 
 def test_a_listener_may_be_added_by_a_call() -> None:
@@ -215,5 +215,5 @@ def test_a_listener_may_be_added_by_a_call() -> None:
     def on(message: MessageCreate) -> None: ...
 
     listener = gateway.listen(on, where=field("content") == "a")
-    assert [want.where for want in listener.wanted] == [field("content") == "a"]
+    assert [want.where for want in listener._entry.wanted] == [field("content") == "a"]
     assert isinstance(field("content"), Field)

@@ -10,7 +10,7 @@ from face.support import eventually, message
 from face.test_metrics import adds_up
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway, ModelError, field
-from propylon._delivery.slots import EVENT_INDEX
+from propylon._listening.registry import EVENT_INDEX
 from propylon.events import Event, MessageCreate, MessageDelete, MessageUpdate
 from propylon.testing import Simulator
 
@@ -75,10 +75,16 @@ async def test_filtered_events_never_wake_python(
 
 
 async def test_each_of_many_listeners_gets_exactly_its_own(stage: Stage, gateway: Gateway) -> None:
-    """More filters on one event than the engine has slots."""
+    """More filters on one event than the engine tells by bits."""
     heard: dict[int, list[str]] = {number: [] for number in range(100)}
     for number, mine in heard.items():
-        gateway.listen(Ping, where=field("channel_id") == number)(lambda ping, mine=mine: mine.append(ping.content))
+        # Half of them are found by their value, half are asked one by one.
+        where = (
+            field("channel_id") == number
+            if number % 2
+            else (number <= field("channel_id")) & (field("channel_id") < number + 1)
+        )
+        gateway.listen(Ping, where=where)(lambda ping, mine=mine: mine.append(ping.content))
         gateway.listen(Ping, where=field("channel_id").is_in([number]))(lambda ping: None)
     everything: list[str] = []
     gateway.listen(Ping)(lambda ping: everything.append(ping.content))
@@ -142,15 +148,41 @@ async def test_changes_in_the_middle_of_a_flood_lose_and_double_nothing(stage: S
     assert strays == []
 
 
-async def test_an_event_of_a_forgotten_table_is_matched_anew(stage: Stage, gateway: Gateway) -> None:
+async def test_an_event_is_not_for_whoever_has_the_number_of_its_slot_by_now(stage: Stage, gateway: Gateway) -> None:
     heard: list[str] = []
-    gateway.listen(Ping, where=field("content") == "1")(lambda ping: heard.append("one"))
-    gateway.listen(Ping, where=field("content") == "2")(lambda ping: heard.append("two"))
+    registry = gateway._listening.registry
+    first = gateway.listen(Ping, where=field("content") == "1")(lambda ping: heard.append("one"))
     await stage.open()
-    dispatch: Dispatch[Any] = Dispatch("MESSAGE_CREATE", b'{"content":"2"}')
-    # It says the slot that is now that of "1".
-    gateway._consumer.feed(10_000, [dispatch], [1 << 8 | EVENT_INDEX["MESSAGE_CREATE"]])
+    then = registry.generation
+    first.remove()
+    gateway.listen(Ping, where=field("content") == "2")(lambda ping: heard.append("two"))
+    dispatch: Dispatch[Any] = Dispatch("MESSAGE_CREATE", b'{"content":"1"}')
+    route = 1 << 1 << 8 | EVENT_INDEX["MESSAGE_CREATE"]
+    gateway._life.consumer.feed(then, [dispatch], [route])
+    assert heard == []
+    gateway._life.consumer.feed(registry.generation, [dispatch], [route])
+    gateway._life.consumer.feed(then, [dispatch], [route])
     assert heard == ["two"]
+
+
+@pytest.mark.parametrize("count", [1, 40, 200])
+async def test_what_is_shared_by_old_and_new_goes_to_the_old(stage: Stage, gateway: Gateway, count: int) -> None:
+    """Events that waited when a listener came are not for it, though it shares its slot with one that was there."""
+    heard: list[str] = []
+    wheres = [field("channel_id") == number for number in range(count)]
+    for where in wheres:
+        gateway.listen(Ping, where=where)(lambda ping: heard.append("old"))
+    await stage.open()
+    registry = gateway._listening.registry
+    slot = registry._slots[wheres[-1]]
+    event = EVENT_INDEX["MESSAGE_CREATE"]
+    route = 1 << slot.number << 8 | event if slot.number < 64 else (event, slot.number)
+    dispatch: Dispatch[Any] = Dispatch("MESSAGE_CREATE", b'{"content":"1","channel_id":"%d"}' % (count - 1))
+    then = registry.generation
+    gateway.listen(Ping, priority=1, where=wheres[-1])(lambda ping: heard.append("new"))
+    for generation in (then, registry.generation, then):
+        gateway._life.consumer.feed(generation, [dispatch], [route])
+    assert heard == ["old", "new", "old", "old"]
 
 
 async def test_events_that_no_table_names_are_filtered_too(stage: Stage, gateway: Gateway) -> None:
@@ -188,7 +220,7 @@ async def test_a_union_is_filtered_event_by_event(stage: Stage, gateway: Gateway
         @gateway.listen(where=field("content") == "x")
         def wrong(event: MessageCreate | MessageDelete) -> None: ...
 
-    assert len(gateway._listeners) == 2  # `on` and the stage's own
+    assert len(gateway._listening.registry.entries) == 2  # `on` and the stage's own
 
 
 async def test_batches_take_filters(stage: Stage, gateway: Gateway) -> None:
@@ -288,4 +320,6 @@ async def test_plans_are_bounded(stage: Stage, gateway: Gateway) -> None:
     ]
     await stage.say("MESSAGE_CREATE", *[message(word) for word in words])
     assert len(heard) == sum(map(len, words))
-    assert len(gateway._consumer.table.plans) <= 1024
+    plans = gateway._life.consumer._plans
+    assert len(plans.kept) <= 1024
+    assert sum(len(routes) for by_event in plans._routes.values() for routes in by_event.values()) <= 1024 * 33

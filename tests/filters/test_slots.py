@@ -1,53 +1,116 @@
-"""Which bit of a route stands for which filter."""
+"""Which slot stands for which filter, and what the engine is told of it."""
 
 from typing import Any
 
-from propylon import Dispatch, field
-from propylon._delivery.slots import ENGINE_SLOTS, EVENT_INDEX, UNKNOWN, Slots
-from propylon._listening.listener import ALL, Wanted
+import pytest
+
+from propylon import Filter, field
+from propylon._listening import registry as registers
+from propylon._listening.entry import ALL, Entry, Wanted
+from propylon._listening.registry import EVENT_INDEX, UNKNOWN, Registry
 
 ONE, TWO = field("a") == 1, field("a") == 2
 EVENT = "MESSAGE_CREATE"
 
 
-def event(number: int) -> Dispatch[Any]:
-    return Dispatch(EVENT, b'{"a":%d}' % number)
+class Engine:
+    """Which slots each event has, as the engine was told."""
+
+    def __init__(self) -> None:
+        self.slots: dict[str, dict[int, Any]] = {name: {} for name in EVENT_INDEX}
+        self.generation = 0
+
+    def add(self, slot: int, compiled: Any, events: list[str]) -> int:
+        for name in self._named(events):
+            assert slot not in self.slots[name]
+            self.slots[name][slot] = compiled
+        self.generation += 1
+        return self.generation
+
+    def remove(self, slot: int, events: list[str]) -> int:
+        for name in self._named(events):
+            del self.slots[name][slot]
+        self.generation += 1
+        return self.generation
+
+    def _named(self, events: list[str]) -> list[str]:
+        return list(EVENT_INDEX) if events == [ALL] else events
 
 
-def test_equal_filters_share_a_slot_and_no_filter_is_the_first() -> None:
-    slots = Slots([Wanted(EVENT, None, ONE), Wanted(EVENT, None, field("a") == 1), Wanted(EVENT, None)])
-    assert dict(slots.of(EVENT)) == {None: 0, ONE: 1}
-    (group,) = slots.groups
-    assert group == ([EVENT], [None, ONE.compiled])
-    assert slots.resolved(EVENT, 0b10, event(1)) == 0b10
-    assert slots.matching(EVENT, event(1)) == 0b11
-    assert slots.matching(EVENT, event(2)) == 0b01
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    engine = Engine()
+    monkeypatch.setattr(registers._core, "Subscriptions", lambda: engine)
+    return engine
 
 
-def test_what_wants_every_event_has_a_slot_in_each() -> None:
-    slots = Slots([Wanted(ALL, None, ONE), Wanted(EVENT, None, TWO), Wanted("PROPYLON_NEWS", None)])
-    assert set(slots.of(EVENT)) == {ONE, TWO}
-    assert set(slots.of(UNKNOWN)) == {ONE, None}
-    assert set(slots.of("READY")) == {ONE}
-    told = [name for names, _ in slots.groups for name in names]
-    assert sorted(told) == sorted(EVENT_INDEX)
-    assert Slots([]).groups == []
+def entry(*wanted: tuple[str, Filter | None]) -> Entry:
+    return Entry(print, [Wanted(event, None, where) for event, where in wanted], lambda entry: None, name="entry")
 
 
-def test_the_last_slot_of_the_engine_stands_for_all_that_remain() -> None:
-    filters = [field("a").is_in([number, number + 1]) for number in range(ENGINE_SLOTS)]
-    fits = Slots(Wanted(EVENT, None, one) for one in filters)
-    assert sorted(fits.of(EVENT).values()) == list(range(ENGINE_SLOTS))
-    slots = Slots(Wanted(EVENT, None, one) for one in [*filters, None])
-    ((_, compiled),) = slots.groups
-    assert len(compiled) == ENGINE_SLOTS
-    bits = dict(slots.of(EVENT))
-    rest = 1 << ENGINE_SLOTS - 1
-    # The engine's own bit for the rest is nobody's.
-    assert sorted(bits.values()) == [*range(ENGINE_SLOTS - 1), ENGINE_SLOTS, ENGINE_SLOTS + 1]
-    assert compiled[-1] is not None
-    for number in range(ENGINE_SLOTS + 2):
-        expected = sum(1 << bits[one] for one in filters if one.matches(event(number).raw)) | 1
-        assert slots.matching(EVENT, event(number)) == expected
-        told = expected & (rest - 1) | (rest if compiled[-1].matches(event(number)) else 0)
-        assert slots.resolved(EVENT, told, event(number)) == expected
+def test_equal_filters_share_a_slot_and_no_filter_is_slot_0(engine: Engine) -> None:
+    registry = Registry()
+    entries = [entry((EVENT, ONE)), entry((EVENT, field("a") == 1)), entry((EVENT, None))]
+    registry.add(entries)
+    assert set(engine.slots[EVENT]) == {0, 1}
+    assert engine.slots[EVENT][0] is None
+    registry.remove(entries[:1])
+    assert set(engine.slots[EVENT]) == {0, 1}
+    registry.remove(entries[1:])
+    assert engine.slots[EVENT] == {}
+    assert registry.slot(1) is None
+    assert registry.entries == []
+
+
+def test_what_wants_every_event_has_a_slot_in_each(engine: Engine) -> None:
+    registry = Registry()
+    everywhere, named = entry((ALL, ONE)), entry((EVENT, ONE), ("PROPYLON_NEWS", ONE))
+    more = entry((EVENT, TWO), ("PROPYLON_NEWS", None))
+    for order in ([everywhere, named], [named, everywhere]):
+        registry.add([more])
+        for one in order:
+            registry.add([one])
+        numbers = {number: registry.slot(number) for number in engine.slots[EVENT]}
+        assert {slot.where for slot in numbers.values() if slot is not None} == {ONE, TWO}
+        assert len(engine.slots[UNKNOWN]) == 2
+        assert len(engine.slots["READY"]) == 1
+        registry.remove([everywhere])
+        assert engine.slots["READY"] == {}
+        assert len(engine.slots[EVENT]) == len(engine.slots[UNKNOWN]) == 2
+        registry.remove([named, more])
+        assert not any(engine.slots.values())
+
+
+def test_equality_leaves_low_numbers_to_those_that_are_asked_for_each_event(engine: Engine) -> None:
+    registry = Registry()
+    equal = [entry((EVENT, field("a") == number)) for number in range(100)]
+    others = [entry((EVENT, field("a") > number)) for number in range(50)]
+    registry.add(equal)
+    registry.add(others)
+    low = [number for number in engine.slots[EVENT] if number < 64]
+    assert len(low) == 63
+    assert len(engine.slots[EVENT]) == 150
+    asked = {
+        slot.number for number in engine.slots[EVENT] if (slot := registry.slot(number)) and ">" in repr(slot.where)
+    }
+    assert len(asked & set(low)) == 32
+    registry.remove(equal)
+    registry.remove(others)
+    assert engine.slots[EVENT] == {}
+    registry.add(equal[:1])
+    assert set(engine.slots[EVENT]) == {1}
+
+
+def test_an_entry_is_alone_where_nothing_else_can_come(engine: Engine) -> None:
+    registry = Registry()
+    one, other = entry((EVENT, None)), entry((ALL, ONE))
+    assert registry.alone is None
+    registry.add([one])
+    assert registry.alone is one
+    registry.add([other])
+    assert registry.alone is None
+    registry.remove([one])
+    assert registry.alone is other
+    registry.remove([other])
+    registry.add([entry(("PROPYLON_NEWS", None))])
+    assert registry.alone is None

@@ -27,7 +27,7 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 def listen(where: Any, *events: Any) -> Filter | None:
     """The filter that a listener ends up with."""
     listener = Gateway("token", intents=Intents.ALL).listen(*events, where=where)(lambda event: None)
-    return listener.wanted[0].where
+    return listener._entry.wanted[0].where
 
 
 FITS: list[tuple[type[Any], Callable[[], Filter]]] = [

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import propylon._delivery.consumer
-import propylon._delivery.plan
+import propylon._delivery.plans
 from face.support import eventually, message
 from listeners.conftest import Mark, Stage
 from propylon import Dispatch, Gateway
@@ -155,7 +155,7 @@ async def test_an_event_is_decoded_once_for_each_type(
 
         return counted
 
-    monkeypatch.setattr(propylon._delivery.plan, "decoder_for", counting)
+    monkeypatch.setattr(propylon._delivery.plans, "decoder_for", counting)
     monkeypatch.setattr("propylon.events._decoding.decoder_for", counting)
     heard: list[Any] = []
     for kind in (MessageCreate, Ping, MessageCreate, Ping, MessageCreate, MessageCreate):
@@ -177,7 +177,7 @@ async def test_what_is_not_touched_is_not_decoded(
         assert kind is Mark, "decoded"
         return decoder_for(kind)
 
-    monkeypatch.setattr(propylon._delivery.plan, "decoder_for", never)
+    monkeypatch.setattr(propylon._delivery.plans, "decoder_for", never)
     monkeypatch.setattr("propylon.events._decoding.decoder_for", never)
     heard: list[bytes] = []
     gateway.listen(Dispatch[MessageCreate])(lambda dispatch: heard.append(dispatch.raw))
@@ -282,7 +282,7 @@ async def test_without_eager_tasks_a_removed_listener_is_skipped_and_an_event_ha
     @gateway.listen
     async def first(ping: Ping) -> None:
         heard.append(f"first {ping.content}")
-        waiting.extend(dispatch.sequence for dispatch in gateway._consumer.waiting())
+        waiting.extend(dispatch.sequence for dispatch in gateway._life.consumer.waiting())
         last.remove()
 
     @gateway.listen

@@ -19,7 +19,7 @@ class Ping(Event, event="MESSAGE_CREATE"):
 
 async def begin(gateway: Gateway, call: Any) -> asyncio.Task[list[Any]]:
     task = asyncio.ensure_future(call)
-    await eventually(lambda: gateway._waits)
+    await eventually(lambda: gateway._listening._waits)
     return task
 
 
@@ -28,8 +28,8 @@ async def test_count_ends_it(stage: Stage, gateway: Gateway) -> None:
     task = await begin(gateway, gateway.collect(Ping, where=lambda ping: ping.content != "1", count=3))
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(6)])
     assert [ping.content for ping in await task] == ["0", "2", "3"]
-    assert len(gateway._listeners) == 1  # the mark's
-    assert gateway._waits == set()
+    assert len(gateway._listening.registry.entries) == 1  # the mark's
+    assert gateway._listening._waits == set()
 
 
 async def test_timeout_ends_it_with_what_has_come(stage: Stage, gateway: Gateway) -> None:
@@ -69,8 +69,8 @@ async def test_cancelling_leaves_nothing_behind(stage: Stage, gateway: Gateway) 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert len(gateway._listeners) == 1
-    assert gateway._waits == set()
+    assert len(gateway._listening.registry.entries) == 1
+    assert gateway._listening._waits == set()
 
 
 @pytest.mark.parametrize(

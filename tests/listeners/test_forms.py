@@ -31,7 +31,7 @@ def gateway() -> Gateway:
 
 
 def wants(listener: Listener[..., Any]) -> list[tuple[str, Any]]:
-    return [(wanted.event, wanted.kind) for wanted in listener.wanted]
+    return [(wanted.event, wanted.kind) for wanted in listener._entry.wanted]
 
 
 def test_bare_decorator_reads_the_annotation(gateway: Gateway) -> None:
@@ -202,8 +202,8 @@ def test_a_subclass_of_gateway_is_injected_as_either(gateway: Gateway) -> None:
     def on_second(ready: Ready, gateway: Gateway) -> None:
         seen.append(gateway)
 
-    on_first.call(object())
-    on_second.call(object())
+    on_first._entry.call(object())
+    on_second._entry.call(object())
     assert seen == [mine, mine]
     with pytest.raises(TypeError, match="nothing can be passed for parameter 'gateway'"):
         gateway.listen(on_first.__wrapped__)
@@ -215,7 +215,7 @@ class TestRefused:
     def refuses(self, gateway: Gateway, function: Any, words: str) -> None:
         with pytest.raises(TypeError, match=words):
             gateway.listen(function)
-        assert not gateway._listeners
+        assert not gateway._listening.registry.entries
 
     def test_no_annotation(self, gateway: Gateway) -> None:
         self.refuses(gateway, lambda message: None, r"@gateway\.listen\(MessageCreate\)")
@@ -301,7 +301,7 @@ def test_a_default_needs_nothing_passed(gateway: Gateway) -> None:
     def on(message: MessageCreate, limit: int = 3, *args: object, **rest: object) -> int:
         return limit
 
-    assert on.call(object()) == 3
+    assert on._entry.call(object()) == 3
 
 
 def test_repr_and_name_tell_function_and_events(gateway: Gateway) -> None:

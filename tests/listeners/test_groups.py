@@ -39,7 +39,7 @@ class Talk(Listeners):
 
 
 def heard_by(gateway: Gateway) -> list[str]:
-    return [listener.name.rpartition(".")[2] for listener in gateway._listeners]
+    return [listener.name.rpartition(".")[2] for listener in gateway._listening.registry.entries]
 
 
 @pytest.mark.asyncio
@@ -69,22 +69,17 @@ async def test_methods_stay_methods() -> None:
 
 
 @pytest.mark.asyncio
-async def test_adding_and_removing_are_one_swap_each(
-    stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    swaps: list[int] = []
-    subscribe = gateway._consumer.subscribe
-    monkeypatch.setattr(
-        gateway._consumer, "subscribe", lambda listeners: (swaps.append(len(listeners)), subscribe(listeners))
-    )
+async def test_the_methods_of_a_group_come_and_go_at_once(stage: Stage, gateway: Gateway) -> None:
+    registry = gateway._listening.registry
     talk = gateway.add(Talk())
-    assert swaps == [3]
+    # Events that were matched before are for none of them, later ones for all.
+    assert [entry.since for entry in registry.entries] == [registry.generation] * 3
     await stage.open()
-    swaps.clear()
     talk.remove()
-    assert swaps == [1]  # the mark's
+    assert len(registry.entries) == 1  # the mark's
+    generation = registry.generation
     talk.remove()  # nothing the second time
-    assert swaps == [1]
+    assert registry.generation == generation
     await stage.say("MESSAGE_CREATE", message())
     assert talk.heard == []
     gateway.add(talk)
@@ -127,8 +122,8 @@ def test_after_an_error_nothing_is_added() -> None:
     group = Broken()
     with pytest.raises(TypeError, match=r"Broken.broken: <class 'int'> is no event"):
         gateway.add(group)
-    assert gateway._listeners == ()
-    assert gateway._close_handlers == []
+    assert gateway._listening.registry.entries == []
+    assert gateway._listening.handlers._of_ends == []
     group.remove()  # it is nowhere
 
 
@@ -162,7 +157,7 @@ def test_a_group_is_added_once() -> None:
     with pytest.raises(ValueError, match="has been added already"):
         gateway.add(group)
     gateway.add(Talk())
-    assert len(gateway._listeners) == 6
+    assert len(gateway._listening.registry.entries) == 6
 
 
 def test_inherited_methods_listen_those_of_the_base_first() -> None:
@@ -261,7 +256,7 @@ def test_postponed_annotations_may_name_what_is_local_to_the_class_and_around_it
 
     gateway = Gateway("token")
     gateway.add(Group())
-    assert [listener.wanted[0].kind for listener in gateway._listeners] == [Local, Group.Inner]
+    assert [listener.wanted[0].kind for listener in gateway._listening.registry.entries] == [Local, Group.Inner]
     # Only what the annotations name is kept.
     mark = vars(vars(Group)["one"])["__propylon_listen__"]
     assert mark.names == {"Local": Local}
@@ -323,7 +318,7 @@ def test_an_on_close_that_is_marked_listens() -> None:
     gateway = Gateway("token")
     gateway.add(Odd())
     assert heard_by(gateway) == ["on_close"]
-    assert gateway._close_handlers == []
+    assert gateway._listening.handlers._of_ends == []
 
 
 def test_what_is_no_group_is_told() -> None:

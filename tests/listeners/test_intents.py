@@ -125,7 +125,7 @@ class TestWarning:
             warnings.simplefilter("error")
             with pytest.raises(IntentsWarning, match=r"deaf listens to MESSAGE_DELETE"):
                 gateway.add(Group())
-        assert gateway._listeners == ()
+        assert gateway._listening.registry.entries == []
 
     @pytest.mark.asyncio(loop_factories=["asyncio"])
     async def test_waiting_for_what_cannot_come_is_warned_of_too(self) -> None:

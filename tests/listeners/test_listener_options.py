@@ -236,7 +236,7 @@ async def test_a_listener_that_takes_turns_may_wait_for_its_own_event(stage: Sta
     await stage.open()
     for number in range(3):
         await stage.say("MESSAGE_CREATE", message(str(number)))
-        await eventually(lambda: [wait.done for wait in gateway._waits] == [False])
+        await eventually(lambda: [wait.done for wait in gateway._listening._waits] == [False])
     # 0 waited for 1, and only then began 1, which waited for 2.
     await eventually(lambda: len(talks) == 2)
     assert talks == [["0", "1"], ["1", "2"]]
@@ -360,7 +360,7 @@ def test_concurrency_of_a_plain_function_is_a_type_error() -> None:
         gateway.listen(concurrency=1)(on)
     with pytest.raises(TypeError, match="concurrency= is for async listeners"):
         gateway.listen(Ping, concurrency=1)(lambda ping: None)
-    assert gateway._listeners == ()
+    assert gateway._listening.registry.entries == []
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ async def heard_in_each_turn(gateway: Gateway, sim: Simulator, events: int) -> l
     gateway.listen(Dispatch[MessageCreate])(lambda dispatch: heard.append(turns.count))
     await gateway.open(timeout=10)
     # Everything is there before the first is handed out.
-    gateway._shard.hold(True)
+    gateway._life.shard.hold(True)
     sim.flood()
     await eventually(lambda: gateway.metrics().received == events + 1)
-    gateway._shard.hold(False)
+    gateway._life.shard.hold(False)
     await eventually(lambda: len(heard) == events)
     turns.stop()
     return [heard.count(turn) for turn in sorted(set(heard))]

@@ -150,7 +150,7 @@ async def test_a_class_that_stops_being_decodable_costs_the_others_nothing(
     gateway.listen(Lenient)(heard.append)
     gateway.listen(Ping)(heard.append)
     gateway.on_error(errors.append)
-    monkeypatch.setattr("propylon._delivery.plan.decoder_for", failing)
+    monkeypatch.setattr("propylon._delivery.plans.decoder_for", failing)
     await stage.open()
     await stage.say("MESSAGE_CREATE", message("1"), message("2"))
     assert [type(event) for event in heard] == [Ping, Ping]

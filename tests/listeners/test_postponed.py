@@ -25,7 +25,7 @@ def gateway() -> Gateway:
 
 
 def events(listener: Any) -> list[Any]:
-    return [wanted.kind or (wanted.event, None) for wanted in listener.wanted]
+    return [wanted.kind or (wanted.event, None) for wanted in listener._entry.wanted]
 
 
 def test_globals(gateway: Gateway) -> None:
@@ -40,7 +40,7 @@ def test_quoted_and_postponed(gateway: Gateway) -> None:
     async def on(message: "MessageCreate", dispatch: "Dispatch") -> None: ...  # noqa: UP037
 
     assert events(on) == [MessageCreate]
-    assert on.inject == "dispatch"
+    assert on._entry.inject == "dispatch"
 
 
 def test_holders(gateway: Gateway) -> None:
@@ -135,7 +135,7 @@ def test_a_class_whose_fields_cannot_be_resolved_is_refused_when_it_is_added(gat
         gateway.stream(Outer)
     with pytest.raises(TypeError, match=r"fields of .*Outer cannot be read \(name 'Inner' is not defined\)"):
         gateway.listen(where=field("author.id") == 7)(on)
-    assert gateway._listeners == ()
+    assert gateway._listening.registry.entries == []
     # Without being decoded it can be heard.
     gateway.listen(Dispatch[Outer])(on)
 

@@ -34,7 +34,7 @@ async def test_it_yields_typed_events_in_order_from_entering_to_leaving(stage: S
     assert pings.dropped == 0
     with pytest.raises(StopAsyncIteration):
         await anext(pings)
-    assert len(gateway._listeners) == 1  # the mark's
+    assert len(gateway._listening.registry.entries) == 1  # the mark's
 
 
 async def test_a_reader_is_woken_by_what_comes(stage: Stage, gateway: Gateway) -> None:

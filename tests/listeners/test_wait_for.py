@@ -23,12 +23,12 @@ class Ping(Event, event="MESSAGE_CREATE"):
 
 def waiting(gateway: Gateway, count: int) -> bool:
     """Whether so many wait; one that has its event may not have been told yet."""
-    return [wait.done for wait in gateway._waits] == [False] * count
+    return [wait.done for wait in gateway._listening._waits] == [False] * count
 
 
 async def begin(gateway: Gateway, *calls: Any) -> list[asyncio.Task[Any]]:
     """Start the calls and return when all of them wait."""
-    count = len(gateway._waits) + len(calls)
+    count = len(gateway._listening._waits) + len(calls)
     tasks = [asyncio.ensure_future(call) for call in calls]
     await eventually(lambda: waiting(gateway, count))
     return tasks
@@ -36,7 +36,12 @@ async def begin(gateway: Gateway, *calls: Any) -> list[asyncio.Task[Any]]:
 
 def left(gateway: Gateway) -> list[str]:
     """The events of the listeners that are on the gateway, besides the marks of the stage."""
-    return [wanted.event for listener in gateway._listeners for wanted in listener.wanted if "MARK" not in wanted.event]
+    return [
+        wanted.event
+        for listener in gateway._listening.registry.entries
+        for wanted in listener.wanted
+        if "MARK" not in wanted.event
+    ]
 
 
 async def test_it_returns_the_first_event_typed_and_leaves_nothing_behind(stage: Stage, gateway: Gateway) -> None:
@@ -45,7 +50,7 @@ async def test_it_returns_the_first_event_typed_and_leaves_nothing_behind(stage:
     await stage.say("MESSAGE_CREATE", message("1"), message("2"))
     assert await task == Ping(content="1")
     assert left(gateway) == []
-    assert gateway._waits == set()
+    assert gateway._listening._waits == set()
     await stage.say("MESSAGE_CREATE", message("3"))
     assert gateway.metrics().unheard_by_type["MESSAGE_CREATE"] >= 1
 
@@ -113,8 +118,10 @@ async def test_a_timeout_names_what_did_not_come(stage: Stage, gateway: Gateway)
 async def test_an_event_in_the_same_turn_as_the_timeout_or_the_end_is_not_lost(stage: Stage, gateway: Gateway) -> None:
     await stage.open()
     (task,) = await begin(gateway, gateway.wait_for(Ping, timeout=60))
-    (wait,) = gateway._waits
-    (listener,) = [listener for listener in gateway._listeners if listener.wanted[0].event == "MESSAGE_CREATE"]
+    (wait,) = gateway._listening._waits
+    (listener,) = [
+        listener for listener in gateway._listening.registry.entries if listener.wanted[0].event == "MESSAGE_CREATE"
+    ]
     listener.call(Ping(content="just in time"))
     wait.finish()
     wait.end(None)
@@ -128,7 +135,7 @@ async def test_cancelling_leaves_nothing_behind(stage: Stage, gateway: Gateway) 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert left(gateway) == []
-    assert gateway._waits == set()
+    assert gateway._listening._waits == set()
     await stage.say("MESSAGE_CREATE", message())
     assert gateway.metrics().listener_errors == 0
 

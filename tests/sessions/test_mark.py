@@ -18,7 +18,7 @@ Start = Callable[..., Simulator]
 
 
 def mark(gateway: Gateway) -> int:
-    session = keeping.finished_mark(gateway._shard, gateway._consumer, gateway._streams)
+    session = keeping.finished_mark(gateway._life.shard, gateway._life.consumer, gateway._listening.unread())
     assert session is not None
     return session.sequence
 
