@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from propylon.cli import demo
+from propylon.cli import _demo as demo
 from propylon.cli._demo_view import Verdict
 from propylon.testing import Simulator, steps
 

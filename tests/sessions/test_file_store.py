@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from propylon import FileSessionStore, Session, SessionStore, stores
+from propylon import FileSessionStore, Session, SessionStore
+from propylon._sessions import stores
 
 SESSION = Session("secret-id", 42, "wss://gateway-us-east1-b.discord.gg", (3, 16), 513)
 

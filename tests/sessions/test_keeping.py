@@ -18,8 +18,8 @@ from propylon import (
     Intents,
     NotConnected,
     Session,
-    keeping,
 )
+from propylon._sessions import keeping
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 from sessions.conftest import MemoryStore

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from face.support import eventually, message
-from propylon import Dispatch, Gateway, keeping
+from propylon import Dispatch, Gateway
+from propylon._sessions import keeping
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from face.support import SHORT, eventually, message
-from propylon import FileSessionStore, Gateway, Intents, Session, keeping
+from propylon import FileSessionStore, Gateway, Intents, Session
+from propylon._sessions import keeping
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 

@@ -4,7 +4,6 @@ A `Gateway` has one, bound to its shard; whatever has several shards has one, bo
 their explanations stand at the owner. Calling the listeners is `propylon._delivery.consumer`'s.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -206,22 +205,18 @@ class ListenerFace:
 
     async def wait_for(self, event: Any, where: Where | None, timeout: float | None) -> Any:
         """The next event of a kind."""
-        found: list[Any] = []
-
-        def take(event: Any) -> None:
-            if not wait.done:
-                found.append(event)
-                wait.finish()
-                entry.remove()
-
         who = "wait_for()"
         check_seconds(who, timeout=timeout)
         self._check_usable()
-        wait = Wait()
-        entry = self._hearing(who, event, where, take)
-        await self._wait(wait, entry, timeout=timeout)
-        if found:
-            return found[0]
+        wait = Wait(1)
+        wait.entry = entry = self._hearing(who, event, where, wait.take)
+        # Without a coroutine of its own: a bot may have thousands of these.
+        try:
+            await self._begun(wait, entry).over(timeout)
+        finally:
+            self._over(wait, entry)
+        if wait.found:
+            return wait.found[0]
         what = _names(entry, where)
         if wait.ended:
             error = NotConnected(f"the gateway was closed before {what} came")
@@ -242,49 +237,34 @@ class ListenerFace:
         if idle == 0:
             raise ValueError(f"{who}: idle must be more than 0 s, or it would return before anything can come")
         self._check_usable()
-        clock = asyncio.get_running_loop().time
-        last = clock()
-        found: list[Any] = []
-
-        def take(event: Any) -> None:
-            nonlocal last
-            if not wait.done:
-                found.append(event)
-                last = clock()
-                if len(found) == count:
-                    wait.finish()
-                    entry.remove()
-
-        wait = Wait()
-        entry = self._hearing(who, event, where, take)
-        await self._wait(wait, entry, timeout=timeout, idle=idle, heard=lambda: last)
-        return found
+        wait = Wait(count)
+        wait.entry = entry = self._hearing(who, event, where, wait.take)
+        try:
+            await self._begun(wait, entry).over(timeout, idle)
+        finally:
+            self._over(wait, entry)
+        return wait.found
 
     def _hearing(self, who: str, event: Any, where: Where | None, take: Callable[[Any], None]) -> Entry:
         """An entry, not there yet, that takes the events of which ``where`` is true."""
         wanted, guard = _narrowed(wanted_from(event, who=who), where, who=who)
         return Entry(take, wanted, self._remove, guard=guard, name=who)
 
-    async def _wait(
-        self,
-        wait: Wait,
-        entry: Entry,
-        *,
-        timeout: float | None,
-        idle: float | None = None,
-        heard: Callable[[], float] | None = None,
-    ) -> None:
+    def _begun(self, wait: Wait, entry: Entry) -> Wait:
         self._attach(entry)
         self._waits.add(wait)
         self._tell_waits()
         if self._ending:
             wait.end(self._cause)
-        try:
-            await wait.over(timeout=timeout, idle=idle, heard=heard)
-        finally:
-            self._waits.discard(wait)
-            self._tell_waits()
-            entry.remove()
+        return wait
+
+    def _over(self, wait: Wait, entry: Entry) -> None:
+        wait.leave()
+        self._waits.discard(wait)
+        self._tell_waits()
+        entry.remove()
+        # Each holds the other, and the collector would have to find that.
+        wait.entry = None
 
     def _tell_waits(self) -> None:
         for feed in self._feeds:

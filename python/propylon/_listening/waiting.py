@@ -61,15 +61,37 @@ class Stream(Buffered[E], Generic[E]):
 
 
 class Wait:
-    """A `wait_for` or `collect` under way."""
+    """A `wait_for` or `collect` under way: takes events until it has enough, is told to end, or its time is over."""
 
-    def __init__(self) -> None:
-        """In the running loop."""
-        self._done: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+    __slots__ = ("_done", "_last", "_most", "_timers", "cause", "ended", "entry", "found")
+
+    def __init__(self, most: int | None) -> None:
+        """In the running loop. It has enough with ``most`` events."""
+        loop = asyncio.get_running_loop()
+        self._done: Final[asyncio.Future[None]] = loop.create_future()
+        self._most: Final = most
+        self._last = loop.time()
+        self._timers: dict[str, asyncio.TimerHandle] | None = None
+        self.found: Final[list[Any]] = []
+        """What has come, in order."""
+        self.entry: Entry | None = None
+        """What takes events for it, while it is under way."""
         self.ended = False
         """Whether the gateway's end made it return."""
         self.cause: PropylonError | None = None
         """What the gateway ended with, if that was an error."""
+
+    def take(self, event: Any) -> None:
+        """An event has come."""
+        if self._done.done():
+            return
+        self.found.append(event)
+        if len(self.found) == self._most:
+            self.finish()
+            assert self.entry is not None
+            self.entry.remove()
+        elif self._timers is not None:
+            self._last = self._done.get_loop().time()
 
     @property
     def done(self) -> bool:
@@ -88,29 +110,28 @@ class Wait:
             self.ended, self.cause = True, cause
             self.finish()
 
-    async def over(
-        self, *, timeout: float | None, idle: float | None = None, heard: Callable[[], float] | None
-    ) -> None:
-        """Return when it is finished, when the time is over, or ``idle`` seconds after what ``heard`` tells."""
+    def over(self, timeout: float | None, idle: float | None = None) -> asyncio.Future[None]:
+        """What is done when it is finished, when the time is over, or ``idle`` seconds after the last event."""
         loop = self._done.get_loop()
         timers: dict[str, asyncio.TimerHandle] = {}
         if timeout is not None and math.isfinite(timeout):
             timers["timeout"] = loop.call_later(timeout, self.finish)
 
-        def look() -> None:
+        def look(idle: float) -> None:
             # Set once per `idle` and not once per event, of which there may be thousands in between.
-            assert idle is not None
-            assert heard is not None
-            due = heard() + idle
+            due = self._last + idle
             if loop.time() >= due:
                 self.finish()
             else:
-                timers["idle"] = loop.call_at(due, look)
+                timers["idle"] = loop.call_at(due, look, idle)
 
         if idle is not None and math.isfinite(idle):
-            look()
-        try:
-            await self._done
-        finally:
-            for timer in timers.values():
-                timer.cancel()
+            look(idle)
+        if timers:
+            self._timers = timers
+        return self._done
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        for timer in (self._timers or {}).values():
+            timer.cancel()
