@@ -1,5 +1,6 @@
 """Propylon: a Discord Gateway client for Python whose engine is Rust."""
 
+from propylon import _core as _core  # First: it says so where it cannot be used, before others are imported.
 from propylon._commands.answers import Members, RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._core import Dispatch

@@ -6,7 +6,7 @@ import math
 import sys
 from typing import Final
 
-__all__ = ["bare_token", "check_seconds", "count_of", "user_of_token"]
+__all__ = ["bare_token", "check_seconds", "class_name", "count_of", "user_of_token"]
 
 _MAX_ID_DIGITS: Final = 20
 
@@ -44,3 +44,8 @@ def user_of_token(token: str) -> int | None:
 def bare_token(token: str) -> str:
     """The token without the prefix of the Authorization header."""
     return token.removeprefix("Bot ").removeprefix("bot ")
+
+
+def class_name(kind: type) -> str:
+    """A class by the name under which users import it: without the modules that are nobody's business."""
+    return ".".join([*(part for part in kind.__module__.split(".") if not part.startswith("_")), kind.__qualname__])

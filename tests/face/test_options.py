@@ -154,7 +154,7 @@ def test_a_session_of_other_intents_or_another_shard_is_not_taken(
         ({"queue_bytes": 1 << 70}, "queue_bytes must be at most"),
         ({"identify_properties": {"os": 5}}, "identify_properties: os takes a text"),
         ({"identify_properties": "linux"}, "identify_properties takes a dict"),
-        ({"presence": MODEL}, r"takes a propylon\.Presence, not a propylon\.models\.presence\.Presence"),
+        ({"presence": MODEL}, r"takes a propylon\.Presence, not a propylon\.models\.Presence"),
         ({"api_url": None}, "api_url takes a URL"),
         ({"gateway_url": "http://localhost"}, "ws"),
         ({"gateway_url": "not a url"}, "url|URL"),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from propylon import _core
+from propylon._arguments import class_name
 from propylon._commands.answers import VoiceServer
 from propylon._commands.guilds import ChannelInfoRequest, SoundboardRequest, VoiceRequest
 from propylon._commands.members import MembersPending, MembersRequest
@@ -62,8 +63,7 @@ class Commands:
     async def set_presence(self, presence: Presence) -> None:
         """Show another status or activity."""
         if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
-            kind = type(presence)
-            raise CommandError(f"set_presence() takes a propylon.Presence, not a {kind.__module__}.{kind.__qualname__}")
+            raise CommandError(f"set_presence() takes a propylon.Presence, not a {class_name(type(presence))}")
         data = presence_json(presence)
         payload_of(3, data)
         await self._command(lambda number: self._shard.set_presence(number, data))

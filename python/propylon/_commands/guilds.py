@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from propylon._commands.answers import VoiceServer
 from propylon._commands.pending import Head, LimitedHead, Pending, VoiceStateHead
@@ -15,8 +15,8 @@ __all__ = ["ChannelInfoRequest", "SoundboardRequest", "VoiceRequest"]
 class VoiceRequest(Pending):
     """Waits for what joining a voice channel brings: the bot's own state, and the server to connect to."""
 
-    opcode = 4
-    events = ("VOICE_STATE_UPDATE", "VOICE_SERVER_UPDATE")
+    opcode: ClassVar[int] = 4
+    events: ClassVar[tuple[str, ...]] = ("VOICE_STATE_UPDATE", "VOICE_SERVER_UPDATE")
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class VoiceRequest(Pending):
 class SoundboardRequest(Pending):
     """Waits for the sounds of each guild."""
 
-    opcode = 31
-    events = ("SOUNDBOARD_SOUNDS",)
+    opcode: ClassVar[int] = 31
+    events: ClassVar[tuple[str, ...]] = ("SOUNDBOARD_SOUNDS",)
 
     def __init__(self, guild_ids: list[int], timeout: float | None) -> None:
         """In the order in which they are given back."""
@@ -117,8 +117,8 @@ class SoundboardRequest(Pending):
 class ChannelInfoRequest(Pending):
     """Waits for the channels of one guild."""
 
-    opcode = 43
-    events = ("CHANNEL_INFO",)
+    opcode: ClassVar[int] = 43
+    events: ClassVar[tuple[str, ...]] = ("CHANNEL_INFO",)
 
     def __init__(self, guild_id: int, timeout: float | None) -> None:
         """Answers bear no mark but their guild: they go to requests in the order in which these were made."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from propylon._commands.answers import Members
 from propylon._commands.pending import ChunkHead, Head, LimitedHead, Pending
@@ -21,8 +21,8 @@ Send: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
 class MembersPending(Pending):
     """Members of a guild, chunk by chunk."""
 
-    opcode = 8
-    events = ("GUILD_MEMBERS_CHUNK",)
+    opcode: ClassVar[int] = 8
+    events: ClassVar[tuple[str, ...]] = ("GUILD_MEMBERS_CHUNK",)
 
     def __init__(self, requests: Requests, send: Send, guild_id: int, nonce: str, timeout: float | None) -> None:
         """``send`` sends the request; nothing is sent before it is read."""
@@ -30,7 +30,7 @@ class MembersPending(Pending):
         self._requests: Final = requests
         self._send: Final = send
         self.guild_id: Final = guild_id
-        self.nonce = nonce
+        self.nonce: str | None = nonce
         self._begun = False
         self._seen: Final[set[int]] = set()
         self._count: int | None = None

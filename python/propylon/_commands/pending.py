@@ -80,7 +80,7 @@ class Pending:
         self._timeout: Final = timeout
         self._error: Exception | None = None
         self._woken: asyncio.Future[None] | None = None
-        self.is_written = False
+        self.is_written: bool = False
 
     def written(self) -> None:
         """It has left; answers may come, and a new session will not bring them any more."""

@@ -204,13 +204,27 @@ class Field(_Immutable):
         """Pickle as what makes it."""
         return Field, (self._path,)
 
-    def _no_condition(self, *_: object) -> Never:
+    def __bool__(self) -> Never:
+        """Raise TypeError: by itself it is no condition."""
         raise TypeError(
             f"{self!r} by itself is no condition: compare it, or write {self!r}.is_true(), and put comparisons that "
             "are combined with & or | in parentheses"
         )
 
-    __bool__ = __and__ = __rand__ = __or__ = __ror__ = __invert__ = _no_condition
+    def __and__(self, other: object, /) -> Never:
+        """Raise TypeError: by itself it is no condition."""
+        self.__bool__()
+
+    def __or__(self, other: object, /) -> Never:
+        """Raise TypeError: by itself it is no condition."""
+        self.__bool__()
+
+    def __invert__(self) -> Never:
+        """Raise TypeError: by itself it is no condition."""
+        self.__bool__()
+
+    __rand__ = __and__
+    __ror__ = __or__
 
 
 @final

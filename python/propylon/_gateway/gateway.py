@@ -292,12 +292,13 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         """Open it, unless it is open."""
-        await self._life.enter()
+        if not self._life.is_open():
+            await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close it."""
-        await self._life.close(None, "")
+        await self.close()
 
     def run(self) -> None:
         """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.

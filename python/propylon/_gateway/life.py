@@ -307,12 +307,12 @@ class Life:
         if error is not None:
             raise error
 
-    async def enter(self) -> None:
-        """Open it, unless it is open."""
+    def is_open(self) -> bool:
+        """Whether it is open, in this loop. Raises RuntimeError where it is in another."""
         if self._ended is None or self._ended.done():
-            await self.open(None)
-        else:
-            self._adopt(self._ended)
+            return False
+        self._adopt(self._ended)
+        return True
 
     # ------------------------------------------------------------------ news from the engine
 

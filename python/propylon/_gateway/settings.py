@@ -6,7 +6,7 @@ import platform
 import stat
 from typing import Any, Final, Literal
 
-from propylon._arguments import bare_token, count_of
+from propylon._arguments import bare_token, class_name, count_of
 from propylon._commands.payloads import presence_json
 from propylon._gateway.options import Backoff, Compression, Overflow, Timeouts
 from propylon._sessions.session import Session
@@ -128,8 +128,7 @@ def engine_options(
     bits = _intents_of(intents)
     shard = _shard_of(shard)
     if presence is not None and not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
-        kind = type(presence)
-        raise TypeError(f"presence takes a propylon.Presence, not a {kind.__module__}.{kind.__qualname__}")
+        raise TypeError(f"presence takes a propylon.Presence, not a {class_name(type(presence))}")
     if proxy is not None and not isinstance(proxy, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         # Only its type: a proxy's URL may hold a password.
         raise TypeError(f"proxy takes a URL as text, not {type(proxy).__name__}")

@@ -131,9 +131,9 @@ class Entry:
         self.call: Final = call
         self.order: tuple[int, int] = (-priority, 0)
         """Whoever has the least is called first: the second number counts the adding."""
-        self.since = 0
+        self.since: int = 0
         """The generation of the engine's subscriptions from which on events are for it."""
-        self.removed = False
+        self.removed: bool = False
         """Whether it is off its face; what waits for it is skipped."""
         self.on_error: ErrorHandler | None = None
         """Who hears of its errors in place of the face's handlers."""

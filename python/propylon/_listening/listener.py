@@ -18,7 +18,7 @@ class Listener(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], entry: Entry) -> None:
         """Made by `Gateway.listen`."""
-        self.__wrapped__ = function
+        self.__wrapped__: Callable[P, R] = function
         self._entry: Final = entry
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
