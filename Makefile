@@ -46,6 +46,9 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	$(BIN)/mypy
+	@# In a folder without our settings: as what is installed elsewhere. Silent where every public type is known.
+	@cd $(VENV) && PYTHONPATH=../python:$$(bin/python -c 'import site; print(site.getsitepackages()[0])') \
+		bin/basedpyright --verifytypes propylon --ignoreexternal > verifytypes.log || { cat verifytypes.log; exit 1; }
 	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
 	$(BIN)/basedpyright -p $(VENV)/docs
 	$(BIN)/pytest -q tests/docs
@@ -84,6 +87,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/run.py
 	$(BENCH)/bin/python benches/reconnect.py
 	$(BENCH)/bin/python benches/decode.py
+	$(BENCH)/bin/python benches/waits.py
 
 .PHONY: wheel
 wheel: $(DONE)/base ## Build the wheel into dist/
