@@ -5,21 +5,22 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Value, json};
 
-use crate::record::{Condition, ConnectionRecord};
+use crate::options::Condition;
 use crate::server::Server;
+use crate::state::ConnectionRecord;
 
 impl Server {
     /// Everything, as JSON.
     pub(crate) fn record(&self) -> Value {
-        let (accepted, api, identifies) = self.history();
-        let mut connections: BTreeMap<u64, ConnectionRecord> = accepted;
+        let (api, identifies) = self.shared.history();
+        let mut connections: BTreeMap<u64, ConnectionRecord> = self.not_upgraded();
         for connection in self.connections() {
-            connections.insert(connection.number, connection.snapshot());
+            connections.insert(connection.number(), connection.snapshot());
         }
         json!({
-            "ms": self.watch.ms(),
+            "ms": self.shared.watch.ms(),
             "connections": connections.into_values().collect::<Vec<_>>(),
-            "sessions": self.sessions().iter().map(|session| session.record()).collect::<Vec<_>>(),
+            "sessions": self.shared.sessions().iter().map(|session| session.record()).collect::<Vec<_>>(),
             "api": api,
             "identifies": identifies,
         })
@@ -31,7 +32,7 @@ impl Server {
         let sum = |of: &dyn Fn(&ConnectionRecord) -> u64| -> u64 {
             connections.iter().map(|connection| of(&connection.record.lock())).sum()
         };
-        let find = |number: u64| connections.iter().find(|connection| connection.number == number);
+        let find = |number: u64| connections.iter().find(|connection| connection.number() == number);
         match condition {
             Condition::Accepted { count } => self.accepted() >= *count as u64,
             Condition::Open { count } => {
@@ -51,16 +52,16 @@ impl Server {
                 find(*connection).is_some_and(|connection| connection.ended.load(Relaxed))
             }
             Condition::Dispatched { count } => {
-                self.sessions().iter().map(|session| session.total()).sum::<u64>() >= *count
+                self.shared.sessions().iter().map(|session| session.total()).sum::<u64>() >= *count
             }
             Condition::TrafficDone => {
-                let sessions = self.sessions();
+                let sessions = self.shared.sessions();
                 !sessions.is_empty() && sessions.iter().all(|session| session.is_dead() || session.is_done())
             }
             Condition::ScriptDone { connection } => {
                 find(*connection).is_some_and(|connection| connection.record.lock().script_done)
             }
-            Condition::ApiRequests { count } => self.history().1.len() >= *count,
+            Condition::ApiRequests { count } => self.shared.history().0.len() >= *count,
         }
     }
 }

@@ -1,0 +1,17 @@
+//! What the server knows, without a socket: sessions and their logs, what waits to be written, budgets, the record.
+
+mod log;
+mod outbox;
+mod outgoing;
+pub(crate) mod pace;
+pub(crate) mod payload;
+mod record;
+mod session;
+mod shared;
+mod watch;
+
+pub(crate) use outbox::Item;
+pub(crate) use outgoing::Outgoing;
+pub(crate) use record::{ApiRecord, CloseRecord, ConnectionRecord, OpRecord};
+pub(crate) use session::{Resume, Session};
+pub(crate) use shared::Shared;
