@@ -28,6 +28,9 @@ TOKEN = re.compile(
 ITEMS = {"struct", "enum", "union", "trait", "type", "fn", "const", "static", "macro_rules"}
 WIRING = {"mod.rs", "lib.rs"}
 
+Seen = frozenset[tuple[int, tuple[str, ...]]]
+"""Names that are being looked up, so that no circle of re-exports is followed for ever."""
+
 
 def tokens(source: str) -> list[str]:
     """Names and marks of a source text; comments are gone, texts stay in their quotes, other literals are blanks."""
@@ -139,7 +142,9 @@ class Reader:
                 if code[named] == "mut":
                     named += 1
                 module.items.add(code[named])
-            elif is_name(word) and code[at + 1 : at + 2] == ["::"] and (at == 0 or code[at - 1] not in {"::", "$", "."}):
+            elif (
+                is_name(word) and code[at + 1 : at + 2] == ["::"] and (at == 0 or code[at - 1] not in {"::", "$", "."})
+            ):
                 path = [word]
                 while code[at + 1 : at + 2] == ["::"] and is_name(code[at + 2]):
                     path.append(code[at + 2])
@@ -251,7 +256,8 @@ class Crates:
 
     def __init__(self, roots: dict[str, Path]) -> None:
         self.roots = {name: Reader(file).root for name, file in roots.items()}
-        self.unresolved: set[tuple[str, str]] = set()
+        self.unresolved: set[str] = set()
+        """Paths to modules of these crates whose next name was not found there."""
 
     def edges(self, crate: str) -> dict[Path, set[Path]]:
         """Each file of a crate, and the files whose names it uses, those of other crates among them."""
@@ -277,18 +283,16 @@ class Crates:
                         found.setdefault(home, set()).add(module.file)
         return found
 
-    def resolve(
-        self, module: Module, path: tuple[str, ...], seen: frozenset[tuple[int, tuple[str, ...]]] = frozenset()
-    ) -> set[Path]:
+    def resolve(self, module: Module, path: tuple[str, ...], seen: Seen = frozenset()) -> set[Path]:
         """The files that a path from `module` leads to: the one that defines the name. Nothing for foreign crates."""
         key = (id(module), path)
         if key in seen:
             return set()
         seen |= {key}
-        start = self.start(module, path[0])
-        if start is None:
-            return self.bound(module, path, seen)
-        node, rest = start, path[1:]
+        node = self.start(module, path[0])
+        if node is None:
+            return self.bound(module, path, seen) or set()
+        rest = path[1:]
         while rest:
             name = rest[0]
             if name == "super":
@@ -300,27 +304,26 @@ class Crates:
                 return {node.file}
             else:
                 found = self.bound(node, rest, seen)
-                if not found:
-                    self.unresolved.add(("::".join(path), str(module.file)))
-                return found or {node.file}
+                if found is None:
+                    self.unresolved.add(f"{'::'.join(path)} in {module.file}")
+                return found or set()
         return {node.file}
 
-    def bound(
-        self, module: Module, path: tuple[str, ...], seen: frozenset[tuple[int, tuple[str, ...]]]
-    ) -> set[Path]:
-        """The same for a path whose first name a `use` of the module may have bound."""
+    def bound(self, module: Module, path: tuple[str, ...], seen: Seen) -> set[Path] | None:
+        """The same for a path whose first name a `use` of the module has bound; None where none has."""
         for use in module.uses:
-            if use.name == path[0] and use.path[:1] != path[:1]:
-                return self.resolve(module, use.path + path[1:], seen)
-            if use.name == path[0] and len(use.path) > 1:
-                return self.resolve(module, use.path + path[1:], seen)
-        found: set[Path] = set()
+            # `use bytes;` binds a foreign crate to its own name
+            if use.name == path[0]:
+                return self.resolve(module, use.path + path[1:], seen) if use.path != path[:1] else set()
         for use in module.uses:
-            if use.name == "*":
-                target = self.module(module, use.path)
-                if target is not None and (path[0] in target.children or path[0] in target.items):
-                    found |= self.resolve(target, ("self", *path), seen)
-        return found
+            target = self.module(module, use.path) if use.name == "*" else None
+            if target is not None and (id(target), path) not in seen:
+                if path[0] in target.children or path[0] in target.items:
+                    return self.resolve(target, ("self", *path), seen)
+                found = self.bound(target, path, seen | {(id(target), path)})
+                if found is not None:
+                    return found
+        return None
 
     def start(self, module: Module, name: str) -> Module | None:
         if name == "crate":
@@ -347,11 +350,11 @@ class Crates:
         """What a glob may bring: the module's own file and those of all that it re-exports."""
         target = self.module(module, path)
         if target is None:
-            return self.resolve(module, path) if self.start(module, path[0]) else set()
+            return self.resolve(module, path)  # the variants of an enum, or a foreign crate
         found = {target.file}
         for use in target.uses:
-            if use.exported and use.name != "*":
-                found |= self.resolve(target, use.path)
+            if use.exported:
+                found |= self.everything(target, use.path) if use.name == "*" else self.resolve(target, use.path)
         return found
 
 

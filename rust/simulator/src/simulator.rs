@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::gateway::steps;
+use crate::observe;
 use crate::options::{Condition, Script, Selector, SimulatorConfig, Step};
 use crate::server::Server;
 
@@ -184,17 +185,17 @@ impl Simulator {
 
     /// Everything that the server saw, as JSON: `connections`, `sessions`, `api`, `identifies`, `ms`.
     pub fn record(&self) -> Value {
-        self.server.record()
+        observe::record(&self.server)
     }
 
     /// Blocks until a condition holds; false when time runs out.
     pub fn wait(&self, condition: &Condition, timeout: Duration) -> bool {
-        self.server.shared.watch.wait(timeout, || self.server.holds(condition))
+        self.server.shared.watch.wait(timeout, || observe::holds(&self.server, condition))
     }
 
     /// The same, for tasks of a tokio runtime with timers.
     pub async fn wait_async(&self, condition: &Condition, timeout: Duration) -> bool {
-        self.server.shared.watch.wait_async(timeout, || self.server.holds(condition)).await
+        self.server.shared.watch.wait_async(timeout, || observe::holds(&self.server, condition)).await
     }
 
     fn block_on<T: Send + 'static>(

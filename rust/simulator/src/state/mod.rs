@@ -1,4 +1,5 @@
-//! What the server knows, without a socket: sessions and their logs, what waits to be written, budgets, the record.
+//! What the server knows, without the socket of any client: sessions and their logs, what waits to be written, budgets,
+//! the record.
 
 mod log;
 mod outbox;
