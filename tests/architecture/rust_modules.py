@@ -131,7 +131,9 @@ class Reader:
                 at += 2
             elif word == "mod" and depth == 0 and code[at + 2] == "{":
                 child = module.children.setdefault(code[at + 1], Module(module.file, module))
-                at = self.body(code, at + 3, child) - 1
+                at = self.body(code, at + 3, child)
+                exported = False
+                continue
             elif word == "impl" and depth == 0 and (at == 0 or code[at - 1] in {"}", ";", "]", "unsafe", "{"}):
                 end = code.index("{", at)
                 path = inherent(code[at + 1 : end])
@@ -145,11 +147,11 @@ class Reader:
             elif (
                 is_name(word) and code[at + 1 : at + 2] == ["::"] and (at == 0 or code[at - 1] not in {"::", "$", "."})
             ):
-                path = [word]
+                names = [word]
                 while code[at + 1 : at + 2] == ["::"] and is_name(code[at + 2]):
-                    path.append(code[at + 2])
+                    names.append(code[at + 2])
                     at += 2
-                module.paths.append(tuple(path))
+                module.paths.append(tuple(names))
             depth += (code[at] == "{") - (code[at] == "}")
             exported = False
             at += 1

@@ -20,8 +20,9 @@ from .rust_modules import Crates, cycles
 RUST = Path(__file__).parents[2] / "rust"
 CRATES = {"propylon_core": "core", "propylon_simulator": "simulator", "_core": "python"}
 
-MAY_DEPEND = {"core": set[str](), "simulator": {"core"}, "python": {"core", "simulator"}}
-"""Crates of ours that a crate may depend on. Core's own tests run against the simulator: a dev-dependency."""
+MAY_DEPEND = {"core": set[str](), "simulator": set[str](), "python": {"core", "simulator"}}
+"""Crates of ours that a crate may depend on. The simulator shares no code with what it tests, so that a mistake in one
+is not hidden by the same mistake in the other; core's own tests run against it, which is a dev-dependency."""
 
 LAYERS = {
     "core": [("clock", "protocol", "inflate"), ("session",), ("transport", "delivery"), ("fleet",), ("shard",)],
@@ -51,7 +52,7 @@ KNOWN = [
     {"core/src/delivery/filter/expression.rs", "core/src/delivery/filter/matcher.rs"},
 ]
 
-LEAST_EDGES = {"core": 150, "simulator": 80, "python": 10}
+LEAST_EDGES = {"core": 180, "simulator": 90, "python": 12}
 """So many imports of its own files at least are found in a crate: fewer, and the reader has gone blind."""
 
 
@@ -157,7 +158,7 @@ def read(folder: Path, files: dict[str, str]) -> tuple[Crates, dict[str, set[str
 
 
 def test_imports_are_found_in_each_way_of_writing_them(tmp_path: Path) -> None:
-    _, found = read(
+    crates, found = read(
         tmp_path,
         {
             "lib.rs": "//! use crate::top::Top;\nmod low;\npub mod middle;\nmod top;\npub use top::Top;\n",
@@ -190,6 +191,7 @@ def test_imports_are_found_in_each_way_of_writing_them(tmp_path: Path) -> None:
         "middle/f.rs": {"middle/c.rs"},
         "top.rs": {"low/mod.rs", "low/a.rs", "low/b.rs", "middle/c.rs"},
     }
+    assert not crates.unresolved
 
 
 def test_circles_are_found_and_the_files_of_one_type_are_none(tmp_path: Path) -> None:
@@ -199,8 +201,8 @@ def test_circles_are_found_and_the_files_of_one_type_are_none(tmp_path: Path) ->
         "hub.rs": "use super::Queue;\npub struct Hub(Queue);\n",
         "queue.rs": "use super::leaf::Leaf;\npub struct Queue(Leaf);\n",
         "leaf.rs": "pub struct Leaf(crate::Hub);\n",
-        "machine/mod.rs": "mod part;\nmod types;\nuse types::Kind;\npub struct Machine(Kind);\n",
-        "machine/part.rs": "use super::Machine;\nimpl Machine { fn f(&self) {} }\n",
+        "machine/mod.rs": "mod part;\nmod types;\nmod inner {}\nuse types::Kind;\npub struct Machine(Kind);\n",
+        "machine/part.rs": "use super::Machine;\nmod inner { fn f() {} }\nimpl Machine { fn f(&self) {} }\n",
         "machine/types.rs": "pub struct Kind;\n",
         # an impl from another folder makes no one type of two files, nor does that of a trait
         "other.rs": "use crate::machine::Machine;\nimpl Machine { fn g() {} }\nimpl Clone for crate::Hub {}\n",
