@@ -5,37 +5,37 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 
-use crate::state::{ApiRecord, Shared, payload::application_flags};
+use crate::state::{ApiRecord, Common, payload::application_flags};
 use crate::wire::Stream;
 use crate::wire::http::{Request, response};
 
 /// Answers a request that is no upgrade.
-pub(crate) async fn serve(shared: &Shared, stream: &mut Stream, request: Request) {
+pub(crate) async fn serve(common: &Common, stream: &mut Stream, request: Request) {
     let json_headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
-    let authorized = match (request.header("authorization"), &shared.config.token) {
+    let authorized = match (request.header("authorization"), &common.config.token) {
         (given, Some(token)) => given == format!("Bot {token}"),
         (given, None) => given.starts_with("Bot ") && given.len() > 4,
     };
-    let (status, headers, body) = if let Some(scripted) = shared.scripted_api_response() {
+    let (status, headers, body) = if let Some(scripted) = common.scripted_api_response() {
         scripted
     } else {
         let (status, body) = match (request.method.as_str(), request.path.trim_end_matches('/')) {
-            ("GET", "/api/v10/gateway") => (200, json!({"url": shared.ws_url()})),
+            ("GET", "/api/v10/gateway") => (200, json!({"url": common.ws_url()})),
             ("GET", "/api/v10/gateway/bot") if authorized => (
                 200,
                 json!({
-                    "url": shared.ws_url(),
-                    "shards": shared.config.shards,
+                    "url": common.ws_url(),
+                    "shards": common.config.shards,
                     "session_start_limit": {
-                        "total": shared.config.session_start_total,
-                        "remaining": shared.session_starts().0,
-                        "reset_after": shared.session_starts().1,
-                        "max_concurrency": shared.config.max_concurrency,
+                        "total": common.config.session_start_total,
+                        "remaining": common.session_starts().0,
+                        "reset_after": common.session_starts().1,
+                        "max_concurrency": common.config.max_concurrency,
                     },
                 }),
             ),
             ("GET", "/api/v10/applications/@me") if authorized => {
-                (200, json!({"id": "1", "flags": application_flags(shared.config.disallowed_intents)}))
+                (200, json!({"id": "1", "flags": application_flags(common.config.disallowed_intents)}))
             }
             ("GET", "/api/v10/gateway/bot" | "/api/v10/applications/@me") => {
                 (401, json!({"message": "401: Unauthorized", "code": 0}))
@@ -44,7 +44,7 @@ pub(crate) async fn serve(shared: &Shared, stream: &mut Stream, request: Request
         };
         (status, json_headers, body.to_string())
     };
-    shared.record_api(ApiRecord { ms: shared.watch.ms(), path: request.path, status, headers: request.headers });
+    common.record_api(ApiRecord { ms: common.watch.ms(), path: request.path, status, headers: request.headers });
     let _ = stream.write_all(&response(status, &headers, &body)).await;
     let _ = stream.shutdown().await;
 }

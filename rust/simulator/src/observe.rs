@@ -11,15 +11,15 @@ use crate::state::ConnectionRecord;
 
 /// Everything, as JSON.
 pub(crate) fn record(server: &Server) -> Value {
-    let (api, identifies) = server.shared.history();
+    let (api, identifies) = server.common.history();
     let mut connections: BTreeMap<u64, ConnectionRecord> = server.not_upgraded();
     for connection in server.connections() {
         connections.insert(connection.number(), connection.snapshot());
     }
     json!({
-        "ms": server.shared.watch.ms(),
+        "ms": server.common.watch.ms(),
         "connections": connections.into_values().collect::<Vec<_>>(),
-        "sessions": server.shared.sessions().iter().map(|session| session.record()).collect::<Vec<_>>(),
+        "sessions": server.common.sessions().iter().map(|session| session.record()).collect::<Vec<_>>(),
         "api": api,
         "identifies": identifies,
     })
@@ -49,15 +49,15 @@ pub(crate) fn holds(server: &Server, condition: &Condition) -> bool {
         Condition::Resumed { count } => sum(&|record| u64::from(record.resumed_ms.is_some())) >= *count,
         Condition::Closed { connection } => find(*connection).is_some_and(|connection| connection.ended.load(Relaxed)),
         Condition::Dispatched { count } => {
-            server.shared.sessions().iter().map(|session| session.total()).sum::<u64>() >= *count
+            server.common.sessions().iter().map(|session| session.total()).sum::<u64>() >= *count
         }
         Condition::TrafficDone => {
-            let sessions = server.shared.sessions();
+            let sessions = server.common.sessions();
             !sessions.is_empty() && sessions.iter().all(|session| session.is_dead() || session.is_done())
         }
         Condition::ScriptDone { connection } => {
             find(*connection).is_some_and(|connection| connection.record.lock().script_done)
         }
-        Condition::ApiRequests { count } => server.shared.history().0.len() >= *count,
+        Condition::ApiRequests { count } => server.common.history().0.len() >= *count,
     }
 }

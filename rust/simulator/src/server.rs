@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api;
 use crate::gateway::{Connection, loops, steps};
 use crate::options::{Keyword, Script, Selector, SimulatorConfig, Step};
-use crate::state::{ConnectionRecord, Outgoing, Shared};
+use crate::state::{Common, ConnectionRecord, Outgoing};
 use crate::wire::tcp::{alert, hold};
 use crate::wire::{Accepted, Authority, Compression, Encoder, Listeners, Stream, Wire, http};
 
@@ -21,7 +21,7 @@ const COMPRESSED_AHEAD: usize = 768 << 10;
 
 /// A running server.
 pub(crate) struct Server {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) common: Arc<Common>,
     authority: Option<Authority>,
     acceptor: Option<TlsAcceptor>,
     state: Mutex<State>,
@@ -46,8 +46,8 @@ impl Server {
         let acceptor = authority.as_ref().map(|authority| authority.acceptor(config.certificate)).transpose()?;
         let (listeners, mut accepted) = Listeners::open(config.port, config.separate_resume_port, config.send_buffer)?;
         let scripts = std::mem::take(&mut config.scripts);
-        let shared = Arc::new(Shared::new(config, listeners));
-        let server = Arc::new(Self { shared, authority, acceptor, state: Mutex::default() });
+        let common = Arc::new(Common::new(config, listeners));
+        let server = Arc::new(Self { common, authority, acceptor, state: Mutex::default() });
         for script in scripts {
             server.add_script(script);
         }
@@ -66,8 +66,8 @@ impl Server {
 
     /// One accepted TCP connection, from its first byte to its last.
     async fn serve(self: Arc<Self>, Accepted { tcp, port }: Accepted) {
-        let shared = &self.shared;
-        let accepted_ms = shared.watch.ms();
+        let common = &self.common;
+        let accepted_ms = common.watch.ms();
         let slice = Arc::new(AtomicUsize::new(0));
         let early = self.take_early_script(port, accepted_ms);
         let mut certificate = None;
@@ -83,7 +83,7 @@ impl Server {
         if plaintext {
             let mut stream = Stream::Plain(Wire::new(tcp, slice));
             http::refuse(&mut stream, 400, "plain HTTP on a TLS port").await;
-            return shared.watch.changed();
+            return common.watch.changed();
         }
         let acceptor = match certificate {
             Some(kind) => self.authority.as_ref().and_then(|authority| authority.acceptor(kind).ok()),
@@ -108,21 +108,21 @@ impl Server {
             return;
         };
         if !request.is_upgrade() {
-            return api::serve(shared, &mut stream, request).await;
+            return api::serve(common, &mut stream, request).await;
         }
         let (number, script) = early.unwrap_or_else(|| self.take_script(port, accepted_ms));
         self.with_record(number, |record| {
-            record.tls = shared.config.tls;
+            record.tls = common.config.tls;
             record.path.clone_from(&request.path);
             record.query.clone_from(&request.query);
             record.headers.clone_from(&request.headers);
         });
-        let compression = match request.gateway_query(shared.config.require_user_agent) {
+        let compression = match request.gateway_query(common.config.require_user_agent) {
             Ok(compression) => compression,
             Err((status, why)) => {
                 self.with_record(number, |record| record.status = Some(status));
                 http::refuse(&mut stream, status, why).await;
-                return shared.watch.changed();
+                return common.watch.changed();
             }
         };
         let handshake: Vec<Step> = script.iter().filter(|step| step.is_handshake()).cloned().collect();
@@ -143,17 +143,17 @@ impl Server {
     }
 
     fn open(&self, number: u64, compression: Compression, slice: Arc<AtomicUsize>) -> Arc<Connection> {
-        let shared = &self.shared;
-        let encoder = Encoder::new(compression, shared.config.zlib_level, shared.config.zstd_level);
+        let common = &self.common;
+        let encoder = Encoder::new(compression, common.config.zlib_level, common.config.zstd_level);
         let capacity = if compression == Compression::None { PLAIN_AHEAD } else { COMPRESSED_AHEAD };
-        let out = Outgoing::new(number, encoder, capacity, Arc::clone(&shared.watch));
+        let out = Outgoing::new(number, encoder, capacity, Arc::clone(&common.watch));
         let mut state = self.state.lock();
         let mut record = state.accepted.remove(&number).unwrap_or_default();
-        record.upgraded_ms = Some(shared.watch.ms());
-        let connection = Arc::new(Connection::new(Arc::clone(shared), out, record, slice));
+        record.upgraded_ms = Some(common.watch.ms());
+        let connection = Arc::new(Connection::new(Arc::clone(common), out, record, slice));
         state.connections.insert(number, Arc::clone(&connection));
         drop(state);
-        shared.watch.changed();
+        common.watch.changed();
         connection
     }
 
@@ -187,7 +187,7 @@ impl Server {
         let script = script.or_else(|| state.next.pop_front()).or_else(|| state.every.clone());
         state.accepted.insert(number, ConnectionRecord { number, port, accepted_ms, ..ConnectionRecord::default() });
         drop(state);
-        self.shared.watch.changed();
+        self.common.watch.changed();
         (number, script.unwrap_or_default())
     }
 
@@ -209,7 +209,7 @@ impl Server {
         if let Some(record) = self.state.lock().accepted.get_mut(&number) {
             change(record);
         }
-        self.shared.watch.changed();
+        self.common.watch.changed();
     }
 
     pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
@@ -230,6 +230,6 @@ impl Server {
     pub(crate) fn clear(&self) {
         let connections = std::mem::take(&mut self.state.lock().connections);
         drop(connections);
-        self.shared.clear();
+        self.common.clear();
     }
 }

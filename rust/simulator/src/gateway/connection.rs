@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::state::payload::ends_session;
-use crate::state::{CloseRecord, ConnectionRecord, Item, Outgoing, Session, Shared};
+use crate::state::{CloseRecord, Common, ConnectionRecord, Item, Outgoing, Session};
 use crate::wire::frame;
 
 /// What a script may switch; the default is to serve normally.
@@ -59,7 +59,7 @@ impl Default for Switches {
 
 /// One gateway connection.
 pub(crate) struct Connection {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) common: Arc<Common>,
     pub(crate) out: Arc<Outgoing>,
     pub(crate) switches: watch::Sender<Switches>,
     pub(crate) session: Mutex<Option<Arc<Session>>>,
@@ -76,9 +76,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, out: Outgoing, record: ConnectionRecord, slice: Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(common: Arc<Common>, out: Outgoing, record: ConnectionRecord, slice: Arc<AtomicUsize>) -> Self {
         Self {
-            shared,
+            common,
             out: Arc::new(out),
             switches: watch::Sender::new(Switches::default()),
             session: Mutex::new(None),
@@ -113,7 +113,7 @@ impl Connection {
     pub(crate) fn close_with(&self, payload: &[u8], code: Option<u16>) {
         self.closing.store(true, Ordering::Relaxed);
         self.record.lock().closed =
-            Some(CloseRecord { ms: self.shared.watch.ms(), sent: code, by: "server", ..CloseRecord::default() });
+            Some(CloseRecord { ms: self.common.watch.ms(), sent: code, by: "server", ..CloseRecord::default() });
         self.out.send_frame(frame::CLOSE, payload);
         self.out.outbox.push(Item::Closing);
     }

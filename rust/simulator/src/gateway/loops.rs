@@ -73,7 +73,7 @@ pub(crate) async fn run(connection: &Arc<Connection>, mut stream: Stream, buffer
 fn finish(connection: &Connection, exit: Exit) {
     let mut record = connection.record.lock();
     record.closed.get_or_insert_with(|| CloseRecord {
-        ms: connection.shared.watch.ms(),
+        ms: connection.common.watch.ms(),
         by: if exit == Exit::Gone { "client_eof" } else { "server" },
         ..CloseRecord::default()
     });
@@ -97,7 +97,7 @@ async fn write_loop(connection: &Connection, mut write: WriteHalf<&mut Stream>) 
                     std::future::pending::<()>().await;
                 }
                 if connection.out.outbox.bytes() == 0 {
-                    connection.shared.watch.changed();
+                    connection.common.watch.changed();
                 }
             }
             Some(Item::Gate) => {}
@@ -162,7 +162,7 @@ async fn read_loop(connection: &Arc<Connection>, mut read: ReadHalf<&mut Stream>
                 }
                 Ok(_) => return Exit::Gone,
                 Err(_) => {
-                    let ms = connection.shared.watch.ms();
+                    let ms = connection.common.watch.ms();
                     connection.record.lock().closed.get_or_insert_with(|| CloseRecord { ms, by: "client_reset", ..CloseRecord::default() });
                     return Exit::Gone;
                 }
@@ -207,7 +207,7 @@ fn on_close(connection: &Arc<Connection>, payload: &[u8]) -> Option<Exit> {
         return Some(Exit::Drop);
     }
     record.closed =
-        Some(CloseRecord { ms: connection.shared.watch.ms(), code, reason, sent: code, by: "client_close" });
+        Some(CloseRecord { ms: connection.common.watch.ms(), code, reason, sent: code, by: "client_close" });
     drop(record);
     // before the echo leaves: who has seen it may RESUME at once. 1000 and 1001 end a session.
     if let Some(session) = connection.session.lock().take() {

@@ -20,11 +20,11 @@ const WINDOW: Duration = Duration::from_mins(1);
 pub(crate) fn hello(connection: &Connection) {
     if !connection.hello_said.swap(true, Relaxed) {
         let payload = json!({"t": null, "s": null, "op": 10, "d": {
-            "heartbeat_interval": connection.shared.config.heartbeat_interval,
+            "heartbeat_interval": connection.common.config.heartbeat_interval,
             "_trace": ["[\"gateway-sim\",{\"micros\":0.0}]"],
         }});
         // recorded before it is sent: a test that saw HELLO finds it in the record
-        connection.record.lock().hello_ms = Some(connection.shared.watch.ms());
+        connection.record.lock().hello_ms = Some(connection.common.watch.ms());
         connection.out.send(payload.to_string().as_bytes());
         connection.out.progressed();
     }
@@ -42,19 +42,19 @@ pub(crate) fn invalid_session(connection: &Connection, resumable: &Value) {
 
 /// One whole message from the client.
 pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
-    let shared = &connection.shared;
+    let common = &connection.common;
     let payload: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
     let op = payload["op"].as_i64();
     connection.record.lock().op(OpRecord {
         op: op.unwrap_or(-1),
-        ms: shared.watch.ms(),
+        ms: common.watch.ms(),
         bytes: bytes.len(),
         payload: if payload.is_null() { String::from_utf8_lossy(bytes).into_owned().into() } else { payload.clone() },
     });
     if !connection.switches.borrow().answer {
         return;
     }
-    if bytes.len() > shared.config.payload_limit {
+    if bytes.len() > common.config.payload_limit {
         return connection.close(Some(4002), "Error while decoding payload.");
     }
     if over_limit(connection) {
@@ -79,7 +79,7 @@ pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
 }
 
 fn over_limit(connection: &Connection) -> bool {
-    let limit = connection.shared.config.command_limit;
+    let limit = connection.common.config.command_limit;
     let now = Instant::now();
     let mut sends = connection.sends.lock();
     sends.push_back(now);
@@ -132,11 +132,11 @@ fn token_is_right(connection: &Connection, data: &Value) -> bool {
     // the `Bot ` prefix belongs to REST; the gateway takes the bare token
     !given.is_empty()
         && !given.starts_with("Bot ")
-        && connection.shared.config.token.as_deref().is_none_or(|token| token == given)
+        && connection.common.config.token.as_deref().is_none_or(|token| token == given)
 }
 
 fn identify(connection: &Arc<Connection>, data: &Value) {
-    let shared = &connection.shared;
+    let common = &connection.common;
     if connection.session.lock().is_some() {
         return connection.close(Some(4005), "Already authenticated.");
     }
@@ -151,13 +151,13 @@ fn identify(connection: &Arc<Connection>, data: &Value) {
     };
     match data["intents"].as_u64() {
         Some(intents) if intents & !KNOWN_INTENTS == 0 => {
-            if intents & shared.config.disallowed_intents != 0 {
+            if intents & common.config.disallowed_intents != 0 {
                 return connection.close(Some(4014), "Disallowed intent(s).");
             }
         }
         _ => return connection.close(Some(4013), "Invalid intent(s)."),
     }
-    let (in_time, number) = shared.take_identify(shard.0);
+    let (in_time, number) = common.take_identify(shard.0);
     if !in_time {
         return invalid_session(connection, &Value::Bool(false));
     }
@@ -171,23 +171,23 @@ fn identify(connection: &Arc<Connection>, data: &Value) {
 }
 
 fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: u32) {
-    let shared = &connection.shared;
-    let config = &shared.config;
+    let common = &connection.common;
+    let config = &common.config;
     // numbered and seeded: the same run gives the same bytes
     let id = format!("{:032x}", (u128::from(config.seed) << 64) + (u128::from(shard.0) << 32) + u128::from(number));
     let allowed = if config.respect_intents { intents } else { u64::MAX };
-    let stream = shared.generator.stream(&shared.world, shard, allowed);
-    let generator = Arc::clone(&shared.generator);
-    let session = Arc::new(Session::new(id.clone(), shard, intents, shared.watch.ms(), config, generator, stream));
-    shared.add_session(Arc::clone(&session));
+    let stream = common.generator.stream(&common.world, shard, allowed);
+    let generator = Arc::clone(&common.generator);
+    let session = Arc::new(Session::new(id.clone(), shard, intents, common.watch.ms(), config, generator, stream));
+    common.add_session(Arc::clone(&session));
     session.attach(&connection.out);
     *connection.session.lock() = Some(Arc::clone(&session));
 
-    let guilds = shared.world.guilds_of(shard.0, shard.1);
+    let guilds = common.world.guilds_of(shard.0, shard.1);
     let stubs: Vec<Value> = guilds.iter().map(|guild| json!({"unavailable": true, "id": guild.to_string()})).collect();
     let mut data = json!({
         "v": 10, "user_settings": {}, "user": World::bot_user(), "shard": [shard.0, shard.1], "session_type": "normal",
-        "session_id": id, "resume_gateway_url": shared.resume_url(), "relationships": [], "private_channels": [],
+        "session_id": id, "resume_gateway_url": common.resume_url(), "relationships": [], "private_channels": [],
         "presences": [], "guilds": stubs, "guild_join_requests": [], "geo_ordered_rtc_regions": ["rotterdam"],
         "application": {"id": BOT_ID.to_string(), "flags": 565_248},
         "_trace": ["[\"gateway-sim\",{\"micros\":0}]"],
@@ -206,22 +206,22 @@ fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: 
     session.dispatch("READY", data.to_string().into_bytes().into());
     if config.guild_creates && intents & 1 != 0 {
         for guild in guilds {
-            let data = shared.world.guild_create(guild, config.guild_create_members);
+            let data = common.world.guild_create(guild, config.guild_create_members);
             session.dispatch("GUILD_CREATE", data.into_bytes().into());
         }
     }
     {
         let mut record = connection.record.lock();
         record.session = Some(id);
-        record.ready_ms = Some(shared.watch.ms());
+        record.ready_ms = Some(common.watch.ms());
     }
     connection.served.store(true, Relaxed);
-    tokio::spawn(pace::run(Arc::clone(shared), session, config.start == Start::Ready));
+    tokio::spawn(pace::run(Arc::clone(common), session, config.start == Start::Ready));
     connection.out.progressed();
 }
 
 fn resume(connection: &Arc<Connection>, data: &Value) {
-    let shared = &connection.shared;
+    let common = &connection.common;
     if connection.session.lock().is_some() {
         return connection.close(Some(4005), "Already authenticated.");
     }
@@ -238,7 +238,7 @@ fn resume(connection: &Arc<Connection>, data: &Value) {
             return invalid_session(connection, &Value::Bool(resumable));
         }
     };
-    let session = data["session_id"].as_str().and_then(|id| shared.session(id));
+    let session = data["session_id"].as_str().and_then(|id| common.session(id));
     let (Some(session), Some(sequence)) = (session, data["seq"].as_u64()) else {
         return invalid_session(connection, &Value::Bool(false));
     };
@@ -248,7 +248,7 @@ fn resume(connection: &Arc<Connection>, data: &Value) {
             {
                 let mut record = connection.record.lock();
                 record.session = Some(session.id.clone());
-                record.resumed_ms = truncate.is_none().then(|| shared.watch.ms());
+                record.resumed_ms = truncate.is_none().then(|| common.watch.ms());
             }
             connection.served.store(true, Relaxed);
             connection.out.progressed();

@@ -11,7 +11,7 @@ use super::connection::{Connection, OnResume, Switches};
 use super::rules;
 use crate::options::{Step, blob};
 use crate::state::payload::{ACK, HEARTBEAT, RECONNECT};
-use crate::state::{Item, Shared};
+use crate::state::{Common, Item};
 use crate::wire::{Spoil, frame};
 
 /// Frames of a flood that are queued at once.
@@ -60,13 +60,13 @@ pub(crate) async fn act(connection: &Arc<Connection>, step: &Step) -> Result<(),
 }
 
 /// One step that concerns the server.
-pub(crate) async fn act_on_server(shared: &Shared, step: &Step) -> Result<(), String> {
+pub(crate) async fn act_on_server(common: &Common, step: &Step) -> Result<(), String> {
     match step {
-        Step::StopListening => shared.listeners.close().await,
-        Step::Listen => shared.listeners.open_again().await.map_err(|error| format!("cannot listen again: {error}"))?,
-        Step::ExpireSessions => shared.sessions().iter().for_each(|session| session.kill()),
+        Step::StopListening => common.listeners.close().await,
+        Step::Listen => common.listeners.open_again().await.map_err(|error| format!("cannot listen again: {error}"))?,
+        Step::ExpireSessions => common.sessions().iter().for_each(|session| session.kill()),
         Step::ApiResponse { status, headers, body, times } => {
-            shared.script_api_response((*status, headers.clone(), body.clone()), *times);
+            common.script_api_response((*status, headers.clone(), body.clone()), *times);
         }
         _ => return Err("a step of a connection".to_owned()),
     }
@@ -86,7 +86,7 @@ async fn wait_until(connection: &Connection, mut holds: impl FnMut() -> bool) {
 
 async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited) -> Result<(), String> {
     if step.is_server_wide() {
-        return act_on_server(&connection.shared, step).await;
+        return act_on_server(&connection.common, step).await;
     }
     match step {
         Step::WaitForOp { op } => {

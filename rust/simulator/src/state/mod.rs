@@ -1,6 +1,7 @@
 //! What the server knows, without the socket of any client: sessions and their logs, what waits to be written, budgets,
 //! the record.
 
+mod common;
 mod log;
 mod outbox;
 mod outgoing;
@@ -8,11 +9,10 @@ pub(crate) mod pace;
 pub(crate) mod payload;
 mod record;
 mod session;
-mod shared;
 mod watch;
 
+pub(crate) use common::Common;
 pub(crate) use outbox::Item;
 pub(crate) use outgoing::Outgoing;
 pub(crate) use record::{ApiRecord, CloseRecord, ConnectionRecord, OpRecord};
 pub(crate) use session::{Resume, Session};
-pub(crate) use shared::Shared;

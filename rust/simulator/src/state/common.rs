@@ -1,5 +1,5 @@
-//! What the connections of a simulator share: its options and world, the sessions, the budgets, the API's answers and
-//! record. Knows no connection: sessions outlive theirs.
+//! What the connections of a simulator have in common: its options and world, the sessions, the budgets, the API's
+//! answers and record. Knows no connection: sessions outlive theirs.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::wire::Listeners;
 /// A scripted answer to API requests.
 type ApiResponse = (u16, BTreeMap<String, String>, String);
 
-/// Everything that connections share.
-pub(crate) struct Shared {
+/// Everything that connections have in common.
+pub(crate) struct Common {
     pub(crate) config: SimulatorConfig,
     pub(crate) world: World,
     pub(crate) generator: Arc<Generator>,
@@ -39,7 +39,7 @@ struct State {
     member_requests: HashMap<u64, Instant>,
 }
 
-impl Shared {
+impl Common {
     pub(crate) fn new(config: SimulatorConfig, listeners: Listeners) -> Self {
         let world = World {
             guilds: config.guilds,
