@@ -154,8 +154,11 @@ impl PyShard {
     /// Binds delivery to `hub` (or to nothing).
     #[pyo3(signature = (hub))]
     fn bind(&self, hub: Option<&PyHub>) -> PyResult<()> {
-        let hub = hub.map(|hub| hub.get().cloned()).transpose()?;
-        self.get()?.state.queue().bind(hub);
+        let queue = self.get()?.state.queue();
+        match hub {
+            Some(hub) => hub.get()?.bind(queue),
+            None => queue.unbind(),
+        }
         Ok(())
     }
 

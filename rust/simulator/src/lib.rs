@@ -2,35 +2,22 @@
 //!
 //! One port serves REST (`/api/v10/gateway`, `/gateway/bot`) and the WebSocket; see [`Simulator`]. It shares no code with the
 //! client that it tests, so that a mistake in one is not hidden by the same mistake in the other.
+//!
+//! From the bottom: `options` is what callers say, `wire` moves bytes, `traffic` makes events, `state` is what the server
+//! knows without a socket (sessions above all), `gateway` serves one connection, and the files beside this one accept
+//! connections, answer REST and are the handle. None imports what comes after it.
 
-mod commands;
-mod config;
-mod connection;
-mod encoder;
-mod frame;
+mod api;
 mod gateway;
-mod http;
-mod json;
-mod log;
 mod observe;
-mod outbox;
-mod pace;
-mod record;
-mod script;
+mod options;
 mod server;
-mod session;
 mod simulator;
-mod steps;
-mod stream;
-mod tcp;
-mod tls;
+mod state;
 mod traffic;
 mod wire;
 
-pub use config::{SimulatorConfig, Start};
-pub use encoder::Compression;
-pub use record::Condition;
-pub use script::{Keyword, Script, Selector, Step};
+pub use options::{Certificate, Condition, Keyword, Script, Selector, SimulatorConfig, Start, Step};
 pub use simulator::Simulator;
-pub use stream::encode_stream;
-pub use tls::Certificate;
+pub use traffic::encode_stream;
+pub use wire::Compression;

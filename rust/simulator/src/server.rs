@@ -1,44 +1,29 @@
-//! The shared state of a simulator and its listening ports: who connects, which script is theirs, which sessions live.
+//! The server: who connects, which script is theirs, and each accepted connection from its first byte on.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
-use crate::config::SimulatorConfig;
-use crate::connection::Connection;
-use crate::encoder::{Compression, Encoder};
-use crate::http;
-use crate::record::{ApiRecord, ConnectionRecord, Watch};
-use crate::script::{Keyword, Script, Selector, Step};
-use crate::session::Session;
-use crate::steps;
-use crate::tcp::{alert, bind, hold};
-use crate::tls::{Authority, Certificate};
-use crate::traffic::{Generator, World};
-use crate::wire::{Stream, Wire};
+use crate::api;
+use crate::gateway::{Connection, loops, steps};
+use crate::options::{Keyword, Script, Selector, SimulatorConfig, Step};
+use crate::state::{Common, ConnectionRecord, Outgoing};
+use crate::wire::tcp::{alert, hold};
+use crate::wire::{Accepted, Authority, Compression, Encoder, Listeners, Stream, Wire, http};
 
 /// Encoded bytes that may wait for a client: of plain JSON, and of compressed frames (about 6,000 events each).
 const PLAIN_AHEAD: usize = 4 << 20;
 const COMPRESSED_AHEAD: usize = 768 << 10;
 
-/// A scripted answer to API requests.
-type ApiResponse = (u16, BTreeMap<String, String>, String);
-
-/// Everything that connections share.
+/// A running server.
 pub(crate) struct Server {
-    pub(crate) config: SimulatorConfig,
-    pub(crate) world: World,
-    pub(crate) generator: Arc<Generator>,
-    pub(crate) watch: Watch,
+    pub(crate) common: Arc<Common>,
     authority: Option<Authority>,
-    ports: [u16; 2],
-    listeners: Mutex<Vec<JoinHandle<()>>>,
+    acceptor: Option<TlsAcceptor>,
     state: Mutex<State>,
 }
 
@@ -51,114 +36,38 @@ struct State {
     every: Option<Vec<Step>>,
     accepted: BTreeMap<u64, ConnectionRecord>,
     connections: BTreeMap<u64, Arc<Connection>>,
-    sessions: HashMap<String, Arc<Session>>,
-    session_order: Vec<String>,
-    api: Vec<ApiRecord>,
-    api_scripts: VecDeque<(ApiResponse, usize)>,
-    identified: HashMap<u64, Instant>,
-    identifies: u32,
-    member_requests: HashMap<u64, Instant>,
 }
 
 impl Server {
     /// Binds the ports and begins to accept. Runs inside the simulator's runtime.
-    pub(crate) fn start(config: SimulatorConfig) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(mut config: SimulatorConfig) -> io::Result<Arc<Self>> {
         // scripts may show a certificate on a TLS port only, so plain servers need none
         let authority = config.tls.then(Authority::new).transpose()?;
-        let main = bind(config.port, config.send_buffer)?;
-        let second = config.separate_resume_port.then(|| bind(0, config.send_buffer)).transpose()?;
-        let main_port = main.local_addr()?.port();
-        let second_port =
-            second.as_ref().map_or(Ok(main_port), |listener| listener.local_addr().map(|addr| addr.port()))?;
-        let world = World {
-            guilds: config.guilds,
-            channels: config.channels.max(1),
-            members: config.members,
-            seed: config.seed,
-        };
-        let generator = Generator::new(config.seed, &config.events, world.channels, config.stamp);
-        let server = Arc::new(Self {
-            world,
-            generator: Arc::new(generator),
-            watch: Watch::new(),
-            authority,
-            ports: [main_port, second_port],
-            listeners: Mutex::default(),
-            state: Mutex::default(),
-            config,
-        });
-        for script in &server.config.scripts {
-            server.add_script(script.clone());
+        let acceptor = authority.as_ref().map(|authority| authority.acceptor(config.certificate)).transpose()?;
+        let (listeners, mut accepted) = Listeners::open(config.port, config.separate_resume_port, config.send_buffer)?;
+        let scripts = std::mem::take(&mut config.scripts);
+        let common = Arc::new(Common::new(config, listeners));
+        let server = Arc::new(Self { common, authority, acceptor, state: Mutex::default() });
+        for script in scripts {
+            server.add_script(script);
         }
-        server.accept_on(main, "main")?;
-        if let Some(second) = second {
-            server.accept_on(second, "resume")?;
-        }
-        Ok(server)
-    }
-
-    fn accept_on(self: &Arc<Self>, listener: TcpListener, port: &'static str) -> io::Result<()> {
-        let acceptor = match &self.authority {
-            Some(authority) => Some(authority.acceptor(self.config.certificate)?),
-            None => None,
-        };
-        let server = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            loop {
-                if let Ok((tcp, _)) = listener.accept().await {
-                    tokio::spawn(Arc::clone(&server).serve(tcp, acceptor.clone(), port));
-                }
+        let serving = Arc::clone(&server);
+        tokio::spawn(async move {
+            while let Some(accepted) = accepted.recv().await {
+                tokio::spawn(Arc::clone(&serving).serve(accepted));
             }
         });
-        self.listeners.lock().push(task);
-        Ok(())
-    }
-
-    pub(crate) async fn stop_listening(&self) {
-        let tasks: Vec<_> = self.listeners.lock().drain(..).collect();
-        for task in tasks {
-            task.abort();
-            // the port is closed once the task, and its listener, is gone
-            let _ = task.await;
-        }
-    }
-
-    pub(crate) async fn listen(self: &Arc<Self>) -> io::Result<()> {
-        self.stop_listening().await;
-        self.accept_on(bind(self.ports[0], self.config.send_buffer)?, "main")?;
-        if self.config.separate_resume_port {
-            self.accept_on(bind(self.ports[1], self.config.send_buffer)?, "resume")?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.ports[0]
+        Ok(server)
     }
 
     pub(crate) fn ca_pem(&self) -> Option<&str> {
         self.authority.as_ref().map(Authority::pem)
     }
 
-    fn url(&self, plain: &str, secure: &str, port: u16) -> String {
-        if self.config.tls { format!("{secure}://localhost:{port}") } else { format!("{plain}://127.0.0.1:{port}") }
-    }
-
-    pub(crate) fn ws_url(&self) -> String {
-        self.url("ws", "wss", self.ports[0])
-    }
-
-    pub(crate) fn resume_url(&self) -> String {
-        self.url("ws", "wss", self.ports[1])
-    }
-
-    pub(crate) fn api_url(&self) -> String {
-        format!("{}/api/v10", self.url("http", "https", self.ports[0]))
-    }
-
     /// One accepted TCP connection, from its first byte to its last.
-    async fn serve(self: Arc<Self>, tcp: TcpStream, acceptor: Option<tokio_rustls::TlsAcceptor>, port: &'static str) {
-        let accepted_ms = self.watch.ms();
+    async fn serve(self: Arc<Self>, Accepted { tcp, port }: Accepted) {
+        let common = &self.common;
+        let accepted_ms = common.watch.ms();
         let slice = Arc::new(AtomicUsize::new(0));
         let early = self.take_early_script(port, accepted_ms);
         let mut certificate = None;
@@ -173,11 +82,12 @@ impl Server {
         }
         if plaintext {
             let mut stream = Stream::Plain(Wire::new(tcp, slice));
-            return http::refuse(&self, &mut stream, 400, "plain HTTP on a TLS port").await;
+            http::refuse(&mut stream, 400, "plain HTTP on a TLS port").await;
+            return common.watch.changed();
         }
         let acceptor = match certificate {
-            Some(kind) => self.acceptor(kind),
-            None => acceptor,
+            Some(kind) => self.authority.as_ref().and_then(|authority| authority.acceptor(kind).ok()),
+            None => self.acceptor.clone(),
         };
         let wire = Wire::new(tcp, Arc::clone(&slice));
         let mut stream = match acceptor {
@@ -198,20 +108,21 @@ impl Server {
             return;
         };
         if !request.is_upgrade() {
-            return http::serve_api(&self, &mut stream, request).await;
+            return api::serve(common, &mut stream, request).await;
         }
         let (number, script) = early.unwrap_or_else(|| self.take_script(port, accepted_ms));
         self.with_record(number, |record| {
-            record.tls = self.config.tls;
+            record.tls = common.config.tls;
             record.path.clone_from(&request.path);
             record.query.clone_from(&request.query);
             record.headers.clone_from(&request.headers);
         });
-        let compression = match request.gateway_query(self.config.require_user_agent) {
+        let compression = match request.gateway_query(common.config.require_user_agent) {
             Ok(compression) => compression,
             Err((status, why)) => {
                 self.with_record(number, |record| record.status = Some(status));
-                return http::refuse(&self, &mut stream, status, why).await;
+                http::refuse(&mut stream, status, why).await;
+                return common.watch.changed();
             }
         };
         let handshake: Vec<Step> = script.iter().filter(|step| step.is_handshake()).cloned().collect();
@@ -228,24 +139,22 @@ impl Server {
             script.into_iter().filter(|step| !step.is_before_http() && !step.is_handshake()).collect();
         let rest = steps::begin(&connection, steps).await;
         tokio::spawn(steps::finish(Arc::clone(&connection), rest));
-        connection.run(stream, request.rest).await;
+        loops::run(&connection, stream, request.rest).await;
     }
 
-    fn open(self: &Arc<Self>, number: u64, compression: Compression, slice: Arc<AtomicUsize>) -> Arc<Connection> {
-        let encoder = Encoder::new(compression, self.config.zlib_level, self.config.zstd_level);
+    fn open(&self, number: u64, compression: Compression, slice: Arc<AtomicUsize>) -> Arc<Connection> {
+        let common = &self.common;
+        let encoder = Encoder::new(compression, common.config.zlib_level, common.config.zstd_level);
         let capacity = if compression == Compression::None { PLAIN_AHEAD } else { COMPRESSED_AHEAD };
+        let out = Outgoing::new(number, encoder, capacity, Arc::clone(&common.watch));
         let mut state = self.state.lock();
         let mut record = state.accepted.remove(&number).unwrap_or_default();
-        record.upgraded_ms = Some(self.watch.ms());
-        let connection = Arc::new(Connection::new(self, record, encoder, slice, capacity));
+        record.upgraded_ms = Some(common.watch.ms());
+        let connection = Arc::new(Connection::new(Arc::clone(common), out, record, slice));
         state.connections.insert(number, Arc::clone(&connection));
         drop(state);
-        self.watch.changed();
+        common.watch.changed();
         connection
-    }
-
-    fn acceptor(&self, kind: Certificate) -> Option<tokio_rustls::TlsAcceptor> {
-        self.authority.as_ref().and_then(|authority| authority.acceptor(kind).ok())
     }
 
     // -- scripts --
@@ -278,7 +187,7 @@ impl Server {
         let script = script.or_else(|| state.next.pop_front()).or_else(|| state.every.clone());
         state.accepted.insert(number, ConnectionRecord { number, port, accepted_ms, ..ConnectionRecord::default() });
         drop(state);
-        self.watch.changed();
+        self.common.watch.changed();
         (number, script.unwrap_or_default())
     }
 
@@ -287,66 +196,10 @@ impl Server {
         match selector {
             Selector::Number(number) => state.connections.get(&number).cloned().into_iter().collect(),
             Selector::Keyword(Keyword::Every) => {
-                let live = |connection: &&Arc<Connection>| !connection.ended.load(std::sync::atomic::Ordering::Relaxed);
+                let live = |connection: &&Arc<Connection>| !connection.ended.load(Ordering::Relaxed);
                 state.connections.values().filter(live).cloned().collect()
             }
             Selector::Keyword(_) => state.connections.values().next_back().cloned().into_iter().collect(),
-        }
-    }
-
-    // -- sessions and budgets --
-
-    pub(crate) fn add_session(&self, session: Arc<Session>) {
-        let mut state = self.state.lock();
-        state.session_order.push(session.id.clone());
-        state.sessions.insert(session.id.clone(), session);
-    }
-
-    pub(crate) fn session(&self, id: &str) -> Option<Arc<Session>> {
-        self.state.lock().sessions.get(id).cloned()
-    }
-
-    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
-        let state = self.state.lock();
-        state.session_order.iter().filter_map(|id| state.sessions.get(id).cloned()).collect()
-    }
-
-    /// Takes an IDENTIFY from its bucket; false when it came too early. Also the number of the IDENTIFY.
-    pub(crate) fn take_identify(&self, shard: u64) -> (bool, u32) {
-        let bucket = shard % u64::from(self.config.max_concurrency.max(1));
-        let mut state = self.state.lock();
-        state.identifies += 1;
-        let number = state.identifies;
-        let now = Instant::now();
-        let early = state
-            .identified
-            .get(&bucket)
-            .is_some_and(|last| (now.duration_since(*last).as_millis() as u64) < self.config.identify_interval);
-        if !early {
-            state.identified.insert(bucket, now);
-        }
-        (!early, number)
-    }
-
-    /// `(remaining, reset_after)`: full again once, `session_start_reset_after` after the start.
-    pub(crate) fn session_starts(&self) -> (u32, u64) {
-        let config = &self.config;
-        let left = config.session_start_reset_after.saturating_sub(self.watch.ms() as u64);
-        let of = if left == 0 { config.session_start_total } else { config.session_start_remaining };
-        (of.saturating_sub(self.state.lock().identifies), left)
-    }
-
-    /// Seconds to wait before all members of a guild may be asked for again; `None`: now.
-    pub(crate) fn member_request_wait(&self, guild: u64) -> Option<f64> {
-        let interval = self.config.member_request_interval;
-        let mut state = self.state.lock();
-        let elapsed = state.member_requests.get(&guild).map(|last| last.elapsed().as_millis() as u64);
-        match elapsed {
-            Some(elapsed) if elapsed < interval => Some((interval - elapsed) as f64 / 1000.0),
-            _ => {
-                state.member_requests.insert(guild, Instant::now());
-                None
-            }
         }
     }
 
@@ -356,27 +209,7 @@ impl Server {
         if let Some(record) = self.state.lock().accepted.get_mut(&number) {
             change(record);
         }
-        self.watch.changed();
-    }
-
-    pub(crate) fn script_api_response(&self, response: ApiResponse, times: usize) {
-        self.state.lock().api_scripts.push_back((response, times));
-    }
-
-    pub(crate) fn scripted_api_response(&self) -> Option<ApiResponse> {
-        let mut state = self.state.lock();
-        let (response, times) = state.api_scripts.front_mut()?;
-        let response = response.clone();
-        *times = times.saturating_sub(1);
-        if *times == 0 {
-            state.api_scripts.pop_front();
-        }
-        Some(response)
-    }
-
-    pub(crate) fn record_api(&self, record: ApiRecord) {
-        self.state.lock().api.push(record);
-        self.watch.changed();
+        self.common.watch.changed();
     }
 
     pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
@@ -388,18 +221,15 @@ impl Server {
         self.state.lock().last
     }
 
-    /// Connections that were not upgraded, API requests, IDENTIFYs.
-    pub(crate) fn history(&self) -> (BTreeMap<u64, ConnectionRecord>, Vec<ApiRecord>, u32) {
-        let state = self.state.lock();
-        (state.accepted.clone(), state.api.clone(), state.identifies)
+    /// Connections that were not upgraded.
+    pub(crate) fn not_upgraded(&self) -> BTreeMap<u64, ConnectionRecord> {
+        self.state.lock().accepted.clone()
     }
 
-    /// Breaks the cycles between server, connections and sessions.
+    /// Forgets connections and sessions: what a stopped simulator's handle need not keep.
     pub(crate) fn clear(&self) {
-        let mut state = self.state.lock();
-        let sessions = std::mem::take(&mut state.sessions);
-        let connections = std::mem::take(&mut state.connections);
-        drop(state);
-        drop((sessions, connections));
+        let connections = std::mem::take(&mut self.state.lock().connections);
+        drop(connections);
+        self.common.clear();
     }
 }

@@ -13,11 +13,10 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::config::SimulatorConfig;
-use crate::record::Condition;
-use crate::script::{Script, Selector, Step};
+use crate::gateway::steps;
+use crate::observe;
+use crate::options::{Condition, Script, Selector, SimulatorConfig, Step};
 use crate::server::Server;
-use crate::steps;
 
 /// A step that takes longer is given up; scripts have no such limit.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,7 +72,7 @@ impl Simulator {
             if let (true, Some(server)) = (told, running) {
                 // an error means that the handle was dropped: the same as a stop
                 let _ = runtime.block_on(stopped);
-                runtime.block_on(server.stop_listening());
+                runtime.block_on(server.common.listeners.close());
                 server.clear();
             }
             runtime.shutdown_timeout(Duration::from_secs(5));
@@ -102,22 +101,22 @@ impl Simulator {
 
     /// `ws://127.0.0.1:<port>`, with TLS `wss://localhost:<port>`.
     pub fn url(&self) -> String {
-        self.server.ws_url()
+        self.server.common.ws_url()
     }
 
     /// What READY tells as `resume_gateway_url`.
     pub fn resume_url(&self) -> String {
-        self.server.resume_url()
+        self.server.common.resume_url()
     }
 
     /// Base of the REST face, `/api/v10` included.
     pub fn api_url(&self) -> String {
-        self.server.api_url()
+        self.server.common.api_url()
     }
 
     /// The gateway's port.
     pub fn port(&self) -> u16 {
-        self.server.port()
+        self.server.common.listeners.ports()[0]
     }
 
     /// The certificate authority to trust, as PEM; `None` without TLS.
@@ -139,7 +138,7 @@ impl Simulator {
         let server = Arc::clone(&self.server);
         self.block_on(async move {
             if step.is_server_wide() {
-                return steps::act_on_server(&server, &step).await;
+                return steps::act_on_server(&server.common, &step).await;
             }
             let connections = server.select(selector);
             if connections.is_empty() {
@@ -161,7 +160,7 @@ impl Simulator {
     /// [`dispatch`](Self::dispatch) with `d` as text, sent byte for byte, JSON or not.
     pub fn dispatch_json(&self, event: &str, data: impl Into<Bytes>, session: Option<&str>) -> usize {
         let data = data.into();
-        let mut sessions = self.server.sessions();
+        let mut sessions = self.server.common.sessions();
         sessions.retain(|it| !it.is_dead() && session.is_none_or(|id| id == it.id));
         for session in &sessions {
             session.dispatch(event, data.clone());
@@ -179,24 +178,24 @@ impl Simulator {
 
     /// Starts or stops the traffic of every session. `rate`: events per second, 0 for flat out, `None` to leave it.
     pub fn flood(&self, on: bool, rate: Option<f64>) {
-        for session in self.server.sessions() {
+        for session in self.server.common.sessions() {
             session.set_pace(on, rate);
         }
     }
 
     /// Everything that the server saw, as JSON: `connections`, `sessions`, `api`, `identifies`, `ms`.
     pub fn record(&self) -> Value {
-        self.server.record()
+        observe::record(&self.server)
     }
 
     /// Blocks until a condition holds; false when time runs out.
     pub fn wait(&self, condition: &Condition, timeout: Duration) -> bool {
-        self.server.watch.wait(timeout, || self.server.holds(condition))
+        self.server.common.watch.wait(timeout, || observe::holds(&self.server, condition))
     }
 
     /// The same, for tasks of a tokio runtime with timers.
     pub async fn wait_async(&self, condition: &Condition, timeout: Duration) -> bool {
-        self.server.watch.wait_async(timeout, || self.server.holds(condition)).await
+        self.server.common.watch.wait_async(timeout, || observe::holds(&self.server, condition)).await
     }
 
     fn block_on<T: Send + 'static>(

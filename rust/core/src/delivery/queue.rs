@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Dispatch, Hub};
+use super::{Dispatch, wake::Signal};
 use crate::{
     protocol::event::EventType,
     session::{Closed, ConnectFailure, Ended, SendError},
@@ -142,7 +142,8 @@ struct State {
     /// Some did not fit since the last drain.
     replies_dropped: bool,
     ledger: Ledger,
-    hub: Option<Arc<Hub>>,
+    /// Its hub's, while it is bound to one.
+    signal: Option<Arc<Signal>>,
     /// The consumer has too many unfinished listener calls: nothing is handed out.
     held: bool,
     /// The producer waits for room: until this many bytes and events are left.
@@ -192,25 +193,22 @@ impl ShardQueue {
         self.key
     }
 
-    /// Binds it to an event loop's hub, or to none. What waits in it goes along.
-    pub fn bind(self: &Arc<Self>, hub: Option<Arc<Hub>>) {
-        let old = {
-            let mut state = self.state.lock();
-            std::mem::replace(&mut state.hub, hub.clone())
-        };
-        if let Some(old) = old {
-            old.remove(self);
-        }
-        if let Some(hub) = hub {
-            hub.add(self);
-            if self.has_work() {
-                self.signal(&hub);
-            }
-        }
+    /// Whom it wakes from now on; only [`Hub::bind`](super::Hub::bind) knows whether somebody then drains it.
+    pub(super) fn bind(&self, signal: Option<Arc<Signal>>) {
+        self.state.lock().signal = signal;
     }
 
-    fn signal(&self, hub: &Hub) {
-        if hub.signal() {
+    /// Leaves its event loop: what comes in waits until a hub binds it again.
+    pub fn unbind(&self) {
+        self.bind(None);
+    }
+
+    pub(super) fn is_bound_to(&self, signal: &Arc<Signal>) -> bool {
+        self.state.lock().signal.as_ref().is_some_and(|bound| Arc::ptr_eq(bound, signal))
+    }
+
+    pub(super) fn signal(&self, signal: &Signal) {
+        if signal.signal() {
             self.wakeups.fetch_add(1, Relaxed);
         }
     }
@@ -243,10 +241,10 @@ impl ShardQueue {
         }
         state.notices.extend(notice);
         if batch.is_empty() {
-            let hub = if told { state.hub.clone() } else { None };
+            let signal = if told { state.signal.clone() } else { None };
             drop(state);
-            if let Some(hub) = hub {
-                self.signal(&hub);
+            if let Some(signal) = signal {
+                self.signal(&signal);
             }
             return Fill::Low;
         }
@@ -268,11 +266,11 @@ impl ShardQueue {
             Fill::High => Some((HIGH_BYTES / 2, HIGH_EVENTS / 2)),
             Fill::Full => Some((self.config.bytes / 2, self.config.events / 2)),
         };
-        let hub = if state.held && !told { None } else { state.hub.clone() };
+        let signal = if state.held && !told { None } else { state.signal.clone() };
         // The descriptor is written after unlocking: the woken thread would only run into the lock.
         drop(state);
-        if let Some(hub) = hub {
-            self.signal(&hub);
+        if let Some(signal) = signal {
+            self.signal(&signal);
         }
         fill
     }
@@ -304,7 +302,7 @@ impl ShardQueue {
 
     /// Adds news. Of lines for the log, a thousand wait; of what comes beyond, only the number is kept.
     pub fn notify(&self, notice: Notice) {
-        let hub = {
+        let signal = {
             let mut state = self.state.lock();
             if notice.is_line() {
                 if state.lines >= LINES {
@@ -314,17 +312,17 @@ impl ShardQueue {
                 state.lines += 1;
             }
             state.notices.push_back(notice);
-            state.hub.clone()
+            state.signal.clone()
         };
-        if let Some(hub) = hub {
-            self.signal(&hub);
+        if let Some(signal) = signal {
+            self.signal(&signal);
         }
     }
 
     /// Adds answers that somebody awaits to the news. As much as the queue's bytes may wait; what is beyond is dropped,
     /// and whoever awaits it gives up in time.
     pub fn reply(&self, replies: &mut Vec<Dispatch>) {
-        let hub = {
+        let signal = {
             let mut state = self.state.lock();
             for reply in replies.drain(..) {
                 if state.reply_bytes + reply.cost() <= self.config.bytes {
@@ -336,10 +334,10 @@ impl ShardQueue {
                     state.notices.push_back(Notice::Warn(text.to_owned()));
                 }
             }
-            state.hub.clone()
+            state.signal.clone()
         };
-        if let Some(hub) = hub {
-            self.signal(&hub);
+        if let Some(signal) = signal {
+            self.signal(&signal);
         }
     }
 
@@ -363,13 +361,13 @@ impl ShardQueue {
 
     /// Stops or resumes the hand-over of events; news still pass.
     pub fn hold(&self, held: bool) {
-        let hub = {
+        let signal = {
             let mut state = self.state.lock();
             state.held = held;
-            if held || state.items.is_empty() { None } else { state.hub.clone() }
+            if held || state.items.is_empty() { None } else { state.signal.clone() }
         };
-        if let Some(hub) = hub {
-            self.signal(&hub);
+        if let Some(signal) = signal {
+            self.signal(&signal);
         }
     }
 

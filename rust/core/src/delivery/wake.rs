@@ -1,7 +1,43 @@
 //! How the event loop's thread is woken: one file descriptor per loop that turns readable. An eventfd
-//! on Linux; a socket pair elsewhere, because Windows' proactor loop waits on sockets only.
+//! on Linux; a socket pair elsewhere, because Windows' proactor loop waits on sockets only. Queues signal it, their hub
+//! clears it; it knows neither.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+/// A [`Waker`] that is written only while the loop sleeps.
+pub(super) struct Signal {
+    signalled: AtomicBool,
+    waker: Waker,
+}
+
+impl Signal {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self { signalled: AtomicBool::new(false), waker }
+    }
+
+    /// Wakes the loop unless it is awake already. Returns whether the descriptor was written.
+    pub(super) fn signal(&self) -> bool {
+        let first = !self.signalled.swap(true, SeqCst);
+        if first {
+            self.waker.wake();
+        }
+        first
+    }
+
+    /// The loop goes to sleep: the next signal wakes it. The caller looks for work once more after this.
+    pub(super) fn clear(&self) {
+        self.waker.clear();
+        self.signalled.store(false, SeqCst);
+    }
+
+    /// What the loop waits on.
+    pub(super) fn descriptor(&self) -> i64 {
+        self.waker.descriptor()
+    }
+}
 
 /// Writes from any thread, cleared by the loop's thread.
 pub struct Waker(Inner);

@@ -14,6 +14,7 @@ pub(crate) mod string;
 pub(crate) mod structural;
 #[cfg(target_arch = "x86_64")]
 mod structural_avx2;
+mod structural_scan;
 
 pub use close_code::{CloseAction, FatalClose};
 pub use envelope::{Envelope, EnvelopeError, EventName};

@@ -1,16 +1,14 @@
 //! Skipping a JSON object or array: where does it end? Knows strings and brackets, and nothing else of JSON.
 //!
-//! 64 bytes at a time, after simdjson's first stage (Langdale and Lemire, "Parsing Gigabytes of JSON per Second",
-//! section 3.1): bit masks of quotes and brackets, strings as the prefix-xor of the quotes, depth by population count.
-//! No recursion and no depth limit, so that a hostile document costs its length and no more.
+//! 64 bytes at a time: bit masks of quotes and brackets, made here or, where the processor has AVX2, in `structural_avx2`;
+//! what is done with them is in `structural_scan`.
 #![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_avx2`.
 
 use wide::u8x64;
 
 #[cfg(target_arch = "x86_64")]
 use super::structural_avx2;
-
-pub(super) const BLOCK: usize = 64;
+use super::structural_scan::{BLOCK, Masks, container_end_with};
 
 /// The offset after the bracket that closes the one at `start`; `None` when the document ends before it.
 ///
@@ -21,139 +19,26 @@ pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
     if let Some(end) = structural_avx2::container_end(document, start) {
         return end;
     }
-    container_end_with(document, start, Masks::portable)
+    container_end_with(document, start, portable)
 }
 
-/// The same, with the masks of a block from `masks`.
+/// The masks of a block, on any processor.
 #[inline(always)]
-pub(super) fn container_end_with(
-    document: &[u8],
-    start: usize,
-    masks: impl Fn(&[u8; BLOCK]) -> Masks,
-) -> Option<usize> {
-    let mut skipper = Skipper { depth: 1, in_string: 0, escape: 0 };
-    let mut at = start + 1;
-    let mut last = [b' '; BLOCK]; // blanks close nothing
-    loop {
-        let rest = document.get(at..)?;
-        let block = if let Some(block) = rest.first_chunk() {
-            block
-        } else {
-            last[..rest.len()].copy_from_slice(rest);
-            &last
-        };
-        if let Some(position) = skipper.step(masks(block)) {
-            return Some(at + position + 1);
-        }
-        at += BLOCK;
+fn portable(block: &[u8; BLOCK]) -> Masks {
+    let bytes = u8x64::new(*block);
+    // `[` and `{`, `]` and `}` differ in this bit only.
+    let folded = bytes | u8x64::splat(0x20);
+    Masks {
+        quotes: bytes.simd_eq(u8x64::splat(b'"')).to_bitmask(),
+        backslashes: bytes.simd_eq(u8x64::splat(b'\\')).to_bitmask(),
+        opens: folded.simd_eq(u8x64::splat(b'{')).to_bitmask(),
+        closes: folded.simd_eq(u8x64::splat(b'}')).to_bitmask(),
     }
-}
-
-/// Where the bytes that matter stand in a block, bit by bit.
-#[derive(Clone, Copy)]
-pub(super) struct Masks {
-    pub(super) quotes: u64,
-    pub(super) backslashes: u64,
-    pub(super) opens: u64,
-    pub(super) closes: u64,
-}
-
-impl Masks {
-    #[inline(always)]
-    fn portable(block: &[u8; BLOCK]) -> Self {
-        let bytes = u8x64::new(*block);
-        // `[` and `{`, `]` and `}` differ in this bit only.
-        let folded = bytes | u8x64::splat(0x20);
-        Self {
-            quotes: bytes.simd_eq(u8x64::splat(b'"')).to_bitmask(),
-            backslashes: bytes.simd_eq(u8x64::splat(b'\\')).to_bitmask(),
-            opens: folded.simd_eq(u8x64::splat(b'{')).to_bitmask(),
-            closes: folded.simd_eq(u8x64::splat(b'}')).to_bitmask(),
-        }
-    }
-}
-
-/// What one block hands to the next.
-struct Skipper {
-    /// Brackets open.
-    depth: usize,
-    /// All ones while inside a string.
-    in_string: u64,
-    /// 1 when the block's first byte is escaped.
-    escape: u64,
-}
-
-impl Skipper {
-    /// Takes the next block; the position of the bracket that brings the depth to zero, if it is in there.
-    #[inline(always)]
-    fn step(&mut self, masks: Masks) -> Option<usize> {
-        let Masks { mut quotes, backslashes, mut opens, mut closes } = masks;
-        if backslashes | self.escape != 0 {
-            quotes &= !self.escaped(backslashes);
-        }
-        let in_string = prefix_xor(quotes) ^ self.in_string;
-        self.in_string = (in_string.cast_signed() >> 63).cast_unsigned();
-
-        closes &= !in_string;
-        opens &= !in_string;
-        // An empty container changes nothing, and after that most blocks have no brackets left.
-        let empty = closes & opens << 1;
-        closes ^= empty;
-        opens ^= empty >> 1;
-        if opens | closes == 0 {
-            return None;
-        }
-        self.walk(opens, closes)
-    }
-
-    /// Counts the brackets of a block; the position of the one that brings the depth to zero.
-    #[inline]
-    fn walk(&mut self, opens: u64, closes: u64) -> Option<usize> {
-        let ends = closes.count_ones() as usize;
-        if ends >= self.depth {
-            // The container may end here: each closing bracket in turn, with the opening ones before it.
-            let mut rest = closes;
-            let mut nth = 0;
-            while rest != 0 {
-                let bit = rest & rest.wrapping_neg();
-                nth += 1;
-                if self.depth + (opens & (bit - 1)).count_ones() as usize == nth {
-                    return Some(bit.trailing_zeros() as usize);
-                }
-                rest ^= bit;
-            }
-        }
-        self.depth += opens.count_ones() as usize;
-        self.depth -= ends;
-        None
-    }
-
-    /// The bytes that an odd run of backslashes escapes, given where the backslashes are.
-    fn escaped(&mut self, backslashes: u64) -> u64 {
-        const EVEN: u64 = 0x5555_5555_5555_5555;
-        let backslashes = backslashes & !self.escape;
-        let follows = backslashes << 1 | self.escape;
-        let odd_starts = backslashes & !EVEN & !follows;
-        let (even_starts, overflow) = odd_starts.overflowing_add(backslashes);
-        self.escape = u64::from(overflow);
-        (EVEN ^ (even_starts << 1)) & follows
-    }
-}
-
-/// Bit n of the result is the parity of bits 0 to n.
-#[inline]
-const fn prefix_xor(mut bits: u64) -> u64 {
-    bits ^= bits << 1;
-    bits ^= bits << 2;
-    bits ^= bits << 4;
-    bits ^= bits << 8;
-    bits ^= bits << 16;
-    bits ^ bits << 32
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Masks, container_end, container_end_with};
+    use super::{container_end, container_end_with, portable};
     use proptest::prelude::*;
 
     /// The same question, asked byte by byte.
@@ -194,7 +79,7 @@ mod tests {
         #[test]
         fn portable_and_special_masks_agree(inside in prop::collection::vec(any::<u8>(), 0..300)) {
             let document = [b"{", &*inside].concat();
-            prop_assert_eq!(container_end(&document, 0), container_end_with(&document, 0, Masks::portable));
+            prop_assert_eq!(container_end(&document, 0), container_end_with(&document, 0, portable));
         }
 
         #[test]

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
 };
 
-use super::structural::{BLOCK, Masks, container_end_with};
+use super::structural_scan::{BLOCK, Masks, container_end_with};
 
 /// What `structural::container_end` gives; the outer `None`: this processor has no AVX2.
 #[allow(clippy::option_option)] // Two questions, two answers.

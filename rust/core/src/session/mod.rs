@@ -8,13 +8,17 @@ mod heartbeat;
 mod limiter;
 mod machine;
 mod record;
+mod status;
+mod time;
 
 pub use backoff::{Backoff, BackoffConfig};
 pub use guilds::{GuildChange, Guilds};
 pub use heartbeat::{Due, Heartbeat};
 pub use limiter::{PresenceLimiter, SendLimiter};
 pub use machine::{
-    Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, Machine, MachineConfig, SendError, Stats, Time,
+    Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, Machine, MachineConfig, SendError, Stats,
     Timeouts, Verdict,
 };
 pub use record::Session;
+pub use status::Status;
+pub use time::Time;

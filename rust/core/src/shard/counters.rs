@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{SharedState, Status, WireCounts};
-use crate::session::Machine;
+use super::{SharedState, WireCounts};
+use crate::session::{Machine, Status};
 
 /// The sums of earlier runs.
 pub(super) struct Earlier {

@@ -10,9 +10,9 @@ mod driver;
 mod guild_watch;
 mod handle;
 mod reading;
-mod status;
+mod shared;
 mod story;
 
 pub use config::{ConfigError, ShardConfig};
-pub use handle::{Request, ShardHandle, SharedState, WireCounts};
-pub use status::Status;
+pub use handle::ShardHandle;
+pub use shared::{Request, SharedState, WireCounts};

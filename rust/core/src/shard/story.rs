@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Status;
 use crate::{
     delivery::{Level, Notice, ShardQueue},
-    session::{ConnectFailure, ConnectFailureKind, Machine},
+    session::{ConnectFailure, ConnectFailureKind, Machine, Status},
     transport::{Stage, TransportConfig},
 };
 

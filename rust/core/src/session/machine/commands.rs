@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, Machine, Phase, Time};
+use super::{Action, Machine, Phase, SendError, Time};
 use crate::{
     protocol::{Opcode, command, envelope},
     session::{PresenceLimiter, SendLimiter},
@@ -11,15 +11,6 @@ use crate::{
 
 /// Commands that may wait. A caller awaits each, so more than this is a runaway loop.
 const QUEUE_LIMIT: usize = 4096;
-
-/// Why a command was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendError {
-    /// The gateway is not open, or was closed while the command waited.
-    NotConnected,
-    /// Too many commands wait already.
-    QueueFull,
-}
 
 struct Waiting {
     id: u64,

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Action, Closed, ConnectFailure, Ended, Machine, Phase, ResumeHost, Time,
+    Action, Closed, ConnectFailure, Ended, Machine, Phase, ResumeHost, Status, Time,
     types::{ConnectFailureKind, Fault},
 };
-use crate::{
-    protocol::close_code::{self, CloseAction, FatalClose},
-    shard::Status,
-};
+use crate::protocol::close_code::{self, CloseAction, FatalClose};
 
 /// A session that cannot be resumed any more answers each RESUME with a drop (docs issue #1619).
 const MAX_FAILED_RESUMES: u32 = 3;

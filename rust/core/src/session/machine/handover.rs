@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, ConnectFailure, Machine, Phase, Time, connection::RESUMABLE_CLOSE};
+use super::{Action, ConnectFailure, Machine, Phase, Status, Time, connection::RESUMABLE_CLOSE};
 
 /// How long the current connection is kept for it. A server that serves one connection after the other answers the
 /// next only then, and Discord closes the current one a few seconds after op 7 anyway.
@@ -93,7 +93,7 @@ impl Machine {
         if handover.open {
             self.connected(now);
         } else {
-            self.set_status(crate::shard::Status::Connecting);
+            self.set_status(Status::Connecting);
         }
     }
 

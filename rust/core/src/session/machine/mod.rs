@@ -12,17 +12,14 @@ mod types;
 use std::{collections::VecDeque, time::Duration};
 
 use commands::Commands;
-pub use commands::SendError;
 use handover::Handover;
 pub use types::{
-    Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, Stats, Timeouts, Verdict,
+    Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, SendError, Stats, Timeouts,
+    Verdict,
 };
 
-use super::{Backoff, Due, Heartbeat, PresenceLimiter, SendLimiter, Session};
-use crate::{protocol::command, shard::Status};
-
-/// Time since an epoch that the driver chose; monotonic.
-pub type Time = Duration;
+use super::{Backoff, Due, Heartbeat, PresenceLimiter, SendLimiter, Session, Status, Time};
+use crate::protocol::command;
 
 /// Where the machine stands. One connection at most exists from `Connecting` to `Ready`.
 #[derive(Debug, Clone, PartialEq)]

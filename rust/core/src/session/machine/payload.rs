@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Action, Ended, Machine, Phase, ResumeHost, Time, Verdict};
+use super::{Action, Ended, Machine, Phase, ResumeHost, Status, Time, Verdict};
 use crate::{
     inflate::Compression,
     protocol::{
@@ -16,7 +16,6 @@ use crate::{
         intents::Intents,
     },
     session::{Heartbeat, Session},
-    shard::Status,
 };
 
 /// HELLO beyond this is malformed; below it tests live.

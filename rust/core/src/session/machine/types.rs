@@ -4,12 +4,10 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{SendError, Time};
 use crate::{
     inflate::Compression,
     protocol::close_code::FatalClose,
-    session::{BackoffConfig, PresenceLimiter, Session},
-    shard::Status,
+    session::{BackoffConfig, PresenceLimiter, Session, Status, Time},
 };
 
 /// Deadlines of the steps of a connection.
@@ -177,6 +175,15 @@ impl Ended {
     pub(super) fn fatal(close: FatalClose, reason: String) -> Self {
         Self::Fatal { close, reason, application_flags: None }
     }
+}
+
+/// Why a command was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The gateway is not open, or was closed while the command waited.
+    NotConnected,
+    /// Too many commands wait already.
+    QueueFull,
 }
 
 /// What the driver must do.

@@ -2,7 +2,7 @@
 
 use super::super::{Action, ConnectFailureKind, Ended, Phase, Verdict};
 use super::support::{BASE, Fake, INTERVAL, Stage, seconds};
-use crate::{inflate::Compression, protocol::command::MAX_PAYLOAD_BYTES, shard::Status};
+use crate::{inflate::Compression, protocol::command::MAX_PAYLOAD_BYTES, session::Status};
 
 fn released(fake: &Fake) -> usize {
     fake.count(|action| *action == Action::ReleasePermit)

@@ -2,7 +2,7 @@
 
 use super::super::{Action, Closed, ConnectFailureKind, Ended, Phase, Verdict};
 use super::support::{Fake, INTERVAL, Stage, seconds, session};
-use crate::shard::Status;
+use crate::session::Status;
 
 fn statuses(fake: &Fake) -> Vec<Status> {
     let status = |action: Action| match action {

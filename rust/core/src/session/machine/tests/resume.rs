@@ -2,7 +2,7 @@
 
 use super::super::{Action, Closed, ConnectFailureKind, Phase, Verdict};
 use super::support::{Fake, INTERVAL, RESUME, Stage, seconds, session};
-use crate::shard::Status;
+use crate::session::Status;
 
 const RECONNECT: &str = r#"{"op":7,"d":null}"#;
 const INVALID: &str = r#"{"op":9,"d":false}"#;

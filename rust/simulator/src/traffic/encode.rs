@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::config::SimulatorConfig;
-use crate::encoder::{Compression, Encoder};
-use crate::frame;
-use crate::traffic::{Generator, World};
+use super::generator::Generator;
+use super::world::World;
+use crate::options::SimulatorConfig;
+use crate::wire::{Compression, Encoder, frame};
 
 /// The message payloads that a client of shard `[0, 1]` would get for `count` events, one [`Bytes`] per message: compressed
 /// in one stream, or plain JSON with [`Compression::None`]. Sequences start at 1; READY and the like are left out.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::server::Server;
-use crate::session::Session;
+use super::common::Common;
+use super::session::Session;
 
 /// Between two ticks of paced traffic; a rate below one event per tick still comes evenly.
 const TICK: Duration = Duration::from_millis(2);
@@ -12,11 +12,11 @@ const TICK: Duration = Duration::from_millis(2);
 const CATCH_UP: f64 = 50_000.0;
 
 /// Runs until the session is dead and without connection.
-pub(crate) async fn run(server: Arc<Server>, session: Arc<Session>, start: bool) {
-    if server.config.preload && server.config.rate.is_none() && server.config.count.is_some() {
+pub(crate) async fn run(common: Arc<Common>, session: Arc<Session>, start: bool) {
+    if common.config.preload && common.config.rate.is_none() && common.config.count.is_some() {
         tokio::task::block_in_place(|| session.preload());
     }
-    if start && server.config.rate != Some(0.0) {
+    if start && common.config.rate != Some(0.0) {
         session.set_pace(true, None);
     }
     let (mut began, mut made) = (Instant::now(), 0.0);

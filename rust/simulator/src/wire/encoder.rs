@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
-use crate::frame;
+use super::frame;
 
 /// How the payloads of a connection are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

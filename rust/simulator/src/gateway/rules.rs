@@ -6,17 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::commands;
-use crate::config::Start;
-use crate::connection::{Connection, OnResume};
-use crate::record::OpRecord;
-use crate::session::{Resume, Session};
-use crate::traffic::World;
+use super::commands;
+use super::connection::{Connection, OnResume};
+use crate::options::Start;
+use crate::state::payload::{ACK, KNOWN_INTENTS};
+use crate::state::{OpRecord, Resume, Session, pace};
+use crate::traffic::{BOT_ID, World};
 
-/// Op 11.
-pub(crate) const ACK: &[u8] = br#"{"t":null,"s":null,"op":11,"d":null}"#;
-/// Every intent bit that Discord knows.
-const KNOWN_INTENTS: u64 = 0x1_ffff | 3 << 20 | 3 << 24;
 /// The window of the command limit.
 const WINDOW: Duration = Duration::from_mins(1);
 
@@ -24,13 +20,13 @@ const WINDOW: Duration = Duration::from_mins(1);
 pub(crate) fn hello(connection: &Connection) {
     if !connection.hello_said.swap(true, Relaxed) {
         let payload = json!({"t": null, "s": null, "op": 10, "d": {
-            "heartbeat_interval": connection.server.config.heartbeat_interval,
+            "heartbeat_interval": connection.common.config.heartbeat_interval,
             "_trace": ["[\"gateway-sim\",{\"micros\":0.0}]"],
         }});
         // recorded before it is sent: a test that saw HELLO finds it in the record
-        connection.record.lock().hello_ms = Some(connection.server.watch.ms());
-        connection.send(payload.to_string().as_bytes());
-        connection.progressed();
+        connection.record.lock().hello_ms = Some(connection.common.watch.ms());
+        connection.out.send(payload.to_string().as_bytes());
+        connection.out.progressed();
     }
 }
 
@@ -39,26 +35,26 @@ pub(crate) fn invalid_session(connection: &Connection, resumable: &Value) {
     if resumable != &Value::Bool(true)
         && let Some(session) = connection.session.lock().take()
     {
-        session.detach(connection, true);
+        session.detach(&connection.out, true);
     }
-    connection.send(json!({"t": null, "s": null, "op": 9, "d": resumable}).to_string().as_bytes());
+    connection.out.send(json!({"t": null, "s": null, "op": 9, "d": resumable}).to_string().as_bytes());
 }
 
 /// One whole message from the client.
 pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
-    let server = &connection.server;
+    let common = &connection.common;
     let payload: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
     let op = payload["op"].as_i64();
     connection.record.lock().op(OpRecord {
         op: op.unwrap_or(-1),
-        ms: server.watch.ms(),
+        ms: common.watch.ms(),
         bytes: bytes.len(),
         payload: if payload.is_null() { String::from_utf8_lossy(bytes).into_owned().into() } else { payload.clone() },
     });
     if !connection.switches.borrow().answer {
         return;
     }
-    if bytes.len() > server.config.payload_limit {
+    if bytes.len() > common.config.payload_limit {
         return connection.close(Some(4002), "Error while decoding payload.");
     }
     if over_limit(connection) {
@@ -83,7 +79,7 @@ pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
 }
 
 fn over_limit(connection: &Connection) -> bool {
-    let limit = connection.server.config.command_limit;
+    let limit = connection.common.config.command_limit;
     let now = Instant::now();
     let mut sends = connection.sends.lock();
     sends.push_back(now);
@@ -114,8 +110,8 @@ fn heartbeat(connection: &Arc<Connection>) {
 }
 
 fn acknowledge(connection: &Connection) {
-    if !connection.outbox.release_slot() {
-        connection.send(ACK);
+    if !connection.out.outbox.release_slot() {
+        connection.out.send(ACK);
     }
 }
 
@@ -136,11 +132,11 @@ fn token_is_right(connection: &Connection, data: &Value) -> bool {
     // the `Bot ` prefix belongs to REST; the gateway takes the bare token
     !given.is_empty()
         && !given.starts_with("Bot ")
-        && connection.server.config.token.as_deref().is_none_or(|token| token == given)
+        && connection.common.config.token.as_deref().is_none_or(|token| token == given)
 }
 
 fn identify(connection: &Arc<Connection>, data: &Value) {
-    let server = &connection.server;
+    let common = &connection.common;
     if connection.session.lock().is_some() {
         return connection.close(Some(4005), "Already authenticated.");
     }
@@ -155,13 +151,13 @@ fn identify(connection: &Arc<Connection>, data: &Value) {
     };
     match data["intents"].as_u64() {
         Some(intents) if intents & !KNOWN_INTENTS == 0 => {
-            if intents & server.config.disallowed_intents != 0 {
+            if intents & common.config.disallowed_intents != 0 {
                 return connection.close(Some(4014), "Disallowed intent(s).");
             }
         }
         _ => return connection.close(Some(4013), "Invalid intent(s)."),
     }
-    let (in_time, number) = server.take_identify(shard.0);
+    let (in_time, number) = common.take_identify(shard.0);
     if !in_time {
         return invalid_session(connection, &Value::Bool(false));
     }
@@ -169,31 +165,31 @@ fn identify(connection: &Arc<Connection>, data: &Value) {
         return;
     }
     if data["compress"].as_bool() == Some(true) {
-        connection.encode(|encoder, _| encoder.begin_payload_compression());
+        connection.out.encode(|encoder, _| encoder.begin_payload_compression());
     }
     ready(connection, data["intents"].as_u64().unwrap_or_default(), shard, number);
 }
 
 fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: u32) {
-    let server = &connection.server;
-    let config = &server.config;
+    let common = &connection.common;
+    let config = &common.config;
     // numbered and seeded: the same run gives the same bytes
     let id = format!("{:032x}", (u128::from(config.seed) << 64) + (u128::from(shard.0) << 32) + u128::from(number));
     let allowed = if config.respect_intents { intents } else { u64::MAX };
-    let stream = server.generator.stream(&server.world, shard, allowed);
-    let generator = Arc::clone(&server.generator);
-    let session = Arc::new(Session::new(id.clone(), shard, intents, server.watch.ms(), config, generator, stream));
-    server.add_session(Arc::clone(&session));
-    session.attach(connection);
+    let stream = common.generator.stream(&common.world, shard, allowed);
+    let generator = Arc::clone(&common.generator);
+    let session = Arc::new(Session::new(id.clone(), shard, intents, common.watch.ms(), config, generator, stream));
+    common.add_session(Arc::clone(&session));
+    session.attach(&connection.out);
     *connection.session.lock() = Some(Arc::clone(&session));
 
-    let guilds = server.world.guilds_of(shard.0, shard.1);
+    let guilds = common.world.guilds_of(shard.0, shard.1);
     let stubs: Vec<Value> = guilds.iter().map(|guild| json!({"unavailable": true, "id": guild.to_string()})).collect();
     let mut data = json!({
         "v": 10, "user_settings": {}, "user": World::bot_user(), "shard": [shard.0, shard.1], "session_type": "normal",
-        "session_id": id, "resume_gateway_url": server.resume_url(), "relationships": [], "private_channels": [],
+        "session_id": id, "resume_gateway_url": common.resume_url(), "relationships": [], "private_channels": [],
         "presences": [], "guilds": stubs, "guild_join_requests": [], "geo_ordered_rtc_regions": ["rotterdam"],
-        "application": {"id": crate::traffic::BOT_ID.to_string(), "flags": 565_248},
+        "application": {"id": BOT_ID.to_string(), "flags": 565_248},
         "_trace": ["[\"gateway-sim\",{\"micros\":0}]"],
     });
     {
@@ -210,22 +206,22 @@ fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: 
     session.dispatch("READY", data.to_string().into_bytes().into());
     if config.guild_creates && intents & 1 != 0 {
         for guild in guilds {
-            let data = server.world.guild_create(guild, config.guild_create_members);
+            let data = common.world.guild_create(guild, config.guild_create_members);
             session.dispatch("GUILD_CREATE", data.into_bytes().into());
         }
     }
     {
         let mut record = connection.record.lock();
         record.session = Some(id);
-        record.ready_ms = Some(server.watch.ms());
+        record.ready_ms = Some(common.watch.ms());
     }
     connection.served.store(true, Relaxed);
-    tokio::spawn(crate::pace::run(Arc::clone(server), session, config.start == Start::Ready));
-    connection.progressed();
+    tokio::spawn(pace::run(Arc::clone(common), session, config.start == Start::Ready));
+    connection.out.progressed();
 }
 
 fn resume(connection: &Arc<Connection>, data: &Value) {
-    let server = &connection.server;
+    let common = &connection.common;
     if connection.session.lock().is_some() {
         return connection.close(Some(4005), "Already authenticated.");
     }
@@ -242,20 +238,20 @@ fn resume(connection: &Arc<Connection>, data: &Value) {
             return invalid_session(connection, &Value::Bool(resumable));
         }
     };
-    let session = data["session_id"].as_str().and_then(|id| server.session(id));
+    let session = data["session_id"].as_str().and_then(|id| common.session(id));
     let (Some(session), Some(sequence)) = (session, data["seq"].as_u64()) else {
         return invalid_session(connection, &Value::Bool(false));
     };
     *connection.session.lock() = Some(Arc::clone(&session));
-    match session.resume(connection, sequence, truncate) {
+    match session.resume(&connection.out, sequence, truncate) {
         Resume::Done => {
             {
                 let mut record = connection.record.lock();
                 record.session = Some(session.id.clone());
-                record.resumed_ms = truncate.is_none().then(|| server.watch.ms());
+                record.resumed_ms = truncate.is_none().then(|| common.watch.ms());
             }
             connection.served.store(true, Relaxed);
-            connection.progressed();
+            connection.out.progressed();
         }
         refused => {
             connection.session.lock().take();

@@ -8,27 +8,9 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsAcceptor;
 
-/// Which certificate a server shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Certificate {
-    /// For `localhost` and 127.0.0.1, signed by the CA of [`Simulator::ca_pem`](crate::Simulator::ca_pem).
-    #[default]
-    Valid,
-    /// Good, but for `gateway.example.net`.
-    WrongHost,
-    /// Ended in 2021.
-    Expired,
-    /// Begins in 2090.
-    NotYetValid,
-    /// Signed by itself.
-    SelfSigned,
-    /// Signed by a CA that nobody was told of.
-    UnknownCa,
-}
+use crate::options::Certificate;
 
 /// The certificate authority of one simulator.
 pub(crate) struct Authority {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::connection::{Connection, OnResume, Switches};
-use crate::frame;
-use crate::gateway;
-use crate::outbox::Item;
-use crate::script::{Step, blob};
-use crate::server::Server;
+use super::connection::{Connection, OnResume, Switches};
+use super::rules;
+use crate::options::{Step, blob};
+use crate::state::payload::{ACK, HEARTBEAT, RECONNECT};
+use crate::state::{Common, Item};
+use crate::wire::{Spoil, frame};
 
 /// Frames of a flood that are queued at once.
 const FLOOD_BATCH: usize = 4_096;
@@ -27,7 +27,7 @@ pub(crate) async fn begin(connection: &Arc<Connection>, mut steps: Vec<Step>) ->
     run(connection, &steps).await;
     // the server speaks first, even to a client that does not wait for it
     if rest.first().is_none_or(Step::waits) {
-        gateway::hello(connection);
+        rules::hello(connection);
     }
     rest
 }
@@ -35,16 +35,16 @@ pub(crate) async fn begin(connection: &Arc<Connection>, mut steps: Vec<Step>) ->
 /// Runs the rest of a script, or until its connection ends; then the connection serves as switched.
 pub(crate) async fn finish(connection: Arc<Connection>, steps: Vec<Step>) {
     run(&connection, &steps).await;
-    gateway::hello(&connection);
+    rules::hello(&connection);
     connection.record.lock().script_done = true;
-    connection.progressed();
+    connection.out.progressed();
 }
 
 async fn run(connection: &Arc<Connection>, steps: &[Step]) {
     let mut waited = Waited::new();
     for step in steps {
         if step.waits() {
-            gateway::hello(connection);
+            rules::hello(connection);
         }
         if let Err(error) = execute(connection, step, &mut waited).await {
             connection.record.lock().errors.push(error);
@@ -60,13 +60,13 @@ pub(crate) async fn act(connection: &Arc<Connection>, step: &Step) -> Result<(),
 }
 
 /// One step that concerns the server.
-pub(crate) async fn act_on_server(server: &Arc<Server>, step: &Step) -> Result<(), String> {
+pub(crate) async fn act_on_server(common: &Common, step: &Step) -> Result<(), String> {
     match step {
-        Step::StopListening => server.stop_listening().await,
-        Step::Listen => server.listen().await.map_err(|error| format!("cannot listen again: {error}"))?,
-        Step::ExpireSessions => server.sessions().iter().for_each(|session| session.kill()),
+        Step::StopListening => common.listeners.close().await,
+        Step::Listen => common.listeners.open_again().await.map_err(|error| format!("cannot listen again: {error}"))?,
+        Step::ExpireSessions => common.sessions().iter().for_each(|session| session.kill()),
         Step::ApiResponse { status, headers, body, times } => {
-            server.script_api_response((*status, headers.clone(), body.clone()), *times);
+            common.script_api_response((*status, headers.clone(), body.clone()), *times);
         }
         _ => return Err("a step of a connection".to_owned()),
     }
@@ -76,7 +76,7 @@ pub(crate) async fn act_on_server(server: &Arc<Server>, step: &Step) -> Result<(
 /// Waits until `holds`, or until the connection has ended.
 async fn wait_until(connection: &Connection, mut holds: impl FnMut() -> bool) {
     loop {
-        let progress = connection.progress.notified();
+        let progress = connection.out.progress.notified();
         if holds() || connection.ended.load(Relaxed) {
             return;
         }
@@ -86,7 +86,7 @@ async fn wait_until(connection: &Connection, mut holds: impl FnMut() -> bool) {
 
 async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited) -> Result<(), String> {
     if step.is_server_wide() {
-        return act_on_server(&connection.server, step).await;
+        return act_on_server(&connection.common, step).await;
     }
     match step {
         Step::WaitForOp { op } => {
@@ -97,13 +97,13 @@ async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited)
         }
         Step::WaitReady => wait_until(connection, || connection.served.load(Relaxed)).await,
         Step::WaitEvents { count } => {
-            wait_until(connection, || connection.dispatch_count() >= *count).await;
+            wait_until(connection, || connection.out.dispatch_count() >= *count).await;
         }
         Step::Wait { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
-        Step::Hello { payload: None } => gateway::hello(connection),
+        Step::Hello { payload: None } => rules::hello(connection),
         Step::Hello { payload: Some(payload) } => {
             connection.hello_said.store(true, Relaxed);
-            connection.send(payload.to_string().as_bytes());
+            connection.out.send(payload.to_string().as_bytes());
         }
         Step::NoHello => connection.hello_said.store(true, Relaxed),
         Step::PingFlood { count, bytes } => {
@@ -117,7 +117,7 @@ async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited)
             let (last, finish) = (count.saturating_sub(1), *finish);
             let mut start = Vec::new();
             frame::put_header(&mut start, frame::TEXT, 0);
-            connection.outbox.push(Item::Data(start.into()));
+            connection.out.outbox.push(Item::Data(start.into()));
             flood(connection, *count, |at, out| {
                 let fin = if finish && at == last { 0x80 } else { 0 };
                 frame::put_header(out, fin | frame::CONTINUATION, 0);
@@ -129,15 +129,15 @@ async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited)
             let sequence = session.map_or(1, |session| session.total() + 1);
             let head = format!(r#"{{"t":"MESSAGE_CREATE","s":{sequence},"op":0,"d":{{"content":""#);
             tokio::task::block_in_place(|| {
-                connection.encode(|encoder, out| {
+                connection.out.encode(|encoder, out| {
                     encoder.encode_bomb(head.as_bytes(), *mebibytes, b"\"}}", out);
                 });
             });
         }
         Step::Reset => {
-            connection.outbox.push(Item::Reset);
+            connection.out.outbox.push(Item::Reset);
             // should the client not read what is queued before
-            connection.abort_after(Duration::from_millis(100));
+            connection.out.abort_after(Duration::from_millis(100));
         }
         _ => {
             return send(connection, step).and_then(|done| if done { Ok(()) } else { switch(connection, step) });
@@ -150,8 +150,8 @@ async fn execute(connection: &Arc<Connection>, step: &Step, waited: &mut Waited)
 async fn flood(connection: &Connection, count: usize, write: impl Fn(usize, &mut Vec<u8>)) {
     let mut at = 0;
     while at < count && !connection.ended.load(Relaxed) {
-        let drained = connection.outbox.drained.notified();
-        if !connection.outbox.has_room() {
+        let drained = connection.out.outbox.drained.notified();
+        if !connection.out.outbox.has_room() {
             drained.await;
             continue;
         }
@@ -160,7 +160,7 @@ async fn flood(connection: &Connection, count: usize, write: impl Fn(usize, &mut
             write(at, &mut out);
             at += 1;
         }
-        connection.outbox.push(Item::Data(out.into()));
+        connection.out.outbox.push(Item::Data(out.into()));
         tokio::task::yield_now().await;
     }
 }
@@ -168,10 +168,10 @@ async fn flood(connection: &Connection, count: usize, write: impl Fn(usize, &mut
 /// Steps that send or end; false when it is none of them.
 fn send(connection: &Arc<Connection>, step: &Step) -> Result<bool, String> {
     match step {
-        Step::SendJson { payload } => connection.send(payload.to_string().as_bytes()),
-        Step::SendPayload { text, hex } => connection.send(&blob(text, hex)?),
-        Step::SendText { text } => connection.send_frame(frame::TEXT, text.as_bytes()),
-        Step::SendBinary { hex } => connection.send_frame(frame::BINARY, &blob("", hex)?),
+        Step::SendJson { payload } => connection.out.send(payload.to_string().as_bytes()),
+        Step::SendPayload { text, hex } => connection.out.send(&blob(text, hex)?),
+        Step::SendText { text } => connection.out.send_frame(frame::TEXT, text.as_bytes()),
+        Step::SendBinary { hex } => connection.out.send_frame(frame::BINARY, &blob("", hex)?),
         Step::SendFrame { opcode, fin, rsv, masked, length, text, hex } => {
             let payload = blob(text, hex)?;
             let mut out = Vec::new();
@@ -182,30 +182,30 @@ fn send(connection: &Arc<Connection>, step: &Step) -> Result<bool, String> {
                 out.extend_from_slice(&[0; 4]);
             }
             out.extend_from_slice(&payload);
-            connection.outbox.push(Item::Data(out.into()));
+            connection.out.outbox.push(Item::Data(out.into()));
         }
         Step::SendBytes { text, hex } => {
-            connection.outbox.push(Item::Data(blob(text, hex)?.into()));
+            connection.out.outbox.push(Item::Data(blob(text, hex)?.into()));
         }
         Step::Dispatch { event, data } => match connection.session.lock().clone() {
             Some(session) => session.dispatch(event, data.to_string().into_bytes().into()),
             None => return Err(format!("dispatch of {event}: no session yet")),
         },
-        Step::Reconnect => connection.send(br#"{"t":null,"s":null,"op":7,"d":null}"#),
-        Step::InvalidSession { resumable } => gateway::invalid_session(connection, resumable),
-        Step::RequestHeartbeats { count } => repeat(connection, *count, br#"{"t":null,"s":null,"op":1,"d":null}"#),
-        Step::Acknowledge { count } => repeat(connection, *count, gateway::ACK),
+        Step::Reconnect => connection.out.send(RECONNECT),
+        Step::InvalidSession { resumable } => rules::invalid_session(connection, resumable),
+        Step::RequestHeartbeats { count } => repeat(connection, *count, HEARTBEAT),
+        Step::Acknowledge { count } => repeat(connection, *count, ACK),
         Step::Close { code, reason } => connection.close(*code, reason),
         Step::CloseRaw { hex } => connection.close_with(&blob("", hex)?, None),
-        Step::Drop => connection.outbox.push(Item::Drop),
-        Step::HalfClose => connection.outbox.push(Item::HalfClose),
+        Step::Drop => connection.out.outbox.push(Item::Drop),
+        Step::HalfClose => connection.out.outbox.push(Item::HalfClose),
         _ => return Ok(false),
     }
     Ok(true)
 }
 
 fn repeat(connection: &Connection, count: usize, payload: &[u8]) {
-    connection.encode(|encoder, out| (0..count).for_each(|_| encoder.encode(payload, out)));
+    connection.out.encode(|encoder, out| (0..count).for_each(|_| encoder.encode(payload, out)));
 }
 
 /// Steps that change how the connection serves.
@@ -236,13 +236,13 @@ fn switch(connection: &Arc<Connection>, step: &Step) -> Result<(), String> {
             connection.switch(|switches| switches.answer = false);
         }
         Step::Slice { bytes } => connection.slice.store(*bytes, Relaxed),
-        Step::Corrupt { at } => connection.encode(|encoder, _| encoder.spoil.corrupt = Some(*at)),
-        Step::OwnFrames { on } => connection.encode(|encoder, _| encoder.spoil.own_frames = *on),
-        Step::Merge { payloads } => connection.encode(|encoder, out| {
+        Step::Corrupt { at } => connection.out.encode(|encoder, _| encoder.spoil.corrupt = Some(*at)),
+        Step::OwnFrames { on } => connection.out.encode(|encoder, _| encoder.spoil.own_frames = *on),
+        Step::Merge { payloads } => connection.out.encode(|encoder, out| {
             encoder.release(out);
             encoder.spoil.merge = if *payloads > 1 { *payloads } else { 0 };
         }),
-        Step::Split { bytes } => connection.encode(|encoder, _| {
+        Step::Split { bytes } => connection.out.encode(|encoder, _| {
             encoder.spoil.split = Some(*bytes).filter(|bytes| *bytes > 0);
         }),
         Step::Flood { on, rate } => match connection.session.lock().clone() {
@@ -252,9 +252,9 @@ fn switch(connection: &Arc<Connection>, step: &Step) -> Result<(), String> {
         Step::Serve => {
             connection.switch(|switches| *switches = Switches::default());
             connection.slice.store(0, Relaxed);
-            connection.encode(|encoder, out| {
+            connection.out.encode(|encoder, out| {
                 encoder.release(out);
-                encoder.spoil = crate::encoder::Spoil::default();
+                encoder.spoil = Spoil::default();
             });
         }
         other => {

@@ -1,4 +1,5 @@
-//! A session: its log, the cursor of the connection that reads it, and the pace of its traffic.
+//! A session: its log, the cursor of the connection that reads it, and the pace of its traffic. Of the connection it knows
+//! the outgoing half.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +10,13 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::config::SimulatorConfig;
-use crate::connection::Connection;
-use crate::log::{Entry, Log};
-use crate::outbox::Item;
+use super::log::{Entry, Log};
+use super::outbox::Item;
+use super::outgoing::Outgoing;
+use super::payload::ACK;
+use crate::options::SimulatorConfig;
 use crate::traffic::{EVENTS, Generator, Stream};
+use crate::wire::Encoder;
 
 /// Events encoded under one lock; beats are answered in between.
 const BATCH: u64 = 512;
@@ -40,7 +43,7 @@ struct State {
     level: bool,
     /// Do not send beyond this (a script cut the replay short).
     stop_before: Option<u64>,
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<Outgoing>>,
     pace: Pace,
     next_index: u64,
     left: Option<u64>,
@@ -124,14 +127,14 @@ impl Session {
     }
 
     /// The first connection.
-    pub(crate) fn attach(&self, connection: &Arc<Connection>) {
+    pub(crate) fn attach(&self, connection: &Arc<Outgoing>) {
         let mut state = self.state.lock();
         state.connections.push(connection.number);
         state.connection = Some(Arc::clone(connection));
     }
 
     /// Goes on with another connection after `sequence`: replays, then RESUMED. `truncate`: replay only so many.
-    pub(crate) fn resume(&self, connection: &Arc<Connection>, sequence: u64, truncate: Option<u64>) -> Resume {
+    pub(crate) fn resume(&self, connection: &Arc<Outgoing>, sequence: u64, truncate: Option<u64>) -> Resume {
         let mut state = self.state.lock();
         if state.expired(self.ttl) {
             return Resume::Gone;
@@ -169,7 +172,7 @@ impl Session {
     }
 
     /// The connection is gone; `kill` ends the session too.
-    pub(crate) fn detach(&self, connection: &Connection, kill: bool) {
+    pub(crate) fn detach(&self, connection: &Outgoing, kill: bool) {
         let mut state = self.state.lock();
         if state.connection.as_ref().is_some_and(|current| current.number == connection.number) {
             state.connection = None;
@@ -193,7 +196,7 @@ impl Session {
     }
 
     /// The connection that reads this session.
-    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+    pub(crate) fn connection(&self) -> Option<Arc<Outgoing>> {
         self.state.lock().connection.clone()
     }
 
@@ -242,7 +245,7 @@ impl Session {
     }
 
     /// Encodes up to [`BATCH`] dispatches from the cursor on.
-    fn send_batch(&self, state: &mut State, connection: &Arc<Connection>) -> u64 {
+    fn send_batch(&self, state: &mut State, connection: &Arc<Outgoing>) -> u64 {
         let (payload, out) = (&mut Vec::with_capacity(4096), &mut Vec::with_capacity(64 << 10));
         let mut encoder = connection.encoder.lock();
         let Some(encoder) = encoder.as_mut() else {
@@ -303,8 +306,8 @@ impl Session {
         let Some(encoder) = guard.as_mut() else {
             return;
         };
-        let ack = |out: &mut Vec<u8>, encoder: &mut crate::encoder::Encoder| {
-            encoder.encode(crate::gateway::ACK, out);
+        let ack = |out: &mut Vec<u8>, encoder: &mut Encoder| {
+            encoder.encode(ACK, out);
         };
         for _ in 0..ACK_SLOTS {
             let mut slot = Vec::new();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::connection::Connection;
-use crate::session::Session;
-use crate::traffic::World;
+use super::connection::Connection;
+use crate::state::Session;
+use crate::traffic::{BOT_ID, World};
 
 /// Members of one `GUILD_MEMBERS_CHUNK`, and results of a query.
 const CHUNK: usize = 1_000;
@@ -38,7 +38,7 @@ fn voice(connection: &Connection, session: &Session, data: &Value) {
         return connection.close(Some(4002), "Error while decoding payload.");
     };
     let state = json!({
-        "user_id": crate::traffic::BOT_ID.to_string(), "suppress": false, "session_id": format!("{:032x}", guild ^ 0x5eed),
+        "user_id": BOT_ID.to_string(), "suppress": false, "session_id": format!("{:032x}", guild ^ 0x5eed),
         "self_video": data["self_video"].as_bool().unwrap_or_default(),
         "self_mute": data["self_mute"].as_bool().unwrap_or_default(),
         "self_deaf": data["self_deaf"].as_bool().unwrap_or_default(),
@@ -54,7 +54,7 @@ fn voice(connection: &Connection, session: &Session, data: &Value) {
 }
 
 fn members(connection: &Connection, session: &Session, data: &Value) {
-    let server = &connection.server;
+    let common = &connection.common;
     let Some(guild) = snowflake(&data["guild_id"]) else {
         return connection.close(Some(4002), "Error while decoding payload.");
     };
@@ -65,7 +65,7 @@ fn members(connection: &Connection, session: &Session, data: &Value) {
     let all = query == Some("") && limit == 0;
     if all {
         let forced = connection.switches.borrow().limit_members.then_some(29.457);
-        if let Some(wait) = forced.or_else(|| server.member_request_wait(guild)) {
+        if let Some(wait) = forced.or_else(|| common.member_request_wait(guild)) {
             let mut meta = Map::from_iter([("guild_id".to_owned(), Value::from(guild.to_string()))]);
             if let Some(nonce) = nonce {
                 meta.insert("nonce".to_owned(), nonce.into());
@@ -73,7 +73,7 @@ fn members(connection: &Connection, session: &Session, data: &Value) {
             return dispatch(session, "RATE_LIMITED", &json!({"retry_after": wait, "opcode": 8, "meta": meta}));
         }
     }
-    let Some(index) = server.world.guild_index(guild) else {
+    let Some(index) = common.world.guild_index(guild) else {
         // Discord says nothing about a guild that the bot is not in
         return;
     };
@@ -86,7 +86,7 @@ fn members(connection: &Connection, session: &Session, data: &Value) {
             |item: &dyn Fn(usize) -> String| chunk.iter().map(|member| item(*member)).collect::<Vec<_>>().join(",");
         let mut text = format!(
             r#"{{"members":[{}],"guild_id":"{guild}","chunk_index":{at},"chunk_count":{count}"#,
-            list(&|member| server.world.member(index, member))
+            list(&|member| common.world.member(index, member))
         );
         if presences {
             let _ = write!(text, r#","presences":[{}]"#, list(&|member| World::presence(index, member)));
@@ -114,7 +114,7 @@ fn channel_info(connection: &Connection, session: &Session, data: &Value) {
     let Some(guild) = snowflake(&data["guild_id"]) else {
         return connection.close(Some(4002), "Error while decoding payload.");
     };
-    let channel = World::channel_id(guild, connection.server.world.channels - 1);
+    let channel = World::channel_id(guild, connection.common.world.channels - 1);
     let mut info = Map::from_iter([("id".to_owned(), Value::from(channel.to_string()))]);
     for field in data["fields"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         match field {
@@ -128,9 +128,9 @@ fn channel_info(connection: &Connection, session: &Session, data: &Value) {
 
 /// The numbers of the members that a request is for, and the ids that are nobody's.
 fn find(connection: &Connection, index: usize, data: &Value, all: bool) -> (Vec<usize>, Vec<Value>) {
-    let (server, query) = (&connection.server, data["query"].as_str());
+    let (common, query) = (&connection.common, data["query"].as_str());
     let limit = data["limit"].as_u64().unwrap_or_default() as usize;
-    let total = server.config.members;
+    let total = common.config.members;
     let mut not_found = Vec::new();
     let found: Vec<usize> = match &data["user_ids"] {
         Value::Null if all => (0..total).collect(),
@@ -138,7 +138,7 @@ fn find(connection: &Connection, index: usize, data: &Value, all: bool) -> (Vec<
             let prefix = query.unwrap_or_default().to_lowercase();
             let limit = if limit == 0 { QUERY_LIMIT } else { limit.min(QUERY_LIMIT) };
             (0..total)
-                .filter(|member| server.world.member_name(index, *member).starts_with(&prefix))
+                .filter(|member| common.world.member_name(index, *member).starts_with(&prefix))
                 .take(limit)
                 .collect()
         }

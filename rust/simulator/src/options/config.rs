@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::script::Script;
-use crate::tls::Certificate;
+use super::certificate::Certificate;
+use super::script::Script;
 
 /// Options of a [`Simulator`](crate::Simulator). Every field has a default; unknown fields are an error.
 #[derive(Clone, Debug, Serialize, Deserialize)]

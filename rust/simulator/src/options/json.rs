@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use crate::{Condition, Script, Selector, SimulatorConfig, Step};
+use super::condition::Condition;
+use super::config::SimulatorConfig;
+use super::script::{Script, Selector, Step};
 
 macro_rules! from_json {
     ($($name:ty),*) => {$(

@@ -1,19 +1,16 @@
-//! The HTTP face: the head of a request, `/gateway` and `/gateway/bot`, and the WebSocket upgrade.
+//! HTTP: the head of a request, whole responses, and the WebSocket upgrade. What the API answers is `api`'s business.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::encoder::Compression;
-use crate::record::ApiRecord;
-use crate::script::Step;
-use crate::server::Server;
-use crate::wire::Stream;
+use super::encoder::Compression;
+use super::stream::Stream;
+use crate::options::Step;
 
 /// Bytes of a request head; Discord's proxies allow as much.
 const HEAD_LIMIT: usize = 16 << 10;
@@ -64,7 +61,7 @@ pub(crate) async fn read_request(stream: &mut Stream) -> Option<Request> {
 }
 
 impl Request {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
@@ -122,55 +119,6 @@ pub(crate) fn response(status: u16, headers: &BTreeMap<String, String>, body: &s
     text.into_bytes()
 }
 
-/// The flags of an application that may use every privileged intent but these.
-fn application_flags(disallowed_intents: u64) -> u64 {
-    // The bit of an intent, and that of the flag that allows it to an application in few guilds.
-    [(8, 13), (1, 15), (15, 19)]
-        .into_iter()
-        .filter(|(intent, _)| disallowed_intents >> intent & 1 == 0)
-        .fold(0, |flags, (_, flag)| flags | 1 << flag)
-}
-
-/// Answers a request that is no upgrade.
-pub(crate) async fn serve_api(server: &Server, stream: &mut Stream, request: Request) {
-    let json_headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
-    let authorized = match (request.header("authorization"), &server.config.token) {
-        (given, Some(token)) => given == format!("Bot {token}"),
-        (given, None) => given.starts_with("Bot ") && given.len() > 4,
-    };
-    let (status, headers, body) = if let Some(scripted) = server.scripted_api_response() {
-        scripted
-    } else {
-        let (status, body) = match (request.method.as_str(), request.path.trim_end_matches('/')) {
-            ("GET", "/api/v10/gateway") => (200, json!({"url": server.ws_url()})),
-            ("GET", "/api/v10/gateway/bot") if authorized => (
-                200,
-                json!({
-                    "url": server.ws_url(),
-                    "shards": server.config.shards,
-                    "session_start_limit": {
-                        "total": server.config.session_start_total,
-                        "remaining": server.session_starts().0,
-                        "reset_after": server.session_starts().1,
-                        "max_concurrency": server.config.max_concurrency,
-                    },
-                }),
-            ),
-            ("GET", "/api/v10/applications/@me") if authorized => {
-                (200, json!({"id": "1", "flags": application_flags(server.config.disallowed_intents)}))
-            }
-            ("GET", "/api/v10/gateway/bot" | "/api/v10/applications/@me") => {
-                (401, json!({"message": "401: Unauthorized", "code": 0}))
-            }
-            _ => (404, json!({"message": "404: Not Found", "code": 0})),
-        };
-        (status, json_headers, body.to_string())
-    };
-    server.record_api(ApiRecord { ms: server.watch.ms(), path: request.path, status, headers: request.headers });
-    let _ = stream.write_all(&response(status, &headers, &body)).await;
-    let _ = stream.shutdown().await;
-}
-
 /// Writes the 101, or what the script wants instead; false when the connection is not to go on.
 pub(crate) async fn upgrade(stream: &mut Stream, request: &Request, steps: &[Step]) -> std::io::Result<bool> {
     let key = derive_accept_key(request.header("sec-websocket-key").as_bytes());
@@ -208,9 +156,8 @@ pub(crate) async fn upgrade(stream: &mut Stream, request: &Request, steps: &[Ste
 }
 
 /// Answers an upgrade that is refused.
-pub(crate) async fn refuse(server: &Arc<Server>, stream: &mut Stream, status: u16, why: &str) {
+pub(crate) async fn refuse(stream: &mut Stream, status: u16, why: &str) {
     let body = json!({"message": why, "code": 0}).to_string();
     let _ = stream.write_all(&response(status, &BTreeMap::new(), &body)).await;
     let _ = stream.shutdown().await;
-    server.watch.changed();
 }

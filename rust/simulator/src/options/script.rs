@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::tls::Certificate;
+use super::certificate::Certificate;
 
 /// Which connections a script or a step is for. Numbers count gateway connections from 1; requests to the API don't count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
