@@ -49,7 +49,6 @@ ONE_TYPE = {
 # more fails the test.
 KNOWN = [
     {"core/src/transport/dial.rs", "core/src/transport/proxy.rs"},
-    {"core/src/delivery/filter/expression.rs", "core/src/delivery/filter/matcher.rs"},
 ]
 
 LEAST_EDGES = {"core": 180, "simulator": 90, "python": 12}

@@ -4,6 +4,7 @@ The token stands in the environment, every `Gateway` goes to the simulator by de
 has handed out events, for the blocks that serve for ever.
 """
 
+import contextlib
 import os
 import runpy
 import signal
@@ -45,6 +46,10 @@ async def open_noted(self: Gateway, *, timeout: float | None = None) -> None:
     await _open(self, timeout=timeout)
 
 
+ending = threading.Lock()
+"""Held to end a block: it is interrupted before it has ended, or not at all."""
+
+
 def interrupt(simulator: Simulator, ended: threading.Event) -> None:
     """Ctrl-C, once the block has heard enough."""
     while not simulator.holds("ready", count=1):
@@ -53,8 +58,18 @@ def interrupt(simulator: Simulator, ended: threading.Event) -> None:
     simulator.dispatch("MESSAGE_CREATE", PING)
     while not ended.wait(0.01):
         if any(gateway.metrics().delivered >= ENOUGH for gateway in opened):
-            os.kill(os.getpid(), signal.SIGINT)
+            with ending:
+                if not ended.is_set():
+                    os.kill(os.getpid(), signal.SIGINT)
             return
+
+
+def end(ended: threading.Event) -> None:
+    """No interrupt comes after this."""
+    while not ended.is_set():
+        # It may come while this waits for the lock.
+        with contextlib.suppress(KeyboardInterrupt), ending:
+            ended.set()
 
 
 def main(block: str) -> None:
@@ -67,13 +82,16 @@ def main(block: str) -> None:
         assert defaults is not None
         defaults["gateway_url"] = simulator.url
         Gateway.open = open_noted
-        threading.Thread(target=interrupt, args=(simulator, ended), daemon=True).start()
+        interrupting = threading.Thread(target=interrupt, args=(simulator, ended), daemon=True)
+        interrupting.start()
         try:
             runpy.run_path(block, run_name="__main__")
         except KeyboardInterrupt:
             pass
         finally:
-            ended.set()
+            end(ended)
+            # It asks the simulator, which ends below.
+            interrupting.join()
 
 
 if __name__ == "__main__":

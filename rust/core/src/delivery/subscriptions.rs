@@ -63,7 +63,10 @@ impl Subscriptions {
     /// Returns the generation from which on events may have matched it.
     pub fn add(&self, slot: Slot, filter: Option<&Filter>, events: EventSet) -> u64 {
         debug_assert_eq!(slot == 0, filter.is_none());
-        self.change(events, |matcher| matcher.insert(slot, filter))
+        self.change(events, |matcher| match filter {
+            None => matcher.insert_plain(),
+            Some(filter) => filter.insert_into(matcher, slot),
+        })
     }
 
     /// Asks a slot for these events no more; for each of them it was added once. Returns the generation from which on

@@ -4,30 +4,36 @@
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use super::{
-    Filter, Slot,
-    expression::Operands,
+    Slot,
+    condition::Operands,
     value::{Number, Text, Value},
 };
 
 /// One slot that asks for a value.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
+#[derive(Debug)]
+pub(super) struct Entry<R> {
     pub(super) slot: Slot,
     /// What else has to hold, where equality was one condition of several.
-    pub(super) rest: Option<Arc<Filter>>,
+    pub(super) rest: Option<Arc<R>>,
 }
 
-type Bucket = Vec<Entry>;
+impl<R> Clone for Entry<R> {
+    fn clone(&self) -> Self {
+        Self { slot: self.slot, rest: self.rest.clone() }
+    }
+}
+
+type Bucket<R> = Vec<Entry<R>>;
 
 /// The values asked for at one field.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    null: Bucket,
-    yes: Bucket,
-    no: Bucket,
-    numbers: HashMap<Key, Bucket>,
-    texts: HashMap<Box<[u8]>, Bucket>,
-    times: HashMap<i64, Bucket>,
+#[derive(Debug)]
+pub(super) struct Index<R> {
+    null: Bucket<R>,
+    yes: Bucket<R>,
+    no: Bucket<R>,
+    numbers: HashMap<Key, Bucket<R>>,
+    texts: HashMap<Box<[u8]>, Bucket<R>>,
+    times: HashMap<i64, Bucket<R>>,
     /// Bytes of the longest text that is asked for: nothing longer is looked up, however long messages are.
     longest: usize,
 }
@@ -51,9 +57,35 @@ impl From<Number> for Key {
 /// An escape of six bytes is the longest that stands for one.
 const LONGEST_ESCAPE: usize = 6;
 
-impl Index {
+/// Takes out what nobody asks for any more, and the room that it took.
+fn tidy<K: Eq + Hash, R>(map: &mut HashMap<K, Bucket<R>>, keys: impl Iterator<Item = K>) {
+    for key in keys {
+        if map.get(&key).is_some_and(Vec::is_empty) {
+            map.remove(&key);
+        }
+    }
+    if map.len() * 4 < map.capacity() {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+impl<R> Default for Index<R> {
+    fn default() -> Self {
+        Self {
+            null: Vec::new(),
+            yes: Vec::new(),
+            no: Vec::new(),
+            numbers: HashMap::new(),
+            texts: HashMap::new(),
+            times: HashMap::new(),
+            longest: 0,
+        }
+    }
+}
+
+impl<R> Index<R> {
     /// Notes a slot under each of its operands.
-    pub(super) fn insert(&mut self, operands: &Operands, entry: &Entry) {
+    pub(super) fn insert(&mut self, operands: &Operands, entry: &Entry<R>) {
         if let Some(longest) = operands.texts.iter().map(|text| text.len()).max() {
             self.longest = self.longest.max(longest);
         }
@@ -72,16 +104,6 @@ impl Index {
                 bucket.swap_remove(place);
             }
         });
-        fn tidy<K: Eq + Hash>(map: &mut HashMap<K, Bucket>, keys: impl Iterator<Item = K>) {
-            for key in keys {
-                if map.get(&key).is_some_and(Vec::is_empty) {
-                    map.remove(&key);
-                }
-            }
-            if map.len() * 4 < map.capacity() {
-                map.shrink_to(map.len() * 2);
-            }
-        }
         tidy(&mut self.numbers, operands.numbers.iter().map(|&number| Key::from(number)));
         tidy(&mut self.texts, operands.texts.iter().map(|text| text.as_bytes().into()));
         tidy(&mut self.times, operands.times.iter().copied());
@@ -90,7 +112,7 @@ impl Index {
         }
     }
 
-    fn each(&mut self, operands: &Operands, mut then: impl FnMut(&mut Bucket)) {
+    fn each(&mut self, operands: &Operands, mut then: impl FnMut(&mut Bucket<R>)) {
         for (asked, bucket) in
             [(operands.null, &mut self.null), (operands.yes, &mut self.yes), (operands.no, &mut self.no)]
         {
@@ -113,7 +135,7 @@ impl Index {
     pub(super) fn crowd(&self, operands: &Operands) -> usize {
         let few = [(operands.null, &self.null), (operands.yes, &self.yes), (operands.no, &self.no)];
         let few = few.into_iter().filter(|(asked, _)| *asked).map(|(_, bucket)| bucket.len());
-        let size = |bucket: Option<&Bucket>| bucket.map_or(0, Vec::len);
+        let size = |bucket: Option<&Bucket<R>>| bucket.map_or(0, Vec::len);
         few.chain(operands.numbers.iter().map(|&number| size(self.numbers.get(&number.into()))))
             .chain(operands.texts.iter().map(|text| size(self.texts.get(text.as_bytes()))))
             .chain(operands.times.iter().map(|time| size(self.times.get(time))))
@@ -123,7 +145,7 @@ impl Index {
 
     /// The slots that ask for what the field holds. A slot may come twice, where a text is its number too.
     #[inline]
-    pub(super) fn look_up<'a>(&'a self, value: Value<'_>, mut found: impl FnMut(&'a Entry)) {
+    pub(super) fn look_up<'a>(&'a self, value: Value<'_>, mut found: impl FnMut(&'a Entry<R>)) {
         match value {
             Value::Null => self.null.iter().for_each(found),
             Value::Bool(true) => self.yes.iter().for_each(found),
@@ -146,7 +168,7 @@ impl Index {
         }
     }
 
-    fn text(&self, text: Text<'_>) -> Option<&Bucket> {
+    fn text(&self, text: Text<'_>) -> Option<&Bucket<R>> {
         if self.texts.is_empty() {
             return None;
         }

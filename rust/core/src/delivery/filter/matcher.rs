@@ -10,8 +10,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Filter, Slot,
-    expression::{Condition, Operands, Test},
+    Slot,
+    condition::{Condition, Operands, Test},
     index::{Entry, Index},
     value::{Text, Value, skip_blanks},
 };
@@ -35,7 +35,7 @@ struct Node {
     parent: usize,
     children: Vec<(Box<[u8]>, usize)>,
     tests: Vec<usize>,
-    index: Option<Box<Index>>,
+    index: Option<Box<Index<Matcher>>>,
 }
 
 /// A test, where it stands, and how many conditions ask it.
@@ -63,6 +63,9 @@ enum Expression {
     Answer(usize),
 }
 
+/// An equality that an index can answer: its field, what is asked for, and what else has to hold.
+type Equality<'a> = (&'a [Box<str>], &'a Operands, Option<Condition>);
+
 /// The node of the whole document.
 const ROOT: usize = 0;
 /// So many tests of a field are searched for an equal one; among more, one that is asked twice costs its turn twice.
@@ -86,17 +89,18 @@ impl Matcher {
         matcher
     }
 
-    /// Adds a slot that is not here yet. `None` takes every event and is slot 0, which no filter is.
-    pub(crate) fn insert(&mut self, slot: Slot, filter: Option<&Filter>) {
-        let Some(filter) = filter else {
-            self.always = true;
-            return;
-        };
-        match self.indexed(&filter.condition) {
-            None => self.insert_general(slot, &filter.condition),
+    /// Adds slot 0, which takes every event.
+    pub(crate) fn insert_plain(&mut self) {
+        self.always = true;
+    }
+
+    /// Adds a slot that is not here yet, and not slot 0.
+    pub(super) fn insert(&mut self, slot: Slot, condition: &Condition) {
+        match self.indexed(condition) {
+            None => self.insert_general(slot, condition),
             Some((path, operands, rest)) => {
                 let node = self.node(path);
-                let entry = Entry { slot, rest: rest.map(|rest| Arc::new(Filter::from(rest))) };
+                let entry = Entry { slot, rest: rest.map(|rest| Arc::new(Self::of(&rest))) };
                 self.nodes[node].index.get_or_insert_default().insert(operands, &entry);
                 self.places.insert(slot, Place::Indexed(node, operands.clone()));
             }
@@ -147,9 +151,10 @@ impl Matcher {
 
     /// The equality that an index can answer, where there is one, and what remains. Of several the one whose value fewest
     /// ask for already: thousands may wait in one channel, but for different users.
-    fn indexed<'a>(&self, condition: &'a Condition) -> Option<(&'a [Box<str>], &'a Operands, Option<Condition>)> {
+    fn indexed<'a>(&self, condition: &'a Condition) -> Option<Equality<'a>> {
         let equality = |condition: &'a Condition| match condition {
-            Condition::Test(path, Test::In(operands)) => Some((path.as_slice(), operands)),
+            // What asks for no value stands nowhere in an index, and would not keep its field there.
+            Condition::Test(path, Test::In(operands)) if !operands.are_none() => Some((path.as_slice(), operands)),
             _ => None,
         };
         let Condition::All(parts) = condition else {
@@ -247,6 +252,13 @@ impl Matcher {
         }
     }
 
+    /// Whether any slot wants an event with this `d`.
+    pub(super) fn holds(&self, data: &[u8]) -> bool {
+        let mut found = false;
+        self.matches(data, |_| found = true);
+        found
+    }
+
     /// Calls `found` with each slot that wants an event with this `d`; with a slot of an index perhaps twice.
     pub(crate) fn matches(&self, data: &[u8], mut found: impl FnMut(Slot)) {
         if self.always {
@@ -275,7 +287,7 @@ impl Matcher {
             }
         }
         for (_, entry) in &walk.hits {
-            if entry.rest.as_ref().is_none_or(|rest| rest.matches(data)) {
+            if entry.rest.as_ref().is_none_or(|rest| rest.holds(data)) {
                 found(entry.slot);
             }
         }
@@ -302,7 +314,7 @@ struct Walk<'m, 'd, 'b> {
     /// A bit for each node: its key was met.
     seen: &'b mut [u64],
     /// What indexes found, and at which node. Empty for most events, and then it allocates nothing.
-    hits: Vec<(usize, &'m Entry)>,
+    hits: Vec<(usize, &'m Entry<Matcher>)>,
 }
 
 impl<'m> Walk<'m, '_, '_> {

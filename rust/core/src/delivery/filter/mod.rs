@@ -3,7 +3,8 @@
 //! What operators mean is said once, for users and for us, in `docs/filters.md`; `python/propylon/_filters/expression.py` writes the
 //! descriptions that [`Filter::parse`] reads.
 
-mod expression;
+mod compiled;
+mod condition;
 mod index;
 mod matcher;
 mod time;
@@ -12,7 +13,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use expression::{Filter, FilterError};
+pub use compiled::Filter;
+pub use condition::FilterError;
+
 pub(super) use matcher::Matcher;
 
 use super::subscriptions::Slot;

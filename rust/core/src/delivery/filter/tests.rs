@@ -306,7 +306,7 @@ fn many_filters_with_many_tests_share_one_pass() {
     let mut matcher = Matcher::default();
     for slot in 1..=200_u32 {
         let parts: Vec<Json> = (0..10).map(|at| json!(["<=", format!("k{}", slot * 10 + at), slot])).collect();
-        matcher.insert(slot, Some(&filter(&Json::from([vec![json!("and")], parts].concat()))));
+        filter(&Json::from([vec![json!("and")], parts].concat())).insert_into(&mut matcher, slot);
     }
     let fields = |slots: &[u32]| {
         let fields: Vec<String> =
@@ -324,7 +324,7 @@ fn an_index_goes_by_the_value_that_fewest_ask_for_and_asks_for_the_rest() {
     let mut matcher = Matcher::default();
     for user in 1..=500_u32 {
         let parts = json!(["and", ["==", "channel_id", 9], ["==", "author.id", user], ["startswith", "content", "!"]]);
-        matcher.insert(user, Some(&filter(&parts)));
+        filter(&parts).insert_into(&mut matcher, user);
     }
     let message = |channel: u32, user: u32, content: &str| {
         format!(r#"{{"channel_id":"{channel}","author":{{"id":"{user}"}},"content":"{content}"}}"#)
@@ -452,10 +452,10 @@ proptest! {
         // Some come and go before, between and after those that stay: nothing of them may remain.
         let mut matcher = Matcher::default();
         for (slot, passing) in (1000..).zip(&passing) {
-            matcher.insert(slot, Some(&filter(passing)));
+            filter(passing).insert_into(&mut matcher, slot);
         }
         for (slot, one) in (1..).zip(&filters) {
-            matcher.insert(slot, Some(one));
+            one.insert_into(&mut matcher, slot);
             if let Some(passing) = passing.get(slot as usize - 1) {
                 prop_assert_eq!(found(&matcher, &text).contains(&(999 + slot)), plain(passing, &data));
                 matcher.remove(999 + slot);

@@ -1,29 +1,11 @@
-//! What a filter asks, compiled once from the description that Python writes.
-
-use std::sync::OnceLock;
+//! What a filter asks: its description, as Python writes it, read once.
 
 use serde_json::Value as Json;
 
-use super::{
-    Matcher,
-    value::{Needle, Number, Value, elements},
-};
+use super::value::{Needle, Number, Value, elements};
 
 /// Deeper conditions, or fields, are refused: evaluation is recursive.
 const MAX_DEPTH: usize = 32;
-
-/// One filter.
-///
-/// Its description is JSON: `["and", …]`, `["or", …]`, `["not", x]`, or an operator, a dotted path and an operand:
-/// `["==", "author.id", 7]`, likewise `<`, `<=`, `>`, `>=`, `startswith`, `endswith` and `contains`;
-/// `["in", path, [operand, …]]`; `["exists", path]` and `["null", path]`. Floats are written `{"float": "0.5"}`,
-/// moments `{"time": microseconds since 1970}`.
-#[derive(Debug)]
-pub struct Filter {
-    pub(super) condition: Condition,
-    /// For being asked alone; made when that happens.
-    alone: OnceLock<Matcher>,
-}
 
 /// A description that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,33 +72,8 @@ pub(super) struct Operands {
     pub(super) times: Box<[i64]>,
 }
 
-impl Filter {
-    /// Compiles a description.
-    ///
-    /// # Errors
-    /// Where it is none.
-    pub fn parse(description: &str) -> Result<Self, FilterError> {
-        let json = serde_json::from_str(description).map_err(|error| FilterError(error.to_string()))?;
-        condition(&json, 0).map(Self::from)
-    }
-
-    /// Whether the JSON text of an event's `d` matches. What is no JSON object has no field.
-    ///
-    /// Events on their way ask all filters that concern them at once, see [`crate::delivery::Subscriptions`].
-    pub fn matches(&self, data: &[u8]) -> bool {
-        let mut matched = false;
-        self.alone.get_or_init(|| Matcher::of(&self.condition)).matches(data, |_| matched = true);
-        matched
-    }
-}
-
-impl From<Condition> for Filter {
-    fn from(condition: Condition) -> Self {
-        Self { condition, alone: OnceLock::new() }
-    }
-}
-
-fn condition(json: &Json, depth: usize) -> Result<Condition, FilterError> {
+/// Reads a description.
+pub(super) fn condition(json: &Json, depth: usize) -> Result<Condition, FilterError> {
     let wrong = || FilterError(format!("no filter: {json}"));
     if depth > MAX_DEPTH {
         return Err(FilterError(format!("a filter is nested more than {MAX_DEPTH} deep")));
@@ -204,6 +161,12 @@ impl Operands {
         texts.sort_unstable();
         times.sort_unstable();
         Self { numbers: numbers.into(), texts: texts.into(), times: times.into(), ..operands }
+    }
+
+    /// Whether there is no value among them.
+    pub(super) fn are_none(&self) -> bool {
+        let few = self.null || self.yes || self.no;
+        !few && self.numbers.is_empty() && self.texts.is_empty() && self.times.is_empty()
     }
 
     fn hold(&self, value: Value<'_>) -> bool {
