@@ -139,7 +139,7 @@ async fn get<T: DeserializeOwned>(
         let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
         let (head, body) = response.into_parts();
         if head.status == StatusCode::UNAUTHORIZED {
-            return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
+            return Err(fail(ConnectFailureKind::Unauthorized, format!("GET {path}: HTTP 401")));
         }
         if head.status != StatusCode::OK {
             let advice =

@@ -7,7 +7,7 @@ use super::{
     types::{ConnectFailureKind, Fault},
 };
 use crate::{
-    protocol::close_code::{self, CloseAction, FatalClose},
+    protocol::close_code::{self, CloseAction},
     shard::Status,
 };
 
@@ -72,7 +72,7 @@ impl Machine {
             return;
         }
         if failure.kind == ConnectFailureKind::Unauthorized {
-            return self.end(Ended::fatal(FatalClose::AuthenticationFailed, failure.message));
+            return self.end(Ended::Unauthorized { reason: failure.message });
         }
         let delay = if self.at_resume_url {
             // The host behind the resume URL is gone: the base URL gets its chance at once, for one

@@ -157,6 +157,11 @@ pub enum Ended {
         /// The application's flags, where the driver could ask for them: which privileged intents it may use.
         application_flags: Option<u64>,
     },
+    /// The REST API refused the token (HTTP 401): as hopeless as close code 4004, but nothing was closed.
+    Unauthorized {
+        /// What was asked, and the status.
+        reason: String,
+    },
     /// The day's IDENTIFYs are down to the floor that is never spent.
     BudgetExhausted {
         /// Unix time in seconds at which they are full again.
