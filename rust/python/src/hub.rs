@@ -83,6 +83,7 @@ fn kind_name(kind: ConnectFailureKind) -> &'static str {
         ConnectFailureKind::Unreachable => "unreachable",
         ConnectFailureKind::Timeout => "timeout",
         ConnectFailureKind::ProxyRefused => "proxy refused",
+        ConnectFailureKind::RateLimited => "rate limited",
         ConnectFailureKind::Certificate => "certificate",
         ConnectFailureKind::Handshake => "handshake",
         ConnectFailureKind::Unauthorized => "unauthorized",

@@ -13,6 +13,6 @@ mod reading;
 mod status;
 mod story;
 
-pub use config::{ConfigError, ShardConfig};
+pub use config::{ConfigError, ShardConfig, System};
 pub use handle::{Request, ShardHandle, SharedState, WireCounts};
 pub use status::Status;

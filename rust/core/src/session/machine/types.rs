@@ -85,7 +85,7 @@ pub struct ConnectFailure {
     pub kind: ConnectFailureKind,
     /// For people; holds no secret.
     pub message: String,
-    /// The server's `Retry-After`.
+    /// How long the server wants us to stay away, where it said so.
     pub retry_after: Option<Duration>,
 }
 
@@ -98,6 +98,8 @@ pub enum ConnectFailureKind {
     Timeout,
     /// The proxy wants other credentials.
     ProxyRefused,
+    /// HTTP 429: too much came from here.
+    RateLimited,
     /// The certificate was refused.
     Certificate,
     /// TLS could not be agreed on, or the answer was other than 101 and WebSocket.
