@@ -282,6 +282,8 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
             return GatewayClosed(code, reason, _NOT_REMADE)
         case ("unreachable", "certificate", str(message)):
             return CertificateError(message)
+        case ("unreachable", "rate limited", str(message)):
+            return HandshakeError(f"rate limited: {message}{_handshake_advice(message)}")
         case ("unreachable", _, str(message)):
             return HandshakeError(f"{message}{_handshake_advice(message)}")
         case ("decompression", str(message)):

@@ -222,10 +222,10 @@ impl Driver {
 
     /// Tells the machine of a sleep since the last look.
     fn look_for_sleep(&mut self, now: Duration) {
-        let slept = (self.asleep)();
-        let before = std::mem::replace(&mut self.slept, slept);
-        if slept > before {
-            self.machine.slept(now, slept - before);
+        let so_far = (self.asleep)();
+        let slept = so_far.saturating_sub(std::mem::replace(&mut self.slept, so_far));
+        if !slept.is_zero() {
+            self.machine.slept(now, slept);
             self.act(now);
         }
     }

@@ -70,11 +70,8 @@ pub(super) async fn rest_of_body(mut stream: impl AsyncRead + Unpin, begun: Vec<
 fn http_date(text: &str) -> Option<f64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let words: Vec<&str> = text.split([' ', ',', '-']).filter(|word| !word.is_empty()).collect();
-    let (day, month, year, time) = match words[..] {
-        [_, day, month, year, time, "GMT"] | [_, month, day, time, year] => (day, month, year, time),
-        _ => return None,
-    };
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
+    let ([_, day, month, year, time, "GMT"] | [_, month, day, time, year]) = words[..] else { return None };
+    let month = (1..).zip(MONTHS).find(|(_, name)| *name == month)?.0;
     let (day, year) = (day.parse::<u8>().ok()?, year.parse::<u16>().ok()?);
     let clock: Vec<u8> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
     let [hour, minute, second] = clock[..] else { return None };
@@ -144,7 +141,7 @@ mod tests {
         let body = rest_of_body(near, br#"{"retr"#.to_vec(), None).await;
         assert_eq!(told(&body), Some(7.0));
         let (near, mut far) = tokio::io::duplex(100_000);
-        tokio::io::AsyncWriteExt::write_all(&mut far, &[b'x'; 100_000]).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut far, &vec![b'x'; 100_000]).await.unwrap();
         assert!(rest_of_body(near, Vec::new(), None).await.len() <= 2 * BODY);
         let start = tokio::time::Instant::now();
         let (near, _far) = tokio::io::duplex(1);
