@@ -37,7 +37,8 @@ pub(super) const BATCH: usize = 256;
 /// Where the timer stands while nothing is awaited.
 const FAR: Duration = Duration::from_hours(1);
 /// How late it is noticed, at most, that the machine has slept: what tells it wakes nobody, so that the timer has to.
-/// A turn of the timer costs 2 µs with the two clocks that it reads, which makes a thousandth of a core for 1,000 shards.
+/// A look costs 20 µs, of which the two clocks are a hundredth and the waking of the thread the most: of a core, 0.05 %
+/// for 50 shards.
 const LOOK: Duration = if clock::SLEEP_IS_TOLD { Duration::from_secs(2) } else { FAR };
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

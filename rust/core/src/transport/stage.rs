@@ -29,7 +29,8 @@ const TOLD: usize = 8;
 #[derive(Debug, Default)]
 struct Inner {
     step: AtomicU8,
-    /// The addresses that were tried, and why not: nothing where no answer has come.
+    /// The addresses that were tried, and why not: nothing where no answer has come. Locked, because a deadline drops the
+    /// attempt that wrote it.
     tried: Mutex<Vec<(SocketAddr, Option<String>)>>,
 }
 
