@@ -83,7 +83,7 @@ async fn s1_a_dead_address_of_a_proxy_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s1_s9_a_dead_address_of_the_resume_host_does_not_hold_up_the_others() {
+async fn s1_a_dead_address_of_the_resume_host_does_not_hold_up_the_others() {
     let (simulator, dead) = (simulator(), silent().await);
     let url = format!("ws://localhost:{}", simulator.port());
     let ready =
