@@ -96,13 +96,18 @@ impl Machine {
             }
             self.backoff.after_failure(&mut self.rng)
         };
+        let delay = delay.max(self.asked_for(&failure));
+        self.actions.push_back(Action::ConnectFailed(failure, delay));
+        self.wait(now, delay);
+    }
+
+    /// How long the server wants to be left alone, as far as the user's cap allows.
+    pub(super) fn asked_for(&mut self, failure: &ConnectFailure) -> Duration {
         let told = failure.retry_after.or_else(|| {
             let limited = failure.kind == ConnectFailureKind::RateLimited;
             limited.then(|| self.backoff.after_rate_limit(&mut self.rng))
         });
-        let delay = delay.max(told.unwrap_or_default().min(self.backoff.config().cap));
-        self.actions.push_back(Action::ConnectFailed(failure, delay));
-        self.wait(now, delay);
+        told.unwrap_or_default().min(self.backoff.config().cap)
     }
 
     /// The peer closed: with a code, or without one (EOF, reset, TLS error).

@@ -226,6 +226,12 @@ fn s11_f03_a_rate_limit_that_does_not_say_how_long_is_waited_for_30_to_45_second
     }
     assert!(waits.iter().all(|&wait| wait >= seconds(30.0) && wait <= seconds(45.0)), "{waits:?}");
     assert!(waits.iter().any(|&wait| wait < seconds(32.0)) && waits.iter().any(|&wait| wait > seconds(43.0)));
+    // Also where it meets the connection that is opened beside another: it would meet the next one, too.
+    let mut fake = Fake::at(Stage::Ready, |_| {});
+    fake.frame(r#"{"op":7}"#);
+    fake.forget();
+    fake.fail(ConnectFailureKind::RateLimited, None);
+    assert!(fake.next_connect().0 >= seconds(30.0));
     // What is said counts instead, and the user's cap holds for both.
     let mut fake = Fake::at(Stage::Connecting, |_| {});
     fake.fail(ConnectFailureKind::RateLimited, Some(seconds(3.0)));
