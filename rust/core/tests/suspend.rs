@@ -1,4 +1,5 @@
 //! F19: the machine was suspended, as the clocks tell it, while a shard was connected.
+#![cfg(target_os = "linux")] // Elsewhere no clock tells it.
 
 mod common;
 
@@ -17,7 +18,6 @@ fn asleep() -> Duration {
     Duration::from_secs(ASLEEP.load(Relaxed))
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn f19_a_suspend_is_noticed_within_seconds_and_the_session_resumed() {
     let simulator = simulator();

@@ -163,7 +163,7 @@ async fn get<T: DeserializeOwned>(
             failure.kind = kind_of(head.status.as_u16(), failure.kind);
             let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
             let body = if failure.kind == ConnectFailureKind::RateLimited { refusal(body).await } else { Bytes::new() };
-            failure.retry_after = retry_after(header, &body);
+            failure.retry_after = retry_after(head.status.as_u16(), header, &body);
             return Err(failure);
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;

@@ -232,29 +232,22 @@ pub(super) fn scalar_end(document: &[u8], start: usize) -> Result<usize, Envelop
 /// A whole number of 0 to `u64::MAX` in JSON. Servers whose language has but one kind of number write `41250.0`.
 #[inline]
 pub(crate) fn whole_number(scalar: &[u8]) -> Option<u64> {
-    match integer(scalar) {
-        None => whole_float(scalar),
-        integer => integer,
+    if matches!(scalar, [] | [b'0', _, ..]) {
+        return whole_float(scalar);
     }
+    let mut number = 0_u64;
+    for &digit in scalar {
+        let next = if digit.is_ascii_digit() { number.checked_mul(10) } else { None };
+        let Some(next) = next.and_then(|tens| tens.checked_add(u64::from(digit - b'0'))) else {
+            return whole_float(scalar);
+        };
+        number = next;
+    }
+    Some(number)
 }
 
-/// As for `serde_json`, `1.0`, `1e3` and `-0` are none.
-#[inline]
-fn integer(scalar: &[u8]) -> Option<u64> {
-    match scalar {
-        [] | [b'0', _, ..] => return None,
-        _ => {}
-    }
-    scalar.iter().try_fold(0_u64, |number, &digit| {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })
-}
-
-/// What is written as a float and is none, as far as a float holds each whole number. Apart from [`integer`], so that
-/// numbers as Discord writes them pay nothing for it.
+/// What is written as a float and is none, as far as a float holds each whole number; `-0` and the like stay none. Apart
+/// from [`whole_number`], so that numbers as Discord writes them pay nothing for it.
 #[cold]
 fn whole_float(scalar: &[u8]) -> Option<u64> {
     const EXACT: f64 = (1_u64 << 53) as f64;

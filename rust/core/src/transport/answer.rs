@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::session::{ConnectFailure, ConnectFailureKind};
 
+/// RFC 6585, section 4.
+const RATE_LIMITED: u16 = 429;
 /// Bytes that are read of a body; Discord's answer to what came too often has 100.
 const BODY: usize = 4096;
 /// How long the rest of a body is waited for: the answer itself is there.
@@ -19,24 +21,30 @@ pub(super) fn failure(kind: ConnectFailureKind, message: impl Into<String>) -> C
     ConnectFailure { kind, message: message.into(), retry_after: None }
 }
 
-/// 429 (RFC 6585, section 4) is a kind of its own, whoever says it.
+/// A rate limit is a kind of its own, whoever says it.
 pub fn kind_of(status: u16, otherwise: ConnectFailureKind) -> ConnectFailureKind {
-    if status == 429 { ConnectFailureKind::RateLimited } else { otherwise }
+    if status == RATE_LIMITED { ConnectFailureKind::RateLimited } else { otherwise }
 }
 
-/// How long an answer asks us to stay away, an hour at most: the longest of what its headers and its body say, for
-/// `X-RateLimit-Reset-After` may be about one limit of several. `header` finds a header by its name in lower case.
+/// How long an answer asks us to stay away, an hour at most. Of a 429 it is the longest of what its headers and its body
+/// say, for `X-RateLimit-Reset-After` may be about one limit of several; with another status only `Retry-After` is meant
+/// for us. `header` finds a header by its name in lower case.
 ///
 /// Source: <https://discord.com/developers/docs/topics/rate-limits>, RFC 9110, section 10.2.3.
-pub fn retry_after<'a>(header: impl Fn(&str) -> Option<&'a [u8]>, body: &[u8]) -> Option<Duration> {
+pub fn retry_after<'a>(status: u16, header: impl Fn(&str) -> Option<&'a [u8]>, body: &[u8]) -> Option<Duration> {
     let text = |name| header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim);
     let seconds = |name| text(name).and_then(|text| text.parse().ok());
     let until = || {
         let date = http_date(text("retry-after")?)?;
-        Some(date - SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
+        // What has passed by our clock may be still to come by the server's: it says nothing.
+        let left = date - SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
+        (left > 0.0).then_some(left)
     };
-    let told = [told(body), seconds("x-ratelimit-reset-after"), seconds("retry-after").or_else(until)];
-    let told = told.into_iter().flatten().filter(|seconds: &f64| seconds.is_finite() && *seconds > 0.0);
+    let mut all = vec![seconds("retry-after").or_else(until)];
+    if status == RATE_LIMITED {
+        all.extend([told(body), seconds("x-ratelimit-reset-after")]);
+    }
+    let told = all.into_iter().flatten().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0);
     told.reduce(f64::max).map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST)))
 }
 
@@ -92,7 +100,7 @@ mod tests {
 
     fn seconds(name: &str, value: &str, body: &str) -> Option<f64> {
         let header = |wanted: &str| (wanted == name).then_some(value.as_bytes());
-        retry_after(header, body.as_bytes()).map(|duration| duration.as_secs_f64())
+        retry_after(429, header, body.as_bytes()).map(|duration| duration.as_secs_f64())
     }
 
     #[test]
@@ -101,7 +109,8 @@ mod tests {
         assert_eq!(parsed("5"), Some(5.0));
         assert_eq!(parsed(" 0.25 "), Some(0.25));
         assert_eq!(parsed("1e9"), Some(3600.0));
-        for nothing in ["", "0", "-1", "nan", "inf", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2199"] {
+        assert_eq!(parsed("0"), Some(0.0), "at once was said, which is not nothing");
+        for nothing in ["", "-1", "nan", "inf", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2199"] {
             assert_eq!(parsed(nothing), None, "{nothing}");
         }
     }
@@ -129,6 +138,9 @@ mod tests {
         assert_eq!(seconds("x-ratelimit-reset-after", "0.75", ""), Some(0.75));
         assert_eq!(seconds("x-ratelimit-reset-after", "0.75", body), Some(12.5));
         assert_eq!(seconds("retry-after", "13", body), Some(13.0));
+        // A bucket's header stands in every answer, and is no word about what is broken.
+        let bucket = |wanted: &str| (wanted == "x-ratelimit-reset-after").then_some(&b"7"[..]);
+        assert_eq!(retry_after(503, bucket, body.as_bytes()), None);
         for nothing in ["", "{", "[]", r#"{"retry_after":"5"}"#, r#"{"retry_after":-5}"#, &"{".repeat(4096), "<html>"] {
             assert_eq!(seconds("", "", nothing), None, "{nothing}");
         }

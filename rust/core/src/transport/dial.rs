@@ -148,7 +148,7 @@ async fn upgrade_failure(error: Error, stream: Option<Box<dyn Io>>) -> ConnectFa
     ConnectFailure {
         kind,
         message: format!("the server answered HTTP {status} instead of 101{advice}"),
-        retry_after: retry_after(|name| header_of(&head.headers, name), &body),
+        retry_after: retry_after(status.as_u16(), |name| header_of(&head.headers, name), &body),
     }
 }
 

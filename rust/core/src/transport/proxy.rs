@@ -238,7 +238,7 @@ impl Proxy {
         failure.kind = kind_of(code, failure.kind);
         let headers = &response.headers;
         let header = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        failure.retry_after = retry_after(|name| header(name).map(|header| header.value), &[]);
+        failure.retry_after = retry_after(code, |name| header(name).map(|header| header.value), &[]);
         Err(failure)
     }
 
