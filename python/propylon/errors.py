@@ -28,7 +28,7 @@
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from propylon._base import one_line
 from propylon.intents import Intents
@@ -71,15 +71,17 @@ class GatewayClosed(PropylonError):
     https://discord.com/developers/docs/topics/opcodes-and-status-codes#gateway-gateway-close-event-codes
     """
 
+    _without_code: ClassVar[str] = "the connection was lost"
+
     def __init__(self, code: int | None, reason: str, advice: str = "") -> None:
         """``code`` is the close code received, None for a connection that just dropped; ``reason`` came with it."""
         self.code: Final[int | None] = code
-        """The close code; None for a connection that just dropped."""
+        """The close code; None where there was none: a connection that just dropped, a token that the API refused."""
         self.reason: Final[str] = reason
         """What Discord said with it; may be empty."""
         self.advice: Final[str] = advice
         """What to do next; may be empty."""
-        what = "the connection was lost" if code is None else f"the gateway closed the connection with {code}"
+        what = self._without_code if code is None else f"the gateway closed the connection with {code}"
         # It goes to logs and terminals, and the reason is the server's.
         said = f" ({one_line(reason)})" if reason else ""
         super().__init__(f"{what}{said}{': ' + advice if advice else ''}")
@@ -90,7 +92,9 @@ class GatewayClosed(PropylonError):
 
 
 class AuthenticationFailed(GatewayClosed):
-    """Close code 4004 or HTTP 401: the token is wrong."""
+    """Close code 4004, or HTTP 401 of the REST API (``code`` is then None): the token is wrong."""
+
+    _without_code = "the REST API refused the token"
 
 
 class InvalidShard(GatewayClosed):
@@ -265,6 +269,8 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
             if code == 4014:
                 return _disallowed(reason, advice, intents & Intents.PRIVILEGED, flags)
             return FATAL[code](code, reason, advice)
+        case ("fatal", None, str(reason), str(advice), _):
+            return AuthenticationFailed(None, reason, advice)
         case ("budget exhausted", float(resets_at)):
             when = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             return IdentifyBudgetExhausted(
@@ -276,6 +282,8 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
             return GatewayClosed(code, reason, _NOT_REMADE)
         case ("unreachable", "certificate", str(message)):
             return CertificateError(message)
+        case ("unreachable", "rate limited", str(message)):
+            return HandshakeError(f"rate limited: {message}{_handshake_advice(message)}")
         case ("unreachable", _, str(message)):
             return HandshakeError(f"{message}{_handshake_advice(message)}")
         case ("decompression", str(message)):

@@ -45,12 +45,6 @@ ONE_TYPE = {
     "core/src/shard/driver.rs": {"acting.rs", "reading.rs"},  # Driver
 }
 
-# Circles that are being undone elsewhere. To be removed with the merge of that work: an entry that is no circle any
-# more fails the test.
-KNOWN = [
-    {"core/src/transport/dial.rs", "core/src/transport/proxy.rs"},
-]
-
 LEAST_EDGES = {"core": 180, "simulator": 90, "python": 12}
 """So many imports of its own files at least are found in a crate: fewer, and the reader has gone blind."""
 
@@ -72,14 +66,11 @@ def short(file: Path) -> str:
 
 def test_no_two_files_import_each_other(crates: Crates) -> None:
     found = [
-        {short(file) for file in group}
+        sorted(short(file) for file in group)
         for name in CRATES
         for group in cycles(inside(crates, name), crates.one_type(name))
     ]
-    new = [sorted(group) for group in found if group not in KNOWN]
-    assert not new, f"files that import each other, directly or by way of others: {new}"
-    gone = [sorted(group) for group in KNOWN if group not in found]
-    assert not gone, f"no circle any more, take it off KNOWN: {gone}"
+    assert not found, f"files that import each other, directly or by way of others: {found}"
 
 
 def test_types_that_are_split_over_files_are_known(crates: Crates) -> None:

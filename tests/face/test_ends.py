@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -103,8 +105,12 @@ class TestFatal:
     ) -> None:
         sim = propylon_simulator(token="another")
         gateway: Gateway = gateway_to(sim, gateway_url=None, api_url=sim.api_url)
-        with pytest.raises(AuthenticationFailed):
+        with pytest.raises(AuthenticationFailed, match=r"^the REST API refused the token \(.*HTTP 401\)") as raised:
             await gateway.open(timeout=10)
+        # No WebSocket was there to be closed with a code.
+        assert raised.value.code is None
+        assert not re.search("4004|clos", str(raised.value))
+        assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
     async def test_it_raises_out_of_run(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(token="another")

@@ -46,7 +46,7 @@ async def test_they_reach_the_server(propylon_simulator: Start, gateway_to: Any)
     assert identify["shard"] == [1, 4] == list(gateway.shard or ())
     assert identify["large_threshold"] == 123
     assert identify["properties"] == {"os": os.uname().sysname.lower(), "browser": "propylon", "device": "mine"}
-    assert "compress" not in identify or identify["compress"] is False
+    assert identify["compress"] is False
     assert connection["query"] == {"v": "10", "encoding": "json", "compress": "zlib-stream"}
     headers = {name.lower(): value for name, value in connection["headers"].items()}
     assert headers["user-agent"].startswith("DiscordBot (https://")

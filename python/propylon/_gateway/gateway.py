@@ -112,7 +112,8 @@ class Gateway:
             max_pending: Listener calls that may be unfinished; beyond it events wait in the queue.
             max_payload_bytes: Cap of one payload after inflating; a larger one costs the connection.
             proxy: ``http://user:password@host:port`` (CONNECT), ``https://``, ``socks5://`` or ``socks5h://``, for the
-                WebSocket and for ``api_url``. The proxy looks names up. The environment's proxies are not used.
+                WebSocket and for ``api_url``. The proxy looks names up. ``"env"``: those of the environment
+                (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), chosen for each host as curl does; otherwise never.
             ca_file: PEM certificates trusted besides the roots.
             native_roots: Trust the operating system's roots instead of Mozilla's.
             identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.

@@ -75,7 +75,7 @@ def run(
             metavar="URL",
             envvar="PROPYLON_PROXY",
             show_envvar=True,
-            help="Go out through http://, https:// or socks5://user:password@host:port.",
+            help="Go out through http://, https:// or socks5://user:password@host:port; env: as the environment says.",
         ),
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,

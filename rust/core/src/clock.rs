@@ -1,4 +1,4 @@
-//! The one clock of the engine: monotonic time since the process first asked.
+//! The clocks of the engine: monotonic time since the process first asked, and the time that the machine slept.
 
 use std::{
     sync::LazyLock,
@@ -10,4 +10,27 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Time since the epoch. Monotonic; a change of the wall clock does not move it.
 pub fn now() -> Duration {
     EPOCH.elapsed()
+}
+
+/// Whether [`asleep`] tells anything here.
+pub const SLEEP_IS_TOLD: bool = cfg!(target_os = "linux");
+
+/// How long the machine has been suspended since it started, in all: while it is, [`now`] stands still.
+///
+/// Linux alone tells it in a form that nothing else can move. Elsewhere this is zero: the wall clock jumps when somebody
+/// sets it, and a good connection must not pay for that. There a dead socket is found by the heartbeats, as ever;
+/// Windows' clock goes on during sleep, so that there a beat is due on waking.
+#[cfg(target_os = "linux")]
+pub fn asleep() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = |clock| Duration::try_from(clock_gettime(clock)).unwrap_or_default();
+    // In this order: what passes between the two readings must not look like sleep.
+    let with_sleep = read(ClockId::Boottime);
+    with_sleep.saturating_sub(read(ClockId::Monotonic))
+}
+
+/// As above, where nothing tells it.
+#[cfg(not(target_os = "linux"))]
+pub fn asleep() -> Duration {
+    Duration::ZERO
 }

@@ -6,7 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 use propylon_core::{
     inflate::Compression,
     session::ConnectFailureKind,
-    transport::{Proxy, Stage, TransportConfig, client_config, connect_stream},
+    transport::{Proxies, Proxy, Stage, TransportConfig, client_config, connect_stream, system_resolver},
 };
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{
@@ -56,7 +56,8 @@ fn config(port: u16, ca_file: Option<&PathBuf>) -> TransportConfig {
     let proxy = Proxy::parse(&format!("https://ada:hush@localhost:{port}")).unwrap();
     TransportConfig {
         tls: client_config(ca_file.map(PathBuf::as_path), false).unwrap(),
-        proxy: Some(Arc::new(proxy)),
+        proxies: Proxies::Always(Arc::new(proxy)),
+        resolver: system_resolver(),
         compression: Compression::None,
         max_payload_bytes: 4096,
         user_agent: "DiscordBot (test, 1)".to_owned(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use propylon_core::{
     delivery::{Drained, Hub, Level, Notice, Slot, Waker},
+    protocol::close_code::FatalClose,
     session::{ConnectFailureKind, Ended, Fault, SendError},
 };
 use pyo3::{
@@ -94,6 +95,7 @@ fn kind_name(kind: ConnectFailureKind) -> &'static str {
         ConnectFailureKind::Unreachable => "unreachable",
         ConnectFailureKind::Timeout => "timeout",
         ConnectFailureKind::ProxyRefused => "proxy refused",
+        ConnectFailureKind::RateLimited => "rate limited",
         ConnectFailureKind::Certificate => "certificate",
         ConnectFailureKind::Handshake => "handshake",
         ConnectFailureKind::Unauthorized => "unauthorized",
@@ -106,6 +108,9 @@ fn ended(py: Python<'_>, how: Ended) -> PyResult<Bound<'_, PyTuple>> {
         Ended::ByUser => ("by user",).into_pyobject(py),
         Ended::Fatal { close, reason, application_flags } => {
             ("fatal", close.code(), reason, close.advice(), application_flags).into_pyobject(py)
+        }
+        Ended::Unauthorized { reason } => {
+            ("fatal", None::<u16>, reason, FatalClose::AuthenticationFailed.advice(), None::<u64>).into_pyobject(py)
         }
         Ended::BudgetExhausted { resets_at } => ("budget exhausted", resets_at).into_pyobject(py),
         Ended::NotRemade { code, reason } => ("not remade", code, reason).into_pyobject(py),

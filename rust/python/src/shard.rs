@@ -15,8 +15,8 @@ use propylon_core::{
     inflate::Compression,
     protocol::event::EventType,
     session::{BackoffConfig, Session, Timeouts},
-    shard::{Request, ShardConfig, ShardHandle, SharedState},
-    transport::Proxy,
+    shard::{Request, ShardConfig, ShardHandle, SharedState, System},
+    transport::{Proxies, Proxy},
     zeroize::Zeroizing,
 };
 use pyo3::{
@@ -34,6 +34,8 @@ struct Inner {
     state: Arc<SharedState>,
     handle: Mutex<Option<ShardHandle>>,
     config: Mutex<ShardConfig>,
+    /// `proxy="env"`: the environment's proxies, as they are when it starts.
+    proxies_of_environment: bool,
 }
 
 /// One shard.
@@ -63,13 +65,24 @@ fn facts_of(session: Session) -> SessionFacts {
     (session.id, session.sequence, session.resume_url, session.shard, session.intents)
 }
 
+/// Instead of a proxy's URL.
+const ENVIRONMENT: &str = "env";
+
+fn proxy_of(options: &Bound<'_, PyDict>) -> PyResult<Option<Zeroizing<String>>> {
+    Ok(option::<Option<String>>(options, "proxy")?.map(Zeroizing::new))
+}
+
 fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
     let compression: Option<String> = option(options, "compression")?;
     let compression: Compression = compression.as_deref().unwrap_or("none").parse().map_err(|_| {
         PyValueError::new_err("compression must be \"zstd-stream\", \"zlib-stream\", \"payload\" or None")
     })?;
-    let proxy: Option<String> = option(options, "proxy")?;
-    let proxy = proxy.map(Zeroizing::new).map(|url| Proxy::parse(&url).map(Arc::new)).transpose();
+    let proxies = match proxy_of(options)? {
+        Some(url) if *url != ENVIRONMENT => {
+            Proxies::Always(Arc::new(Proxy::parse(&url).map_err(PyValueError::new_err)?))
+        }
+        _ => Proxies::None,
+    };
     Ok(ShardConfig {
         token: Zeroizing::new(option(options, "token")?),
         intents: option(options, "intents")?,
@@ -93,7 +106,8 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
             reset_after: seconds(options, "reset_after")?,
         },
         max_payload_bytes: option(options, "max_payload_bytes")?,
-        proxy: proxy.map_err(PyValueError::new_err)?,
+        proxies,
+        system: System::default(),
         ca_file: option(options, "ca_file")?,
         native_roots: option(options, "native_roots")?,
         properties: option(options, "properties")?,
@@ -142,7 +156,12 @@ impl PyShard {
         let queue = Arc::new(ShardQueue::new(NEXT_KEY.fetch_add(1, Relaxed), queue));
         let session = session_of(option(options, "session")?);
         let state = SharedState::new(queue, Arc::clone(subscriptions.get()?), session);
-        Ok(Self(OfThisProcess::new(Inner { state, handle: Mutex::new(None), config: Mutex::new(config) })))
+        Ok(Self(OfThisProcess::new(Inner {
+            state,
+            handle: Mutex::new(None),
+            config: Mutex::new(config),
+            proxies_of_environment: proxy_of(options)?.is_some_and(|proxy| *proxy == ENVIRONMENT),
+        })))
     }
 
     /// How its notices and batches are told from those of other shards.
@@ -169,7 +188,12 @@ impl PyShard {
             return Err(PyRuntimeError::new_err("the shard runs already"));
         }
         let runtime = runtime::handle()?;
-        let config = inner.config.lock().clone();
+        let mut config = inner.config.lock().clone();
+        if inner.proxies_of_environment {
+            // While attached: Python changes the environment only so, and the C library does not lock it.
+            let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+            config.proxies = Proxies::from_environment(variable);
+        }
         // Reading root certificates can touch the disk.
         let handle = py.detach(|| ShardHandle::start(&runtime, &config, &inner.state));
         *inner.handle.lock() = Some(handle.map_err(|error| PyValueError::new_err(error.0))?);

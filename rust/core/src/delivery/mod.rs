@@ -5,6 +5,7 @@ mod dispatch;
 mod filter;
 mod hub;
 mod queue;
+mod slot;
 mod subscriptions;
 mod wake;
 
@@ -12,5 +13,6 @@ pub use dispatch::Dispatch;
 pub use filter::{Filter, FilterError};
 pub use hub::{Drained, Hub};
 pub use queue::{Counts, Fill, Ledger, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
-pub use subscriptions::{Heard, Slot, Slots, Subscriptions};
+pub use slot::Slot;
+pub use subscriptions::{Heard, Slots, Subscriptions};
 pub use wake::Waker;

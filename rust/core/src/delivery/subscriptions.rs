@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::filter::{Filter, Matcher};
+use super::{
+    filter::{Filter, Matcher},
+    slot::Slot,
+};
 use crate::protocol::event::{EventSet, EventType};
-
-/// The number of a slot. 0 is the one without a filter.
-pub type Slot = u32;
 
 /// What an event matched.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,15 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{body::Bytes, client::conn::http1};
+use hyper::{
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
@@ -16,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     session::{ConnectFailure, ConnectFailureKind},
-    transport::{TransportConfig, connect_stream, retry_after},
+    transport::{TransportConfig, connect_stream, kind_of, retry_after},
 };
 
 /// The answer of `GET /gateway/bot`.
@@ -71,6 +75,8 @@ struct Application {
 /// Discord's answer has 200 bytes.
 const MAX_BODY: usize = 64 * 1024;
 const MAX_HEAD: usize = 32 * 1024;
+const MAX_REFUSAL: usize = 4096;
+const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_URL: usize = 200;
 
 /// What is wrong with an answer, less what the parser quotes of it.
@@ -109,6 +115,15 @@ pub async fn application_flags(base: &Url, token: &str, config: &TransportConfig
     get::<Application>(base, "/applications/@me", token, config).await.map(|application| application.flags)
 }
 
+/// The body of a refusal, where it is small and soon there: the status is an answer without it.
+async fn refusal(body: Incoming) -> Bytes {
+    let body = Limited::new(body, MAX_REFUSAL).collect();
+    match tokio::time::timeout(PATIENCE, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    }
+}
+
 async fn get<T: DeserializeOwned>(
     base: &Url,
     path: &str,
@@ -139,13 +154,16 @@ async fn get<T: DeserializeOwned>(
         let response = sender.send_request(request).await.map_err(|error| broken(error.to_string()))?;
         let (head, body) = response.into_parts();
         if head.status == StatusCode::UNAUTHORIZED {
-            return Err(fail(ConnectFailureKind::Unauthorized, "Discord refused the token (HTTP 401)".to_owned()));
+            return Err(fail(ConnectFailureKind::Unauthorized, format!("GET {path}: HTTP 401")));
         }
         if head.status != StatusCode::OK {
             let advice =
                 if head.status.is_redirection() { "; redirects are not followed, so check api_url" } else { "" };
             let mut failure = broken(format!("HTTP {}{advice}", head.status));
-            failure.retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes()));
+            failure.kind = kind_of(head.status.as_u16(), failure.kind);
+            let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
+            let body = if failure.kind == ConnectFailureKind::RateLimited { refusal(body).await } else { Bytes::new() };
+            failure.retry_after = retry_after(head.status.as_u16(), header, &body);
             return Err(failure);
         }
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| broken(error.to_string()))?;

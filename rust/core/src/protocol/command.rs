@@ -80,13 +80,15 @@ pub fn identify(options: &IdentifyOptions<'_>) -> String {
     string::write(&mut json, properties.browser);
     json.push_str(",\"device\":");
     string::write(&mut json, properties.device);
+    // Discord has a default for each of the last two; servers that are built on a model of another client may not.
     append(
         &mut json,
-        format_args!("}},\"intents\":{},\"large_threshold\":{}", intents.0, large_threshold.clamp(&50, &250)),
+        format_args!(
+            "}},\"intents\":{},\"large_threshold\":{},\"compress\":{compress}",
+            intents.0,
+            large_threshold.clamp(&50, &250)
+        ),
     );
-    if *compress {
-        json.push_str(",\"compress\":true");
-    }
     if let Some((id, count)) = shard {
         append(&mut json, format_args!(",\"shard\":[{id},{count}]"));
     }
@@ -154,10 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn s5_identify_leaves_out_what_was_not_given() {
+    fn s5_identify_always_says_compress_and_large_threshold_and_leaves_out_what_was_not_given() {
         let properties = json!({"os": "linux", "browser": "b\n", "device": "\u{e4}\u{1}"});
         let expected = json!({"op": 2, "d": {
             "token": "to\"k\\en", "properties": properties, "intents": 513, "large_threshold": 50,
+            "compress": false,
         }});
         assert_eq!(parsed(&identify(&OPTIONS)), expected);
     }

@@ -12,14 +12,17 @@ use super::structural;
 /// Longer raw contents cannot be a known name, even with every character written as `\uXXXX`.
 const LONGEST_ESCAPED_NAME: usize = 6 * 64;
 
+/// No float that somebody writes is longer; what is, is not read for the sake of its length.
+const LONGEST_FLOAT: usize = 64;
+
 /// Where the parts of one payload stand. Keys may come in any order; of a repeated one the last wins.
 ///
 /// Source: <https://discord.com/developers/docs/events/gateway-events#payload-structure>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// `op`; `None` when it is missing, not an integer, or above 255.
+    /// `op`; `None` when it is missing, not a whole number, or above 255.
     pub op: Option<u8>,
-    /// `s`; `None` when it is null, missing, negative, not an integer, or above `u64::MAX`.
+    /// `s`; `None` when it is null, missing, negative, not a whole number, or above `u64::MAX`.
     pub sequence: Option<u64>,
     /// `t`.
     pub event: EventName,
@@ -196,8 +199,8 @@ fn value(document: &[u8], start: usize, field: Field, envelope: &mut Envelope) -
     };
     match field {
         Field::Event => envelope.event = name,
-        Field::Sequence => envelope.sequence = integer(scalar),
-        Field::Op => envelope.op = integer(scalar).and_then(|op| u8::try_from(op).ok()),
+        Field::Sequence => envelope.sequence = whole_number(scalar),
+        Field::Op => envelope.op = whole_number(scalar).and_then(|op| u8::try_from(op).ok()),
         Field::Data => envelope.data = start..end,
         Field::Other => {}
     }
@@ -226,19 +229,34 @@ pub(super) fn scalar_end(document: &[u8], start: usize) -> Result<usize, Envelop
     Ok(start + length)
 }
 
-/// A JSON integer of 0 to `u64::MAX`. As for `serde_json`, `1.0`, `1e3` and `-0` are none.
+/// A whole number of 0 to `u64::MAX` in JSON. Servers whose language has but one kind of number write `41250.0`.
 #[inline]
-fn integer(scalar: &[u8]) -> Option<u64> {
-    match scalar {
-        [] | [b'0', _, ..] => return None,
-        _ => {}
+pub(crate) fn whole_number(scalar: &[u8]) -> Option<u64> {
+    if matches!(scalar, [] | [b'0', _, ..]) {
+        return whole_float(scalar);
     }
-    scalar.iter().try_fold(0_u64, |number, &digit| {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })
+    let mut number = 0_u64;
+    for &digit in scalar {
+        let next = if digit.is_ascii_digit() { number.checked_mul(10) } else { None };
+        let Some(next) = next.and_then(|tens| tens.checked_add(u64::from(digit - b'0'))) else {
+            return whole_float(scalar);
+        };
+        number = next;
+    }
+    Some(number)
+}
+
+/// What is written as a float and is none, as far as a float holds each whole number; `-0` and the like stay none. Apart
+/// from [`whole_number`], so that numbers as Discord writes them pay nothing for it.
+#[cold]
+fn whole_float(scalar: &[u8]) -> Option<u64> {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    // `null` and the like are the most of what comes here.
+    if scalar.len() > LONGEST_FLOAT || !scalar.first()?.is_ascii_digit() {
+        return None;
+    }
+    let number: f64 = serde_json::from_slice(scalar).ok()?;
+    (number.fract() == 0.0 && number <= EXACT).then_some(number as u64)
 }
 
 #[inline]

@@ -36,6 +36,8 @@ pub struct Backoff {
 /// op 7 never counts as a failure, but a server that repeats it without end must not make us spin.
 const FREE_RECONNECT_REQUESTS: u32 = 5;
 
+const RATE_LIMIT_WAIT: Duration = Duration::from_secs(30);
+
 impl Backoff {
     /// A fresh series.
     pub fn new(config: BackoffConfig) -> Self {
@@ -82,6 +84,13 @@ impl Backoff {
         let bound = self.config.base.saturating_mul(1 << (self.failures - 1).min(20)).min(self.config.cap);
         // A tenth of the bound at least: a run of lucky draws must not become a spin.
         bound.mul_f64(0.1 + 0.9 * rng.f64())
+    }
+
+    /// The wait after HTTP 429 that does not say how long: 30 to 45 s. Discord's limits are counted by the second or by
+    /// the minute, and whoever asks before they are over is counted again; spread, because the limit may be one of all
+    /// shards behind an address.
+    pub fn after_rate_limit(&self, rng: &mut fastrand::Rng) -> Duration {
+        RATE_LIMIT_WAIT.mul_f64(1.0 + 0.5 * rng.f64())
     }
 
     /// The wait after op 9: random 1–5 s with the default `base` (Discord staff, docs #244), and

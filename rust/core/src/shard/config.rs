@@ -1,17 +1,21 @@
 //! Everything a shard is told at its start.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
 use crate::{
+    clock,
     inflate::Compression,
     protocol::{
         command::{self, IdentifyOptions, Properties},
         intents::Intents,
     },
     session::{BackoffConfig, MachineConfig, PresenceLimiter, Session, Timeouts},
-    transport::{Proxy, Stage, TlsError, TransportConfig, api_url, client_config, gateway_url, refuse_resume_url},
+    transport::{
+        Proxies, Resolver, Stage, TlsError, TransportConfig, api_url, client_config, gateway_url, refuse_resume_url,
+        system_resolver,
+    },
 };
 
 /// The options of one shard.
@@ -43,8 +47,10 @@ pub struct ShardConfig {
     pub backoff: BackoffConfig,
     /// Cap of one payload, inflated, in bytes.
     pub max_payload_bytes: usize,
-    /// The way out; `None`: straight.
-    pub proxy: Option<Arc<Proxy>>,
+    /// The way out.
+    pub proxies: Proxies,
+    /// What is asked of the operating system.
+    pub system: System,
     /// PEM certificates trusted besides the roots.
     pub ca_file: Option<PathBuf>,
     /// The operating system's roots instead of Mozilla's.
@@ -60,6 +66,21 @@ pub struct ShardConfig {
 impl fmt::Debug for ShardConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ShardConfig").field("shard", &self.shard).finish_non_exhaustive()
+    }
+}
+
+/// What is asked of the operating system; tests put something else in its place.
+#[derive(Clone)]
+pub struct System {
+    /// Looks up names.
+    pub resolver: Resolver,
+    /// How long the machine has slept so far: [`clock::asleep`].
+    pub asleep: fn() -> Duration,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self { resolver: system_resolver(), asleep: clock::asleep }
     }
 }
 
@@ -102,10 +123,11 @@ impl ShardConfig {
         {
             return Err(ConfigError(format!("shard ({id}, {count}): the id must be below the count, and starts at 0")));
         }
-        match &self.gateway_url {
+        let first = match &self.gateway_url {
             Some(url) => gateway_url(url, self.compression, self.allow_plaintext).map_err(ConfigError)?,
             None => api_url(&self.api_url, self.allow_plaintext).map_err(ConfigError)?,
         };
+        self.proxies.to(&first).map_err(ConfigError)?;
         let [os, browser, device] = &self.properties;
         let identify = Zeroizing::new(command::identify(&IdentifyOptions {
             token: &self.token,
@@ -133,7 +155,8 @@ impl ShardConfig {
     pub fn transport(&self) -> Result<TransportConfig, ConfigError> {
         Ok(TransportConfig {
             tls: client_config(self.ca_file.as_deref(), self.native_roots)?,
-            proxy: self.proxy.clone(),
+            proxies: self.proxies.clone(),
+            resolver: Arc::clone(&self.system.resolver),
             compression: self.compression,
             max_payload_bytes: self.max_payload_bytes,
             user_agent: self.user_agent.clone(),
@@ -172,7 +195,7 @@ fn assumed_url(api_url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Machine;
+    use crate::{session::Machine, transport::Proxy};
 
     #[test]
     fn f40_debug_of_what_holds_secrets_shows_none() {
@@ -196,7 +219,8 @@ mod tests {
             timeouts: Timeouts::default(),
             backoff: BackoffConfig::default(),
             max_payload_bytes: 4096,
-            proxy: Some(Arc::new(Proxy::parse("http://ada:hush-proxy@localhost").unwrap())),
+            proxies: Proxies::Always(Arc::new(Proxy::parse("http://ada:hush-proxy@localhost").unwrap())),
+            system: System::default(),
             ca_file: None,
             native_roots: false,
             properties: ["os", "browser", "device"].map(str::to_owned),

@@ -36,6 +36,10 @@ pub(super) const BATCH: usize = 256;
 
 /// Where the timer stands while nothing is awaited.
 const FAR: Duration = Duration::from_hours(1);
+/// How late it is noticed, at most, that the machine has slept: what tells it wakes nobody, so that the timer has to.
+/// A look costs 20 µs, of which the two clocks are a hundredth and the waking of the thread the most: of a core, 0.05 %
+/// for 50 shards.
+const LOOK: Duration = if clock::SLEEP_IS_TOLD { Duration::from_secs(2) } else { FAR };
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -65,8 +69,11 @@ pub(super) struct Driver {
     /// Held until IDENTIFY is answered, or for [`fleet::HOLD`].
     pub(super) permit: Option<(Permit, Pin<Box<Sleep>>)>,
     pub(super) sleep: Pin<Box<Sleep>>,
-    /// What the timer is set to.
+    /// What the timer is set to, or is on its way to.
     pub(super) deadline: Option<Duration>,
+    /// How long the machine has slept so far, and how long it had when that was looked at last.
+    pub(super) asleep: fn() -> Duration,
+    pub(super) slept: Duration,
     pub(super) batch: Vec<Dispatch>,
     pub(super) batch_bytes: usize,
     /// What is to be told when the machine's actions are carried out.
@@ -126,6 +133,8 @@ impl Driver {
             // Armed when the machine first names a deadline.
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             deadline: None,
+            asleep: config.system.asleep,
+            slept: (config.system.asleep)(),
             batch: Vec::with_capacity(BATCH),
             batch_bytes: 0,
             news: Vec::new(),
@@ -165,7 +174,7 @@ impl Driver {
         let deadline = self.machine.deadline(now).into_iter().chain(self.guilds.deadline()).min();
         if deadline != self.deadline {
             self.deadline = deadline;
-            let wait = deadline.map_or(FAR, |at| at.saturating_sub(now));
+            let wait = deadline.map_or(FAR, |at| at.saturating_sub(now)).min(LOOK);
             self.sleep.as_mut().reset(Instant::now() + wait);
         }
     }
@@ -187,6 +196,10 @@ impl Driver {
         // runtime gets its turn, which a flood delays.
         let woken = self.sleep.as_mut().poll(cx).is_ready();
         let now = clock::now();
+        if woken {
+            // Before a beat is sent into a connection that is gone.
+            self.look_for_sleep(now);
+        }
         if self.deadline.is_some_and(|at| now >= at) {
             self.guilds.timeout(now);
             self.machine.timeout(now, self.backlog);
@@ -194,9 +207,9 @@ impl Driver {
             moved = true;
         }
         if woken {
-            // Spent, or early by the timer's millisecond: `arm` sets it anew.
+            // Spent, or early by the timer's millisecond, or on its way: `arm` sets it anew.
             self.deadline = None;
-            self.sleep.as_mut().reset(Instant::now() + FAR);
+            self.sleep.as_mut().reset(Instant::now() + LOOK);
             moved = true;
         }
         if moved {
@@ -204,6 +217,16 @@ impl Driver {
             return Poll::Ready(read >= BATCH);
         }
         Poll::Pending
+    }
+
+    /// Tells the machine of a sleep since the last look.
+    fn look_for_sleep(&mut self, now: Duration) {
+        let so_far = (self.asleep)();
+        let slept = so_far.saturating_sub(std::mem::replace(&mut self.slept, so_far));
+        if !slept.is_zero() {
+            self.machine.slept(now, slept);
+            self.act(now);
+        }
     }
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> bool {

@@ -13,6 +13,6 @@ mod reading;
 mod shared;
 mod story;
 
-pub use config::{ConfigError, ShardConfig};
+pub use config::{ConfigError, ShardConfig, System};
 pub use handle::ShardHandle;
 pub use shared::{Request, SharedState, WireCounts};

@@ -36,7 +36,9 @@ pub(super) fn connecting(
         None => format!("where {} says", host_of(api_url)),
     };
     let purpose = if resuming { ", to resume" } else { "" };
-    let proxy = way.proxy.as_ref().map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
+    let first = Url::parse(url.unwrap_or(api_url)).ok();
+    let proxy = first.as_ref().and_then(|first| way.proxies.to(first).ok().flatten());
+    let proxy = proxy.map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
     news.push(Notice::Log(Level::Debug, format!("connecting to {whither}{purpose}{proxy}")));
 }
 

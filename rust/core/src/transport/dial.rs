@@ -1,12 +1,9 @@
 //! One connection attempt: TCP or a proxy, TLS, HTTP upgrade. Gives a WebSocket or says what failed; deadlines are the
 //! session machine's.
 
-use std::{io, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use http::{HeaderValue, header};
-use rustls::{CertificateError, pki_types::ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{Error, client::IntoClientRequest, protocol::WebSocketConfig},
@@ -14,9 +11,12 @@ use tokio_tungstenite::{
 use url::Url;
 
 use super::{
-    proxy::Proxy,
+    answer::{failure, kind_of, rest_of_body, retry_after},
+    proxies::Proxies,
     stage::{Stage, Step},
     stream::{Io, Metered},
+    tcp::{self, Resolver},
+    tls::secure,
 };
 use crate::{
     inflate::Compression,
@@ -31,8 +31,10 @@ pub type Socket = WebSocketStream<Metered>;
 pub struct TransportConfig {
     /// Trust and TLS versions.
     pub tls: Arc<rustls::ClientConfig>,
-    /// The way out; `None`: straight.
-    pub proxy: Option<Arc<Proxy>>,
+    /// The way out.
+    pub proxies: Proxies,
+    /// Looks up the names of hosts and proxies.
+    pub resolver: Resolver,
     /// Decides how large a message may be on the wire.
     pub compression: Compression,
     /// Cap of one payload, inflated.
@@ -45,7 +47,7 @@ pub struct TransportConfig {
 
 impl std::fmt::Debug for TransportConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TransportConfig").field("proxy", &self.proxy).finish_non_exhaustive()
+        f.debug_struct("TransportConfig").field("proxies", &self.proxies).finish_non_exhaustive()
     }
 }
 
@@ -76,10 +78,6 @@ impl TransportConfig {
     }
 }
 
-pub(super) fn failure(kind: ConnectFailureKind, message: impl Into<String>) -> ConnectFailure {
-    ConnectFailure { kind, message: message.into(), retry_after: None }
-}
-
 /// Opens TCP, through the proxy where there is one, and, where the scheme says so (`wss`, `https`), TLS.
 ///
 /// # Errors
@@ -90,74 +88,21 @@ pub async fn connect_stream(url: &Url, config: &TransportConfig) -> Result<Box<d
     // An IPv6 literal stands in brackets in a URL, and only there.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let encrypted = matches!(url.scheme(), "wss" | "https");
-    if let Some(proxy) = &config.proxy {
-        let stream = proxy.tunnel(host, port, config).await?;
+    let proxy = config.proxies.to(url).map_err(|why| failure(ConnectFailureKind::Config, why))?;
+    if let Some(proxy) = proxy {
+        config.stage.enter(Step::ProxyTcp);
+        let tcp = proxy.reach(&config.resolver, &config.stage).await?;
+        config.stage.enter(Step::Proxy);
+        let stream = proxy.tunnel(tcp, host, port, &config.tls, &config.user_agent).await?;
         config.stage.enter(Step::Tls);
         return if encrypted { secure(stream, host, &config.tls).await } else { Ok(stream) };
     }
     config.stage.enter(Step::Tcp);
-    let unreachable = |error: io::Error| failure(ConnectFailureKind::Unreachable, format!("{host}:{port}: {error}"));
-    let tcp = TcpStream::connect((host, port)).await.map_err(unreachable)?;
-    tcp.set_nodelay(true).map_err(unreachable)?;
+    let tcp = tcp::connect(host, port, &config.resolver, &config.stage)
+        .await
+        .map_err(|why| failure(ConnectFailureKind::Unreachable, format!("{host}:{port}: {why}")))?;
     config.stage.enter(Step::Tls);
     if encrypted { secure(tcp, host, &config.tls).await } else { Ok(Box::new(tcp)) }
-}
-
-/// TLS over `stream` to `host`.
-pub(super) async fn secure<S: Io + 'static>(
-    stream: S,
-    host: &str,
-    tls: &Arc<rustls::ClientConfig>,
-) -> Result<Box<dyn Io>, ConnectFailure> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| failure(ConnectFailureKind::Config, format!("{host}: {error}")))?;
-    match TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
-        Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(tls_failure(host, &error)),
-    }
-}
-
-fn tls_failure(host: &str, error: &io::Error) -> ConnectFailure {
-    use rustls::{AlertDescription, Error, InvalidMessage};
-    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
-        return failure(ConnectFailureKind::Unreachable, format!("TLS handshake with {host}: {error}"));
-    };
-    let (kind, advice) = match reason {
-        Error::InvalidCertificate(wrong) => (ConnectFailureKind::Certificate, certificate_advice(wrong)),
-        // What follows also comes from a load balancer in trouble: it is tried again.
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            (ConnectFailureKind::Handshake, "what answers does not speak TLS on this port; check the URL")
-        }
-        Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
-            (ConnectFailureKind::Handshake, "the server must speak TLS 1.2 or 1.3")
-        }
-        _ => (ConnectFailureKind::Handshake, ""),
-    };
-    let what = match kind {
-        ConnectFailureKind::Certificate => "the certificate of",
-        _ => "the TLS handshake with",
-    };
-    let colon = if advice.is_empty() { "" } else { ": " };
-    failure(kind, format!("{what} {host} failed ({reason}){colon}{advice}"))
-}
-
-fn certificate_advice(wrong: &CertificateError) -> &'static str {
-    use CertificateError as Wrong;
-    match wrong {
-        Wrong::Expired | Wrong::ExpiredContext { .. } => "it has expired, unless the clock of this machine is wrong",
-        Wrong::NotValidYet | Wrong::NotValidYetContext { .. } => {
-            "it is not valid yet, unless the clock of this machine is wrong"
-        }
-        Wrong::NotValidForName | Wrong::NotValidForNameContext { .. } => {
-            "it belongs to another host; check the URL, and what stands between here and there"
-        }
-        Wrong::UnknownIssuer => {
-            "nobody who is trusted has issued it; a private authority goes into ca_file=, \
-             and native_roots=True trusts those of the operating system"
-        }
-        Wrong::Revoked => "it was revoked",
-        _ => "it must not be trusted",
-    }
 }
 
 /// Opens a WebSocket to `url`, which has its query already.
@@ -173,45 +118,40 @@ pub async fn dial(url: Url, config: TransportConfig) -> Result<Socket, ConnectFa
         .map_err(|error| failure(ConnectFailureKind::Config, format!("User-Agent: {error}")))?;
     request.headers_mut().insert(header::USER_AGENT, user_agent);
     // A quarter for the headers of frames: messages that come in fragments of 10 bytes are no Discord's.
-    let stream = Metered::new(stream, config.largest() + config.largest() / 4 + WRITE_BUFFER);
+    let (stream, mut given_back) = Metered::lent(stream, config.largest() + config.largest() / 4 + WRITE_BUFFER);
     match client_async_with_config(request, stream, Some(config.websocket())).await {
-        Ok((socket, _)) => Ok(socket),
-        Err(error) => Err(upgrade_failure(&error)),
+        Ok((mut socket, _)) => {
+            socket.get_mut().keep();
+            Ok(socket)
+        }
+        Err(error) => Err(upgrade_failure(error, given_back.try_recv().ok()).await),
     }
 }
 
-fn upgrade_failure(error: &Error) -> ConnectFailure {
-    let Error::Http(response) = error else {
-        return failure(ConnectFailureKind::Handshake, format!("WebSocket upgrade: {error}"));
+/// `stream`: where the rest of the answer's body would come from.
+async fn upgrade_failure(error: Error, stream: Option<Box<dyn Io>>) -> ConnectFailure {
+    let response = match error {
+        Error::Http(response) => *response,
+        other => return failure(ConnectFailureKind::Handshake, format!("WebSocket upgrade: {other}")),
     };
-    let status = response.status();
+    let (head, body) = response.into_parts();
+    let status = head.status;
+    let kind = kind_of(status.as_u16(), ConnectFailureKind::Handshake);
+    let mut body = body.unwrap_or_default();
+    if kind == ConnectFailureKind::RateLimited
+        && let Some(stream) = stream
+    {
+        let length = header_of(&head.headers, "content-length").and_then(|value| std::str::from_utf8(value).ok());
+        body = rest_of_body(stream, body, length.and_then(|length| length.trim().parse().ok())).await;
+    }
     let advice = if status.is_redirection() { "; redirects are not followed, so check the URL" } else { "" };
     ConnectFailure {
-        kind: ConnectFailureKind::Handshake,
-        // The body is the server's own: it is neither read further nor repeated.
+        kind,
         message: format!("the server answered HTTP {status} instead of 101{advice}"),
-        retry_after: response.headers().get(header::RETRY_AFTER).and_then(|value| retry_after(value.as_bytes())),
+        retry_after: retry_after(status.as_u16(), |name| header_of(&head.headers, name), &body),
     }
 }
 
-/// A `Retry-After` in seconds, decimals allowed, an hour at most; Discord sends no dates there.
-pub fn retry_after(value: &[u8]) -> Option<Duration> {
-    let seconds: f64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    (seconds.is_finite() && seconds > 0.0).then(|| Duration::from_secs_f64(seconds.min(3600.0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f03_retry_after_is_seconds_with_decimals_and_capped() {
-        let parsed = |text: &str| retry_after(text.as_bytes()).map(|duration| duration.as_secs_f64());
-        assert_eq!(parsed("5"), Some(5.0));
-        assert_eq!(parsed(" 0.25 "), Some(0.25));
-        assert_eq!(parsed("1e9"), Some(3600.0));
-        for nothing in ["", "0", "-1", "nan", "inf", "soon", "Wed, 21 Oct 2026 07:28:00 GMT"] {
-            assert_eq!(parsed(nothing), None, "{nothing}");
-        }
-    }
+fn header_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }

@@ -65,7 +65,8 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 /// Why `resume` may not be used after `base`, or `None` where it may: RESUME carries the token, so it
-/// goes neither to a foreign host nor from wss to ws. Hosts compare as strings, case-insensitively.
+/// goes neither to a foreign host nor from wss to ws. Hosts compare as strings, case-insensitively; the names and
+/// addresses of this machine are one host.
 pub fn refuse_resume_url(base: &str, resume: &str, allow_plaintext: bool) -> Option<&'static str> {
     let Ok(resume) = Url::parse(resume) else { return Some("not a URL") };
     let base = Url::parse(base).ok();
@@ -78,7 +79,11 @@ pub fn refuse_resume_url(base: &str, resume: &str, allow_plaintext: bool) -> Opt
     }
     let Some(host) = resume.host_str() else { return Some("no host") };
     let host = host.to_ascii_lowercase();
-    let in_use = base.as_ref().and_then(Url::host_str).is_some_and(|base| base.eq_ignore_ascii_case(&host));
+    let same = |base: &Url| {
+        base.host_str().is_some_and(|base| base.eq_ignore_ascii_case(&host))
+            || (is_loopback(base) && is_loopback(&resume))
+    };
+    let in_use = base.as_ref().is_some_and(same);
     if in_use || host.ends_with(".discord.gg") { None } else { Some("a foreign host") }
 }
 
@@ -125,6 +130,19 @@ mod tests {
         assert!(refuse_resume_url(discord, "https://gateway.discord.gg", false).is_some());
         assert!(refuse_resume_url(discord, "nonsense", false).is_some());
         assert_eq!(refuse_resume_url("ws://127.0.0.1:1", "ws://127.0.0.1:2", false), None);
-        assert!(refuse_resume_url("ws://127.0.0.1:1", "ws://localhost:1", false).is_some());
+    }
+
+    #[test]
+    fn f11_the_names_of_this_machine_are_one_host() {
+        let names = ["127.0.0.1:1", "localhost:2", "LOCALHOST", "[::1]:3"];
+        for (base, resume) in names.iter().flat_map(|base| names.map(|resume| (*base, resume))) {
+            let verdict = refuse_resume_url(&format!("ws://{base}"), &format!("ws://{resume}"), false);
+            assert_eq!(verdict, None, "{base} {resume}");
+        }
+        // But what is no name of this machine is not, whatever it begins with, and TLS is not given up for it.
+        assert!(refuse_resume_url("wss://localhost", "ws://127.0.0.1", false).is_some());
+        assert!(refuse_resume_url("wss://localhost", "wss://localhost.evil.example", false).is_some());
+        assert!(refuse_resume_url("wss://gateway.discord.gg", "wss://localhost", false).is_some());
+        assert!(refuse_resume_url("wss://localhost", "wss://192.168.0.1", false).is_some());
     }
 }

@@ -4,7 +4,7 @@
 //! Written out because each exchange is two to four short messages: the tunnel of hyper-util does not tell the status
 //! that it was refused with, and a SOCKS crate would be used for one of its commands.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use data_encoding::BASE64;
 use percent_encoding::percent_decode_str;
@@ -16,9 +16,11 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use super::{
-    dial::{TransportConfig, failure, retry_after, secure},
-    stage::Step,
+    answer::{failure, kind_of, retry_after},
+    stage::Stage,
     stream::Io,
+    tcp::{self, Resolver},
+    tls::secure,
 };
 use crate::session::{ConnectFailure, ConnectFailureKind};
 
@@ -45,6 +47,8 @@ pub struct Proxy {
     host: String,
     port: u16,
     credentials: Option<Credentials>,
+    /// Where the user wrote it: `proxy=`, or a variable of the environment.
+    source: &'static str,
 }
 
 impl fmt::Display for Proxy {
@@ -71,8 +75,14 @@ impl Proxy {
     /// # Errors
     /// A text for the user that repeats nothing of the URL: a password may stand anywhere in one that is malformed.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::written_in("proxy=", text)
+    }
+
+    /// The same, for one that is written elsewhere than in the option.
+    pub(super) fn written_in(source: &'static str, text: &str) -> Result<Self, String> {
+        let name = source.trim_end_matches('=');
         let refuse = |why: &str| {
-            format!("proxy: {why}; write it as http://user:password@host:port or socks5://user:password@host:port")
+            format!("{name}: {why}; write it as http://user:password@host:port or socks5://user:password@host:port")
         };
         let url = Url::parse(text).map_err(|error| refuse(&format!("it is no URL ({error})")))?;
         let (scheme, default_port) = match url.scheme() {
@@ -102,26 +112,26 @@ impl Proxy {
             }
             Some(Credentials { user, password })
         };
-        Ok(Self { scheme, host, port: url.port().unwrap_or(default_port), credentials })
+        Ok(Self { scheme, host, port: url.port().unwrap_or(default_port), credentials, source })
     }
 
-    /// Opens a byte stream to `host` through the proxy.
+    /// Opens TCP to the proxy.
+    pub(super) async fn reach(&self, resolver: &Resolver, stage: &Stage) -> Result<TcpStream, ConnectFailure> {
+        let tcp = tcp::connect(&self.host, self.port, resolver, stage).await;
+        tcp.map_err(|why| self.lost(&format!("cannot be reached: {why}")))
+    }
+
+    /// Opens a byte stream to `host` through the proxy at the other end of `tcp`.
     pub(super) async fn tunnel(
         &self,
+        tcp: TcpStream,
         host: &str,
         port: u16,
-        config: &TransportConfig,
+        tls: &Arc<rustls::ClientConfig>,
+        user_agent: &str,
     ) -> Result<Box<dyn Io>, ConnectFailure> {
-        config.stage.enter(Step::ProxyTcp);
-        let tcp = async {
-            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-            tcp.set_nodelay(true)?;
-            Ok::<_, io::Error>(tcp)
-        };
-        let tcp = tcp.await.map_err(|error| self.lost(&format!("cannot be reached: {error}")))?;
-        config.stage.enter(Step::Proxy);
         let mut stream: Box<dyn Io> = if self.scheme == Scheme::Https {
-            secure(tcp, &self.host, &config.tls).await.map_err(|mut failure| {
+            secure(tcp, &self.host, tls).await.map_err(|mut failure| {
                 failure.message = format!("the proxy {self}: {}", failure.message);
                 failure
             })?
@@ -130,7 +140,7 @@ impl Proxy {
         };
         match self.scheme {
             Scheme::Socks5 => self.socks5(&mut stream, host, port).await?,
-            _ => self.connect(&mut stream, host, port, &config.user_agent).await?,
+            _ => self.connect(&mut stream, host, port, user_agent).await?,
         }
         Ok(stream)
     }
@@ -140,10 +150,11 @@ impl Proxy {
     }
 
     fn refused(&self, what: &str) -> ConnectFailure {
+        let source = self.source;
         let advice = if self.credentials.is_some() {
-            "check user and password in proxy="
+            format!("check user and password in {source}")
         } else {
-            "give user and password in proxy=, as scheme://user:password@host:port"
+            format!("give user and password in {source}, as scheme://user:password@host:port")
         };
         failure(ConnectFailureKind::ProxyRefused, format!("the proxy {self} {what}: {advice}"))
     }
@@ -205,7 +216,11 @@ impl Proxy {
                 Ok(httparse::Status::Partial) => {
                     return Err(self.lost(&format!("answered CONNECT with over {HEAD_LIMIT} bytes of headers")));
                 }
-                Err(_) => return Err(self.lost("does not answer in HTTP; for a SOCKS proxy write socks5:// in proxy=")),
+                Err(_) => {
+                    let source = self.source;
+                    let what = format!("does not answer in HTTP; for a SOCKS proxy write socks5:// in {source}");
+                    return Err(self.lost(&what));
+                }
             }
         }
     }
@@ -220,11 +235,10 @@ impl Proxy {
             _ => format!("answered {code} to CONNECT {target}"),
         };
         let mut failure = self.lost(&what);
-        failure.retry_after = response
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case("retry-after"))
-            .and_then(|header| retry_after(header.value));
+        failure.kind = kind_of(code, failure.kind);
+        let headers = &response.headers;
+        let header = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        failure.retry_after = retry_after(code, |name| header(name).map(|header| header.value), &[]);
         Err(failure)
     }
 
@@ -299,7 +313,7 @@ impl Proxy {
     fn check_version(&self, version: u8) -> Result<(), ConnectFailure> {
         match version {
             5 => Ok(()),
-            b'H' => Err(self.lost("answers in HTTP, not in SOCKS5; write http:// in proxy=")),
+            b'H' => Err(self.lost(&format!("answers in HTTP, not in SOCKS5; write http:// in {}", self.source))),
             other => Err(self.lost(&format!("does not speak SOCKS5: its answer begins with {other}"))),
         }
     }

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
 
 /// A byte stream, whatever lies under it. One virtual call per read, which takes 16 KiB.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -19,16 +22,35 @@ pub struct Metered {
     /// Bytes read since the last whole message.
     unfinished: usize,
     limit: usize,
+    /// Who gets the stream where this is dropped, which an upgrade that fails does.
+    lender: Option<oneshot::Sender<Box<dyn Io>>>,
 }
 
 impl Metered {
-    pub(super) fn new(inner: Box<dyn Io>, limit: usize) -> Self {
-        Self { inner, unfinished: 0, limit }
+    /// A stream that is given back when this is dropped before it is [kept](Self::keep): tungstenite hands out only so
+    /// much of a refusal's body as came with its head.
+    pub(super) fn lent(inner: Box<dyn Io>, limit: usize) -> (Self, oneshot::Receiver<Box<dyn Io>>) {
+        let (lender, back) = oneshot::channel();
+        (Self { inner, unfinished: 0, limit, lender: Some(lender) }, back)
+    }
+
+    /// The upgrade has succeeded.
+    pub(super) fn keep(&mut self) {
+        self.lender = None;
     }
 
     /// A whole message of data was read: pings don't count, they may stand between two fragments.
     pub(crate) fn message_is_whole(&mut self) {
         self.unfinished = 0;
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if let Some(lender) = self.lender.take() {
+            // Where nobody wants it any more it ends here, too.
+            let _ = lender.send(std::mem::replace(&mut self.inner, Box::new(tokio::io::empty())));
+        }
     }
 }
 
@@ -68,7 +90,7 @@ mod tests {
     #[tokio::test]
     async fn f26_bytes_without_a_whole_message_are_limited() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut metered = Metered::new(Box::new(near), 20);
+        let (mut metered, _) = Metered::lent(Box::new(near), 20);
         let mut buffer = [0; 8];
         for _ in 0..5 {
             far.write_all(&buffer).await.unwrap();

@@ -1,7 +1,7 @@
 //! `where=` filters: does an event's `d` match? Decided on the raw bytes, before anything is queued.
 //!
-//! What operators mean is said once, for users and for us, in `docs/filters.md`; `python/propylon/_filters/expression.py` writes the
-//! descriptions that [`Filter::parse`] reads.
+//! What operators mean is said once, for users and for us, in `docs/filters.md`; the descriptions that [`Filter::parse`]
+//! reads are written by `python/propylon/_filters/expression.py`.
 
 mod compiled;
 mod condition;
@@ -18,4 +18,4 @@ pub use condition::FilterError;
 
 pub(super) use matcher::Matcher;
 
-use super::subscriptions::Slot;
+use super::slot::Slot;

@@ -6,11 +6,14 @@ use super::{
     Action, Closed, ConnectFailure, Ended, Machine, Phase, ResumeHost, Status, Time,
     types::{ConnectFailureKind, Fault},
 };
-use crate::protocol::close_code::{self, CloseAction, FatalClose};
+use crate::protocol::close_code::{self, CloseAction};
 
 /// A session that cannot be resumed any more answers each RESUME with a drop (docs issue #1619).
 const MAX_FAILED_RESUMES: u32 = 3;
 const MAX_RESUME_TIME: Duration = Duration::from_mins(1);
+/// Suspended for less, a connection is kept: TCP sends again what got no answer, within seconds (RFC 6298), and a beat
+/// that is this late costs nothing. Longer, and a resume is cheaper than two heartbeats of silence on a dead socket.
+const NAP: Duration = Duration::from_secs(10);
 /// What is to be resumed is never closed with 1000 or 1001.
 pub(super) const RESUMABLE_CLOSE: u16 = 4000;
 
@@ -69,7 +72,7 @@ impl Machine {
             return;
         }
         if failure.kind == ConnectFailureKind::Unauthorized {
-            return self.end(Ended::fatal(FatalClose::AuthenticationFailed, failure.message));
+            return self.end(Ended::Unauthorized { reason: failure.message });
         }
         let delay = if self.at_resume_url {
             // The host behind the resume URL is gone: the base URL gets its chance at once, for one
@@ -90,9 +93,18 @@ impl Machine {
             }
             self.backoff.after_failure(&mut self.rng)
         };
-        let delay = delay.max(failure.retry_after.unwrap_or_default().min(self.backoff.config().cap));
+        let delay = delay.max(self.asked_for(&failure));
         self.actions.push_back(Action::ConnectFailed(failure, delay));
         self.wait(now, delay);
+    }
+
+    /// How long the server wants to be left alone, as far as the user's cap allows.
+    pub(super) fn asked_for(&mut self, failure: &ConnectFailure) -> Duration {
+        let told = failure.retry_after.or_else(|| {
+            let limited = failure.kind == ConnectFailureKind::RateLimited;
+            limited.then(|| self.backoff.after_rate_limit(&mut self.rng))
+        });
+        told.unwrap_or_default().min(self.backoff.config().cap)
     }
 
     /// The peer closed: with a code, or without one (EOF, reset, TLS error).
@@ -143,6 +155,34 @@ impl Machine {
         self.hang_up(why, polite);
         self.finish(Some(RESUMABLE_CLOSE), why, None);
         self.wait(now, delay);
+    }
+
+    /// The machine was suspended for `slept` while the clock stood still. To the server, and to all between here and
+    /// there, we have been silent for so long: the connection is taken for lost, and what was to be waited for has
+    /// passed meanwhile. It says nothing of the server, so that it costs neither delay nor attempts.
+    pub fn slept(&mut self, now: Time, slept: Duration) {
+        if slept < NAP {
+            return;
+        }
+        match &mut self.phase {
+            Phase::Idle | Phase::Closing { .. } | Phase::Ended => {}
+            Phase::Waiting { until } => *until = until.saturating_sub(slept).max(now),
+            Phase::Connecting { .. } => {
+                self.actions.push_back(Action::AbortConnect);
+                self.connect(now);
+            }
+            phase => {
+                if let Phase::Ready { since } = *phase {
+                    self.backoff.ready_ended(since, now);
+                }
+                // It was opened before the sleep, too.
+                self.drop_next();
+                let why = format!("this machine was suspended for {} s", slept.as_secs());
+                self.hang_up(&why, false);
+                self.finish(Some(RESUMABLE_CLOSE), &why, None);
+                self.wait(now, Duration::ZERO);
+            }
+        }
     }
 
     pub(super) fn hang_up(&mut self, why: &str, polite: bool) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, ConnectFailure, Machine, Phase, Status, Time, connection::RESUMABLE_CLOSE};
+use super::{Action, ConnectFailure, ConnectFailureKind, Machine, Phase, Status, Time, connection::RESUMABLE_CLOSE};
 
 /// How long the current connection is kept for it. A server that serves one connection after the other answers the
 /// next only then, and Discord closes the current one a few seconds after op 7 anyway.
@@ -61,16 +61,22 @@ impl Machine {
     /// The next connection ended, or said something else than HELLO. That a server takes no second connection, or is
     /// being drained, says little of one that comes alone: it is tried at once, and that attempt counts.
     pub fn next_lost(&mut self, now: Time) {
-        if self.handover.take().is_some() {
-            self.leave_current();
-            self.wait(now, Duration::ZERO);
-        }
+        self.go_on_alone(now, Duration::ZERO);
     }
 
-    /// The dial of the next connection came to nothing; as above.
+    /// The dial of the next connection came to nothing; as above, but for a rate limit: that is about all of them.
     pub(super) fn next_failed(&mut self, now: Time, failure: ConnectFailure) {
-        self.actions.push_back(Action::ConnectFailed(failure, Duration::ZERO));
-        self.next_lost(now);
+        let limited = failure.kind == ConnectFailureKind::RateLimited;
+        let delay = if limited { self.asked_for(&failure) } else { Duration::ZERO };
+        self.actions.push_back(Action::ConnectFailed(failure, delay));
+        self.go_on_alone(now, delay);
+    }
+
+    fn go_on_alone(&mut self, now: Time, delay: Duration) {
+        if self.handover.take().is_some() {
+            self.leave_current();
+            self.wait(now, delay);
+        }
     }
 
     /// The current connection has waited long enough for the next one.

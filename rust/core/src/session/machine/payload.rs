@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{Action, Ended, Machine, Phase, ResumeHost, Status, Time, Verdict};
 use crate::{
     inflate::Compression,
     protocol::{
         Opcode,
         command::{self, IdentifyOptions, Properties},
-        envelope::{Envelope, EventName},
+        envelope::{Envelope, EventName, whole_number},
         event::EventType,
         fields,
         intents::Intents,
@@ -20,11 +18,6 @@ use crate::{
 
 /// HELLO beyond this is malformed; below it tests live.
 const INTERVALS: std::ops::RangeInclusive<u64> = 20..=600_000;
-
-#[derive(Deserialize)]
-struct Hello {
-    heartbeat_interval: u64,
-}
 
 impl Machine {
     /// One payload of the server: `document` is the whole JSON text, `envelope` what the scanner found in it.
@@ -94,8 +87,8 @@ impl Machine {
             self.stats.ignored += 1;
             return Verdict::Control;
         }
-        let interval = serde_json::from_slice::<Hello>(data).ok().map(|hello| hello.heartbeat_interval);
-        let Some(interval) = interval.filter(|interval| INTERVALS.contains(interval)) else {
+        let [interval] = fields::fields(data, ["heartbeat_interval"]);
+        let Some(interval) = interval.and_then(whole_number).filter(|interval| INTERVALS.contains(interval)) else {
             self.lose(now, "malformed HELLO", true);
             return Verdict::Disconnected;
         };

@@ -83,7 +83,7 @@ pub struct ConnectFailure {
     pub kind: ConnectFailureKind,
     /// For people; holds no secret.
     pub message: String,
-    /// The server's `Retry-After`.
+    /// How long the server wants us to stay away, where it said so.
     pub retry_after: Option<Duration>,
 }
 
@@ -96,6 +96,8 @@ pub enum ConnectFailureKind {
     Timeout,
     /// The proxy wants other credentials.
     ProxyRefused,
+    /// HTTP 429: too much came from here.
+    RateLimited,
     /// The certificate was refused.
     Certificate,
     /// TLS could not be agreed on, or the answer was other than 101 and WebSocket.
@@ -154,6 +156,11 @@ pub enum Ended {
         reason: String,
         /// The application's flags, where the driver could ask for them: which privileged intents it may use.
         application_flags: Option<u64>,
+    },
+    /// The REST API refused the token (HTTP 401): as hopeless as close code 4004, but nothing was closed.
+    Unauthorized {
+        /// What was asked, and the status.
+        reason: String,
     },
     /// The day's IDENTIFYs are down to the floor that is never spent.
     BudgetExhausted {

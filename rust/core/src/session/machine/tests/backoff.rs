@@ -213,6 +213,35 @@ fn s11_f03_retry_after_is_honoured_up_to_the_cap() {
 }
 
 #[test]
+fn s11_f03_a_rate_limit_that_does_not_say_how_long_is_waited_for_30_to_45_seconds() {
+    let mut waits = Vec::new();
+    for seed in 0..200 {
+        let mut fake = Fake::seeded(seed, |_| {});
+        fake.open();
+        for _ in 0..3 {
+            fake.forget();
+            fake.fail(ConnectFailureKind::RateLimited, None);
+            waits.push(fake.next_connect().0);
+        }
+    }
+    assert!(waits.iter().all(|&wait| wait >= seconds(30.0) && wait <= seconds(45.0)), "{waits:?}");
+    assert!(waits.iter().any(|&wait| wait < seconds(32.0)) && waits.iter().any(|&wait| wait > seconds(43.0)));
+    // Also where it meets the connection that is opened beside another: it would meet the next one, too.
+    let mut fake = Fake::at(Stage::Ready, |_| {});
+    fake.frame(r#"{"op":7}"#);
+    fake.forget();
+    fake.fail(ConnectFailureKind::RateLimited, None);
+    assert!(fake.next_connect().0 >= seconds(30.0));
+    // What is said counts instead, and the user's cap holds for both.
+    let mut fake = Fake::at(Stage::Connecting, |_| {});
+    fake.fail(ConnectFailureKind::RateLimited, Some(seconds(3.0)));
+    assert_eq!(fake.next_connect().0, seconds(3.0));
+    let mut fake = Fake::at(Stage::Connecting, |config| config.backoff.cap = seconds(0.5));
+    fake.fail(ConnectFailureKind::RateLimited, None);
+    assert_eq!(fake.next_connect().0, seconds(0.5));
+}
+
+#[test]
 fn s11_http_errors_on_the_upgrade_are_never_fatal() {
     let mut fake = Fake::at(Stage::Connecting, |_| {});
     for _ in 0..50 {

@@ -125,6 +125,5 @@ fn s10_4002_again_and_again_backs_off() {
 fn s10_http_401_of_gateway_bot_is_a_refused_token() {
     let mut fake = Fake::at(Stage::Connecting, |_| {});
     fake.fail(super::super::ConnectFailureKind::Unauthorized, None);
-    let ended = Ended::fatal(FatalClose::AuthenticationFailed, "no".to_owned());
-    assert_eq!(fake.ended(), Some(ended));
+    assert_eq!(fake.ended(), Some(Ended::Unauthorized { reason: "no".to_owned() }));
 }

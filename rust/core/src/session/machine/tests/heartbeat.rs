@@ -199,6 +199,16 @@ fn s4_6_f05_a_malformed_hello_reconnects_with_backoff() {
 }
 
 #[test]
+fn s4_6_an_interval_that_is_a_whole_float_is_taken() {
+    for interval in ["41250.0", "4.125e4", "41250"] {
+        let mut fake = Fake::at(Stage::AwaitHello, |_| {});
+        fake.frame(&format!(r#"{{"op":10.0,"s":null,"d":{{"heartbeat_interval":{interval}}}}}"#));
+        assert_eq!(fake.machine.heartbeat_interval(), Some(seconds(41.25)), "{interval}");
+        assert_eq!(fake.opcodes(), [2], "{interval}");
+    }
+}
+
+#[test]
 fn s4_6_f17_i3_beats_keep_their_cadence_behind_a_thousand_commands() {
     for interval in [1000, 1016, 5000, INTERVAL] {
         let mut fake = Fake::at(Stage::AwaitHello, |_| {});

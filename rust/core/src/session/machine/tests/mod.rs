@@ -15,4 +15,5 @@ mod properties;
 mod resume;
 mod script;
 mod sequence;
+mod sleep;
 mod support;

@@ -128,6 +128,16 @@ impl Model {
                 self.machine.timeout(self.now, false);
                 self.act();
             }
+            Input::Sleep(millis) => {
+                let (open, before) = (self.link == Link::Open && !self.connection.closing, self.taken);
+                if millis >= 10_000 {
+                    // That much time has passed, though not on this clock.
+                    self.connects.clear();
+                }
+                self.machine.slept(self.now, Duration::from_millis(millis));
+                self.act();
+                assert_eq!(open && millis >= 10_000, open && self.gone(before), "a connection from before the sleep");
+            }
             Input::ConnectFailed(kind, retry) => self.connect_failed(kind, retry),
             Input::Hello(interval) => self.hello(interval),
             Input::NextLost => self.next_lost(),

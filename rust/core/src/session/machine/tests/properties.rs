@@ -36,10 +36,11 @@ fn close_code() -> impl Strategy<Value = Option<u16>> {
 }
 
 fn failure() -> impl Strategy<Value = ConnectFailureKind> {
-    use ConnectFailureKind::{Certificate, Config, Handshake, ProxyRefused, Unauthorized, Unreachable};
+    use ConnectFailureKind::{Certificate, Config, Handshake, ProxyRefused, RateLimited, Unauthorized, Unreachable};
     prop_oneof![
         30 => Just(Unreachable),
         10 => Just(Handshake),
+        5 => Just(RateLimited),
         3 => Just(Certificate),
         3 => Just(ProxyRefused),
         1 => Just(Config),
@@ -57,6 +58,7 @@ fn input() -> impl Strategy<Value = Input> {
         16 => (1_u64..70_000).prop_map(Input::Pass),
         3 => (0_u64..5).prop_map(Input::Pass),
         3 => (1_u64..200_000).prop_map(Input::Stop),
+        2 => (0_u64..200_000).prop_map(Input::Sleep),
         6 => (failure(), any::<bool>()).prop_map(|(kind, retry)| Input::ConnectFailed(kind, retry)),
         2 => interval().prop_map(Input::Hello),
         18 => Just(Input::NextLost),

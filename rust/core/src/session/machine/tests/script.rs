@@ -20,6 +20,8 @@ pub(super) enum Input {
     Pass(u64),
     /// The process stands still.
     Stop(u64),
+    /// The machine is suspended, and the clock with it.
+    Sleep(u64),
     ConnectFailed(ConnectFailureKind, bool),
     Hello(u64),
     /// The connection beside the current one ends, or says something else than HELLO.
