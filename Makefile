@@ -72,6 +72,11 @@ check-models: $(DONE)/build ## Hold the models against Discord's own tables, in 
 coverage-table: $(DONE)/base ## Write docs/protocol-coverage.md from tests/coverage
 	@$(BIN)/python tests/coverage/table.py
 
+.PHONY: import-graph
+import-graph: $(DONE)/build $(DONE)/docs ## Draw docs/images/imports.svg; needs Graphviz (dot)
+	cd python && ../$(BIN)/pydeps propylon --max-module-depth 2 --only propylon --exclude-exact propylon \
+		--rmprefix propylon. --noshow --reverse --rankdir BT -T svg -o ../docs/images/imports.svg
+
 .PHONY: mutants
 mutants: $(DONE)/build $(DONE)/test ## Break our code as others are broken; each time a test must fail
 	@$(BIN)/python tests/coverage/mutate.py

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_factories=["asyncio"])
 Start = Callable[..., Simulator]
 
 
-def told(caplog: pytest.LogCaptureFixture, name: str = "propylon._gateway.gateway") -> list[str]:
+def told(caplog: pytest.LogCaptureFixture, name: str = "propylon.gateway") -> list[str]:
     """The lines of one logger, with their levels."""
     return [f"{record.levelname} {record.getMessage()}" for record in caplog.records if record.name == name]
 

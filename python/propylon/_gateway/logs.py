@@ -21,7 +21,7 @@ class GatewayLog(_Adapter):
 
     def __init__(self, shard: tuple[int, int] | None) -> None:
         """``shard`` is ``(shard_id, shard_count)``."""
-        super().__init__(logging.getLogger("propylon._gateway.gateway"), {})
+        super().__init__(logging.getLogger("propylon.gateway"), {})
         self._prefix: Final = "" if shard is None else f"shard {shard[0]}: "
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:

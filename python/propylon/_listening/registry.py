@@ -1,7 +1,7 @@
 """The register: everything that listens, by the slots of which the engine tells that an event matched them.
 
 A slot is a filter, or none; equal filters share one. Adding and removing cost what the one entry costs, however many
-others there are. Which of them an event goes to, and in which order, is worked out by `propylon._delivery.plan`.
+others there are. Which of them an event goes to, and in which order, is worked out by `propylon._delivery.plans`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
