@@ -56,7 +56,7 @@ impl PyHub {
                         _ => route.into_pyobject(py)?.into_any(),
                     });
                     last = Some(route);
-                    run.push(Bound::new(py, PyDispatch::from(dispatch))?);
+                    run.push(Bound::new(py, PyDispatch::of_shard(dispatch, key))?);
                 }
                 heard.append((key, generation, PyList::new(py, run)?, PyList::new(py, routes)?))?;
             }
