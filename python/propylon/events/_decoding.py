@@ -20,7 +20,7 @@ from propylon._core import Dispatch
 from propylon._gateway.logs import one_line
 from propylon.errors import ModelError
 from propylon.events import EVENTS
-from propylon.events._reading import KEPT, MAX_MENDS, MISFIT, Key, Mend, Path, Reading, cleaned, reader_for
+from propylon.events._reading import CHANGED, DEFAULT, KEPT, LEFT_OUT, MAX_MENDS, MISFIT, Key, Mend, Path, Reading, cleaned, reader_for
 
 __all__ = ["Misfits", "decoder_for", "mend", "model_error"]
 
@@ -184,7 +184,9 @@ def _written(path: Path, *, pattern: bool = False) -> str:
 def _tell(dispatch: Dispatch[Any], mends: list[Mend]) -> None:
     if not mends:
         return
-    paths = list(dict.fromkeys(_written(mend.path) for mend in mends))[:MAX_MENDS]
+    # Of many, first those that lost something: whoever sends one null sends a thousand.
+    told = sorted(range(len(mends)), key=lambda index: mends[index].how == DEFAULT)[:MAX_MENDS]
+    paths = list(dict.fromkeys(_written(mends[index].path) for index in sorted(told)))
     if _core.note_mended(dispatch, paths) and (misfits := _of(dispatch)) is not None:
         misfits.mended += 1
     for mend in mends:
@@ -206,10 +208,10 @@ def _tell(dispatch: Dispatch[Any], mends: list[Mend]) -> None:
 
 
 _HOW: Final = {
-    "left out": "left out",
-    "default": "given its default",
-    "changed": "read with a loss",
-    "kept": "kept as it was sent",
+    LEFT_OUT: "left out",
+    DEFAULT: "given its default",
+    CHANGED: "read with a loss",
+    KEPT: "kept as it was sent",
 }
 
 

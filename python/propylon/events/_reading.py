@@ -107,6 +107,10 @@ _NULL: Final = frozenset({"null", "Null", "NULL"})
 """What msgspec reads as null where a text is not allowed."""
 
 
+_NUMBERS: Final = range(-(1 << 63), 1 << 64)
+"""What an enum may be."""
+
+
 def _json_kind(value: Any) -> str:
     if value is None:
         return "null"
@@ -199,6 +203,18 @@ def _read_time(value: Any, reading: Reading) -> Any:
             reading.mend(CHANGED, "a leap second")
         return read
     return _as_time(value, reading)
+
+
+def _enum(kind: type[Enum]) -> Reader:
+    read_member = _as_msgspec(kind)
+
+    def read(value: Any, reading: Reading) -> Any:
+        if isinstance(value, int) and value not in _NUMBERS:
+            # Of JSON msgspec takes none, of Python's ints it does.
+            return reading.misfit("Number out of range")
+        return read_member(value, reading)
+
+    return read
 
 
 def _list_of(item: Any, made: Callable[[list[Any]], Any]) -> Reader:
@@ -450,11 +466,13 @@ def _class_reader(kind: Any) -> Reader:
     known: dict[Any, Reader] = {str: _read_text, int: _read_int, datetime: _read_time}
     if kind in known:
         return known[kind]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not issubclass(kind, Enum):
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         config = kind.__struct_config__
         if not (config.array_like or config.forbid_unknown_fields or config.tag is not None):
             return _StructReader(kind)
-    # Floats, bools, enums, and all that only classes of users hold.
+    # Floats, bools, and all that only classes of users hold.
     return _as_msgspec(kind)
 
 
