@@ -129,11 +129,14 @@ async def test_an_unknown_event_of_any_shape_is_no_error(stage: Stage, gateway: 
 
 async def test_the_error_says_what_to_do() -> None:
     for name, raw in MISFITS.items():
+        if name == "lone surrogate":
+            # A narrow class that has all it needs is not lost for it.
+            assert Dispatch("MESSAGE_CREATE", raw).decode(Ping).content == "\ufffd"
+            continue
         with pytest.raises(ModelError, match=r"`\.raw` of its Dispatch has the bytes; a narrow class") as raised:
             Dispatch("MESSAGE_CREATE", raw).decode(Ping if name != "a bad date" else MessageCreate)
         assert "truncated" not in str(raised.value)
-        assert ("half of a surrogate pair" in str(raised.value)) is (name == "lone surrogate")
-    with pytest.raises(ModelError, match="half of a surrogate pair"):
+    with pytest.raises(ModelError, match="missing required field `channel_id`"):
         Dispatch("MESSAGE_CREATE", b'{"content":"\\ud800"}').decode(Ping)
 
 

@@ -7,18 +7,21 @@ import json
 import logging
 import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 
+from face.support import eventually, make_gateway
 from propylon import Dispatch, ModelError, models
-from propylon.events import EVENTS, Event, _decoding
-from propylon.events._decoding import decoder_for, mend
+from propylon.events import EVENTS, Event, MessageCreate, _decoding
+from propylon.events._decoding import Misfits, decoder_for, mend
 from propylon.events._reading import Reading, reader_for
 from propylon.models import UNSET, UnsetType
 from propylon.snowflake import Snowflake
+from propylon.testing import Simulator
 
 from . import misfits
 
@@ -526,3 +529,86 @@ def test_a_null_that_the_class_of_a_user_allows_stays() -> None:
     dispatch = dispatch_of("MESSAGE_CREATE", {"pinned": None, "tts": None, "nonce": None})
     assert dispatch.decode(Own) == Own(pinned=None, tts=True, nonce=None)  # type: ignore[arg-type]
     assert dispatch.mended == ("tts",)
+
+
+# Over the wire.
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("mending", [True, False])
+async def test_listeners_get_the_event_and_it_is_counted_once(
+    propylon_simulator: Callable[..., Simulator], mending: bool
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = make_gateway(simulator)
+    kept = Misfits(gateway._shard.key, mending=mending)
+    full: list[Any] = []
+    narrow: list[Any] = []
+    held: list[Dispatch[Any]] = []
+    errors: list[Exception] = []
+    gateway.listen(MessageCreate)(full.append)
+    gateway.listen(Narrow)(narrow.append)
+    gateway.listen(Dispatch[MessageCreate])(held.append)
+    gateway.on_error(errors.append)
+    async with gateway:
+        simulator.dispatch("MESSAGE_CREATE", {**MESSAGE, "pinned": None, "embeds": [{"title": "kept", "color": "red"}]})
+        simulator.dispatch("MESSAGE_CREATE", {**MESSAGE, "content": "fits"})
+        await eventually(lambda: len(held) == 2)
+    odd, fits = held
+    assert fits.mended == ()
+    assert full[-1].content == narrow[-1].content == "fits"
+    if mending:
+        assert [event.embeds[0].title for event in (full[0], odd.data)] == ["kept", "kept"]
+        assert narrow[0] == Narrow(content="x")
+        assert set(odd.mended) == {"pinned", "embeds[0].color"}
+        assert kept.mended == 1
+        assert errors == []
+        assert gateway.metrics().undecodable == 0
+    else:
+        assert (len(full), len(narrow)) == (1, 1)
+        assert len(errors) == 2
+        assert all("MESSAGE_CREATE: Expected `bool`, got `null` - at `$.pinned`" in str(error) for error in errors)
+        assert isinstance(odd.model_error, ModelError)
+        assert odd.mended == ()
+        assert kept.mended == 0
+        assert gateway.metrics().undecodable == 1
+
+
+@pytest.mark.asyncio
+async def test_without_mending_it_is_as_if_nothing_mended(propylon_simulator: Callable[..., Simulator]) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = make_gateway(simulator)
+    kept = Misfits(gateway._shard.key, mending=False)
+    held: list[Dispatch[Any]] = []
+    gateway.listen(Dispatch)(held.append)
+    payloads = [
+        json.dumps(presence(application_id="4f1c-0a7e", timestamps={"start": "soon"})).encode(),
+        b"null",
+        HALF,
+        json.dumps({"guild_id": "2", "user": USER, "flags": None}).encode(),
+    ]
+    names = ["PRESENCE_UPDATE", "RESUMED", "MESSAGE_CREATE", "GUILD_MEMBER_UPDATE"]
+    async with gateway:
+        for name, payload in zip(names, payloads, strict=True):
+            simulator.dispatch(name, payload)
+        await eventually(lambda: len(held) == 5)
+    of_presence, resumed, half, member = held[1:]
+    # What is not checked costs no event in either mode, and says what it is.
+    assert of_presence.data.activities[0].timestamps.start == "soon"
+    assert kept.mended == 1
+    for dispatch, why in ((resumed, "null"), (half, "half of a surrogate pair"), (member, r"\$\.flags")):
+        with pytest.raises(ModelError, match=why):
+            _ = dispatch.data
+    with pytest.raises(ModelError, match="half of a surrogate pair"):
+        half.json()
+    assert kept.mended == 1
+
+
+@pytest.mark.asyncio
+async def test_what_one_gateway_wants_is_forgotten_with_it(propylon_simulator: Callable[..., Simulator]) -> None:
+    gateway = make_gateway(propylon_simulator(guilds=0))
+    kept = Misfits(gateway._shard.key, mending=False)
+    assert _decoding._by_shard[gateway._shard.key] is kept
+    del kept
+    gc.collect()
+    assert gateway._shard.key not in _decoding._by_shard
