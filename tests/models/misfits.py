@@ -34,6 +34,7 @@ class Place:
     unchecked: bool
     whole: bool
     """Whether it is an int, of which a fraction is cut off."""
+    enum: bool
 
 
 @dataclass
@@ -85,11 +86,15 @@ def _object(kind: inspect.StructType, rng: random.Random, fill: float, depth: in
         if not each.required and (depth <= 0 or rng.random() > fill):
             continue
         at = (*path, each.encode_name)
-        unchecked = _unchecked(each.type)
-        whole = isinstance(_sole(each.type), inspect.IntType)
-        made.places.append(Place(at, not each.required, unchecked, whole))
+        made.places.append(_place(at, not each.required, each.type))
         fields[each.encode_name] = _value(each.type, rng, fill, depth - 1, at, made)
     return fields
+
+
+def _place(path: Any, removable: bool, kind: inspect.Type) -> Place:
+    sole = _sole(kind)
+    enum = isinstance(sole, inspect.EnumType) and issubclass(sole.cls, int)
+    return Place(path, removable, _unchecked(kind), isinstance(sole, inspect.IntType), enum)
 
 
 def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
@@ -124,7 +129,7 @@ def _value(kind: inspect.Type, rng: random.Random, fill: float, depth: int, path
         case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
             items: list[Any] = []
             for index in range(rng.randint(1, 2) if depth > 0 else 0):
-                made.places.append(Place((*path, index), True, _unchecked(item), isinstance(item, inspect.IntType)))
+                made.places.append(_place((*path, index), True, item))
                 items.append(_value(item, rng, fill, depth, (*path, index), made))
             return items
         case inspect.TupleType(item_types=kinds):
@@ -132,7 +137,7 @@ def _value(kind: inspect.Type, rng: random.Random, fill: float, depth: int, path
         case inspect.DictType(value_type=value):
             entries: dict[str, Any] = {}
             for key in ("0", "1") if depth > 0 else ():
-                made.places.append(Place((*path, key), True, _unchecked(value), isinstance(value, inspect.IntType)))
+                made.places.append(_place((*path, key), True, value))
                 entries[key] = _value(value, rng, fill, depth, (*path, key), made)
             return entries
         case inspect.EnumType(cls=cls):

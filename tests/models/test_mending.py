@@ -164,8 +164,8 @@ ODD: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
         ("data.resolved.users.x", "data.resolved.users.2"), {"data.name": UNSET},
     ),
     "half of an array of fixed length": ("READY", {"shard": [0, "x"]}, ("shard",), {"shard": UNSET}),
-    "a number that is beyond all": (
-        "MESSAGE_CREATE", {**MESSAGE, "type": 2**70, "position": 2**70}, ("type",), {"type": 0, "position": 2**70},
+    "a number above 64 bits": (
+        "MESSAGE_CREATE", {**MESSAGE, "type": 2**70, "position": 2**70}, (), {"type": 2**70, "position": 2**70},
     ),
 }  # fmt: skip
 """Event, payload, `mended`, and what must come out."""
@@ -255,8 +255,8 @@ def test_whatever_is_broken_the_rest_arrives_equal(cls: type[msgspec.Struct]) ->
             except msgspec.ValidationError:
                 found += 1
             dispatch: Dispatch[Any] = Dispatch("ODD", broken)
-            if place.whole and odd == 1.5:
-                # Read as 1, except where it is an id.
+            if (place.whole and odd == 1.5) or (place.enum and odd == 2**70):
+                # Read as 1, except where it is an id; read as an unknown member, but not by msgspec.
                 continue
             left_out = misfits.place_left_out(made, place)
             if left_out is None:
@@ -271,7 +271,7 @@ def test_whatever_is_broken_the_rest_arrives_equal(cls: type[msgspec.Struct]) ->
 
 
 def read(cls: type[msgspec.Struct], payload: Any) -> Any:
-    reading = Reading(halves=True)
+    reading = Reading(halves=True, finite=False)
     value = reader_for(cls)(json.loads(json.dumps(payload)), reading)
     assert reading.mends == []
     return value

@@ -111,10 +111,9 @@ def _mended(dispatch: Dispatch[Any], kind: Any, error: Exception) -> tuple[Any, 
     if isinstance(error, RecursionError):
         return None, error
     try:
-        tree, halves = _parsed(dispatch)
+        tree, reading = _parsed(dispatch)
         if tree is None and _has_no_required_field(kind) and _may_mend(dispatch):
             return kind(), None
-        reading = Reading(halves=halves)
         value = reader_for(kind)(tree, reading)
     # It is no JSON, nested too deeply, or its class has annotations that say nothing: what msgspec said is nearer.
     except Exception:
@@ -147,17 +146,22 @@ def _has_no_required_field(kind: Any) -> bool:
     )
 
 
-def _parsed(dispatch: Dispatch[Any]) -> tuple[Any, bool]:
-    """Plain JSON, and whether its texts may hold halves of surrogate pairs, which only this parser reads."""
-    raw = dispatch.raw
-    text = raw.decode()
+def _parsed(dispatch: Dispatch[Any]) -> tuple[Any, Reading]:
+    """Plain JSON, and what reads it. Raises ValueError where it is none, RecursionError where it is too deep."""
+    view = memoryview(dispatch)
+    try:
+        return msgspec.json.decode(view), Reading(halves=False, finite=True)
+    # It is no JSON, or holds half of a surrogate pair or a number beyond all floats, which Python takes.
+    except msgspec.DecodeError:
+        text = str(view, "utf-8")
     try:
         tree = json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError:
         raise
+    # A number of more digits than Python reads.
     except ValueError:
         tree = json.loads(text, parse_constant=_refuse, parse_int=_number)
-    return tree, _SURROGATE.search(raw) is not None
+    return tree, Reading(halves=_SURROGATE.search(view) is not None, finite=False)
 
 
 def _refuse(name: str) -> Any:
@@ -218,10 +222,9 @@ _HOW: Final = {
 def _plain(dispatch: Dispatch[Any], error: Exception) -> tuple[Any, Exception | None]:
     """Plain JSON of what orjson refuses: with halves of surrogate pairs replaced."""
     try:
-        tree, halves = _parsed(dispatch)
-        if not (halves and _may_mend(dispatch)):
+        tree, reading = _parsed(dispatch)
+        if not (reading.halves and _may_mend(dispatch)):
             return None, error
-        reading = Reading(halves=True)
         tree = cleaned(tree, reading)
     except (RecursionError, ValueError):
         return None, error

@@ -9,9 +9,9 @@ import math
 import re
 import types
 import typing
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
-from enum import Enum
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias, cast, get_args, get_origin
 
@@ -25,6 +25,11 @@ __all__ = ["CHANGED", "DEFAULT", "KEPT", "LEFT_OUT", "MAX_MENDS", "MISFIT", "Key
 
 MAX_MENDS: Final = 16
 """What may be left out of one event; where more does not fit, it is not this event that is odd."""
+
+
+_SHORTCUTS: Final = 4
+"""How many objects of a class may turn out to be misfits after msgspec was given them as a whole, which is work for
+nothing, and of objects within objects at each level anew. What is odd in four members is so in all."""
 
 
 class Key(str):
@@ -64,11 +69,13 @@ class Mend(NamedTuple):
 class Reading:
     """What is told of one event while it is read."""
 
-    __slots__ = ("fault", "halves", "mends", "path")
+    __slots__ = ("fault", "halves", "mends", "path", "shortcuts")
 
-    def __init__(self, *, halves: bool) -> None:
-        """``halves``: texts may hold half of a surrogate pair."""
+    def __init__(self, *, halves: bool, finite: bool) -> None:
+        """``halves``: texts may hold half of a surrogate pair. ``finite``: no number is beyond all floats."""
         self.halves: Final = halves
+        self.shortcuts: Final[defaultdict[type, int]] = defaultdict(lambda: _SHORTCUTS if finite and not halves else 0)
+        """How many more objects of a class are given to msgspec first, as a whole."""
         self.path: Final[list[str | int]] = []
         """Where the reader is."""
         self.mends: Final[list[Mend]] = []
@@ -103,12 +110,9 @@ Reader: TypeAlias = Callable[[Any, Reading], Any]
 
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _LEAP_SECOND: Final = re.compile(r"(?<=:\d\d):60(\.\d*)?(?=[zZ+-])")
+_ID: Final = re.compile("[1-9][0-9]{0,18}")
 _NULL: Final = frozenset({"null", "Null", "NULL"})
 """What msgspec reads as null where a text is not allowed."""
-
-
-_NUMBERS: Final = range(-(1 << 63), 1 << 64)
-"""What an enum may be."""
 
 
 def _json_kind(value: Any) -> str:
@@ -185,6 +189,13 @@ _as_int: Final = _as_msgspec(int)
 _as_time: Final = _as_msgspec(datetime)
 
 
+def _read_id(value: Any, reading: Reading) -> Any:
+    # No part of an id is an id: a fraction is not cut off.
+    if type(value) is str and _ID.fullmatch(value):
+        return int(value)
+    return value if type(value) is int else _as_int(value, reading)
+
+
 def _read_int(value: Any, reading: Reading) -> Any:
     if type(value) is int:
         return value
@@ -203,18 +214,6 @@ def _read_time(value: Any, reading: Reading) -> Any:
             reading.mend(CHANGED, "a leap second")
         return read
     return _as_time(value, reading)
-
-
-def _enum(kind: type[Enum]) -> Reader:
-    read_member = _as_msgspec(kind)
-
-    def read(value: Any, reading: Reading) -> Any:
-        if isinstance(value, int) and value not in _NUMBERS:
-            # Of JSON msgspec takes none, of Python's ints it does.
-            return reading.misfit("Number out of range")
-        return read_member(value, reading)
-
-    return read
 
 
 def _list_of(item: Any, made: Callable[[list[Any]], Any]) -> Reader:
@@ -336,6 +335,12 @@ class _StructReader:
     def __call__(self, value: Any, reading: Reading) -> Any:
         if not isinstance(value, dict):
             return reading.misfit(f"Expected `object`, got `{_json_kind(value)}`")
+        # Not the payload itself, of which msgspec has said that already.
+        if reading.path and reading.shortcuts[self._cls] > 0:
+            try:
+                return msgspec.convert(value, self._cls, strict=False)
+            except Exception:
+                reading.shortcuts[self._cls] -= 1
         fields = self._fields or self._look_up()
         path, told = reading.path, len(reading.mends)
         found: dict[str, Any] = {}
@@ -453,8 +458,7 @@ def _reader_for(kind: Any) -> Reader:
     if _is_union(kind):
         return _union(kind)
     if kind is Snowflake:
-        # No part of an id is an id: a fraction is not cut off.
-        return _as_int
+        return _read_id
     if hasattr(kind, "__supertype__"):
         return reader_for(kind.__supertype__)
     if _is_array(kind) or (origin or kind) is dict:
@@ -466,13 +470,11 @@ def _class_reader(kind: Any) -> Reader:
     known: dict[Any, Reader] = {str: _read_text, int: _read_int, datetime: _read_time}
     if kind in known:
         return known[kind]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return _enum(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         config = kind.__struct_config__
         if not (config.array_like or config.forbid_unknown_fields or config.tag is not None):
             return _StructReader(kind)
-    # Floats, bools, and all that only classes of users hold.
+    # Floats, bools, enums, and all that only classes of users hold.
     return _as_msgspec(kind)
 
 
