@@ -85,8 +85,8 @@ def _or_null(kind: Any) -> Any:
     """The annotation of a field that may be left out, which decodes from null too.
 
     Discord sends some nulls before it documents them (a guest's `joined_at` was one), and an event must not be decoded
-    the slow way for it. Such a null arrives as None, in spite of the type; like `UNSET` it is false. In a field with any
-    other default it becomes that default, see `propylon.events._reading`.
+    the slow way for them. Such a null arrives as None, in spite of the type; like `UNSET` it is false. In a field with
+    any other default a null becomes that default, see `propylon.events._reading`.
     """
     return f"{kind} | None" if isinstance(kind, str) else kind | None
 
@@ -209,7 +209,7 @@ else:
         """
 
         def __class_getitem__(cls, kind: Any) -> Any:
-            return Annotated[Union[_taken(kind)], UNCHECKED]
+            return Annotated[Union[_taken(kind)], UNCHECKED]  # noqa: UP007 - of a tuple
 
 
 def _taken(kind: Any) -> tuple[Any, ...]:
@@ -221,7 +221,7 @@ def _taken(kind: Any) -> tuple[Any, ...]:
         documented: tuple[Any, ...] = (list,)
     elif kind is not Snowflake and issubclass(origin, msgspec.Struct):
         documented = (dict,)
-    elif kind is Snowflake or issubclass(origin, int | float) and origin is not bool:
+    elif kind is Snowflake or (issubclass(origin, int | float) and origin is not bool):
         # Beside str, msgspec would leave "123" a string; beside float, 5.0 a float.
         documented = (int, float, str)
     else:

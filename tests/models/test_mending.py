@@ -84,7 +84,8 @@ ODD: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
         {"activities.0.name": "g", "activities.0.application_id": "4f1c-0a7e"},
     ),
     "a UUID for an id": (
-        "MESSAGE_CREATE", {**MESSAGE, "webhook_id": "4f1c-0a7e"}, ("webhook_id",), {"content": "x", "webhook_id": UNSET},
+        "MESSAGE_CREATE", {**MESSAGE, "webhook_id": "4f1c-0a7e"}, ("webhook_id",),
+        {"content": "x", "webhook_id": UNSET},
     ),
     "null for a text in an element": (
         "GUILD_STICKERS_UPDATE",
@@ -156,7 +157,9 @@ ODD: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
         "INTERACTION_CREATE",
         {**INTERACTION, "type": 5,
          "data": {"components": [{"type": 77, "custom_id": "c", "value": [1, {}], "values": {"a": 1}}]}},
-        (), {"data.components.0.value": [1, {}], "data.components.0.values": {"a": 1}, "data.components.0.snowflakes": ()},
+        (),
+        {"data.components.0.value": [1, {}], "data.components.0.values": {"a": 1},
+         "data.components.0.snowflakes": ()},
     ),
     "an entry of an object with any keys": (
         "INTERACTION_CREATE",
@@ -381,7 +384,7 @@ def test_the_log_of_mends_has_an_end(log: pytest.LogCaptureFixture) -> None:
         ("MESSAGE_CREATE", b"null", "Expected `object`, got `null`"),
         ("RESUMED", b"[]", "Expected `object`, got `array`"),
         ("MESSAGE_CREATE", b'{"id":"1"}', "missing required field"),
-        ("MESSAGE_CREATE", json.dumps({**MESSAGE, "author": 5}).encode(), r"Expected `object`, got `int` - at `\$.author`"),
+        ("MESSAGE_CREATE", json.dumps({**MESSAGE, "author": 5}).encode(), r"got `int` - at `\$.author`"),
         ("MESSAGE_DELETE", b'{"id":"4f1c-0a7e","channel_id":"1"}', r"Expected `int`, got `str` - at `\$.id`"),
         ("MESSAGE_DELETE", b'{"id":1.5,"channel_id":"1"}', r"Expected `int`, got `float` - at `\$.id`"),
         ("MESSAGE_CREATE", b'{"id":NaN}', "malformed"),
@@ -410,7 +413,9 @@ def test_a_decoder_that_does_not_mend_raises_what_it_finds_and_mend_takes_it() -
     assert dispatch.mended == ("pinned",)
 
 
-@pytest.mark.parametrize("name", [name for name, event in EVENTS.items() if not _decoding._has_no_required_field(event)])
+@pytest.mark.parametrize(
+    "name", [name for name, event in EVENTS.items() if not _decoding._has_no_required_field(event)]
+)
 def test_no_payload_is_a_misfit_where_a_field_is_required(name: str) -> None:
     with pytest.raises(ModelError):
         _ = Dispatch(name, b"null").data
@@ -509,7 +514,8 @@ def test_any_type_that_msgspec_decodes_is_mended() -> None:
     dispatch = dispatch_of("ODD", fits)
     assert read(Wide, fits) == dispatch.decode(Wide)
     odd = {
-        "mustBe": [], "smallNumber": 30, "oneOf": "c", "eitherOne": {"type": "None"}, "somePicky": [{"n": -1}, {"n": 1}],
+        "mustBe": [], "smallNumber": 30, "oneOf": "c", "eitherOne": {"type": "None"},
+        "somePicky": [{"n": -1}, {"n": 1}],
         "asSet": [1, "x"], "byName": {"a": {"n": -1}, "b": {"n": 1}}, "pairOf": [1],
     }  # fmt: skip
     dispatch = dispatch_of("ODD", odd)

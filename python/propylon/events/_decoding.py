@@ -20,7 +20,20 @@ from propylon._core import Dispatch
 from propylon._gateway.logs import one_line
 from propylon.errors import ModelError
 from propylon.events import EVENTS
-from propylon.events._reading import CHANGED, DEFAULT, KEPT, LEFT_OUT, MAX_MENDS, MISFIT, Key, Mend, Path, Reading, cleaned, reader_for
+from propylon.events._reading import (
+    CHANGED,
+    DEFAULT,
+    KEPT,
+    LEFT_OUT,
+    MAX_MENDS,
+    MISFIT,
+    Key,
+    Mend,
+    Path,
+    Reading,
+    cleaned,
+    reader_for,
+)
 
 __all__ = ["Misfits", "decoder_for", "mend", "model_error"]
 

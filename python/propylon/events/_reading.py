@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias, cast, get_args, get_origin
@@ -21,7 +21,20 @@ from msgspec import UnsetType
 from propylon._base import UNCHECKED
 from propylon.snowflake import Snowflake
 
-__all__ = ["CHANGED", "DEFAULT", "KEPT", "LEFT_OUT", "MAX_MENDS", "MISFIT", "Key", "Mend", "Path", "Reading", "cleaned", "reader_for"]
+__all__ = [
+    "CHANGED",
+    "DEFAULT",
+    "KEPT",
+    "LEFT_OUT",
+    "MAX_MENDS",
+    "MISFIT",
+    "Key",
+    "Mend",
+    "Path",
+    "Reading",
+    "cleaned",
+    "reader_for",
+]
 
 MAX_MENDS: Final = 16
 """What may be left out of one event; where more does not fit, it is not this event that is odd."""
@@ -116,9 +129,9 @@ _NULL: Final = frozenset({"null", "Null", "NULL"})
 
 
 def _json_kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return {dict: "object", list: "array"}.get(type(value)) or type(value).__name__
+    if isinstance(value, dict | list):
+        return "object" if isinstance(value, dict) else "array"
+    return "null" if value is None else type(cast("object", value)).__name__
 
 
 def cleaned(value: Any, reading: Reading) -> Any:
@@ -131,7 +144,7 @@ def cleaned(value: Any, reading: Reading) -> Any:
     path = reading.path
     if isinstance(value, list):
         items: list[Any] = []
-        for index, item in enumerate(cast("list[Any]", value)):
+        for index, item in enumerate(cast("Sequence[Any]", value)):
             path.append(index)
             items.append(cleaned(item, reading))
             path.pop()
@@ -224,7 +237,7 @@ def _list_of(item: Any, made: Callable[[list[Any]], Any]) -> Reader:
             return reading.misfit(f"Expected `array`, got `{_json_kind(value)}`")
         items: list[Any] = []
         path = reading.path
-        for index, element in enumerate(cast("list[Any]", value)):
+        for index, element in enumerate(cast("Sequence[Any]", value)):
             path.append(index)
             got = read_item(element, reading)
             if got is MISFIT:
@@ -247,7 +260,7 @@ def _row_of(kinds: tuple[Any, ...]) -> Reader:
     def read(value: Any, reading: Reading) -> Any:
         if not isinstance(value, list):
             return reading.misfit(f"Expected `array`, got `{_json_kind(value)}`")
-        elements = cast("list[Any]", value)
+        elements = cast("Sequence[Any]", value)
         if len(elements) != len(readers):
             return reading.misfit(f"Expected `array` of length {len(readers)}, got {len(elements)}")
         items: list[Any] = []
@@ -316,7 +329,7 @@ class _Field(NamedTuple):
 
 
 class _StructReader:
-    """Reads the objects of one class. Its fields are looked up by the first object: a class may hold itself."""
+    """Reads the objects of one class. Its fields are looked up when the first object comes: a class may hold itself."""
 
     def __init__(self, cls: type[msgspec.Struct]) -> None:
         self._cls: Final = cls
@@ -411,8 +424,8 @@ def _union(kind: Any) -> Reader:
     if not members:
         return _read_nothing
     if len(members) == 1:
-        read = reader_for(members[0])
-        return _nullable(read) if nullable else read
+        sole = reader_for(members[0])
+        return _nullable(sole) if nullable else sole
     objects = [member for member in members if _is_object(member)]
     arrays = [member for member in members if _is_array(member)]
     scalars = [member for member in members if member not in objects and member not in arrays]
