@@ -205,7 +205,7 @@ else:
         Discord does not validate what a presence holds ("any combination of fields and types"), and one odd activity
         must not cost the event. So the type is what Discord documents and what practically always comes, while at run
         time a value of another JSON type is kept as it is, a text where an id should be too. A number that was written
-        as text is a number where one is documented.
+        as text is a number where one is documented, and null is the default of the field, as everywhere.
         """
 
         def __class_getitem__(cls, kind: Any) -> Any:
@@ -226,4 +226,4 @@ def _taken(kind: Any) -> tuple[Any, ...]:
         documented = (int, float, str)
     else:
         documented = (str if issubclass(origin, str) else bool,)
-    return (kind, *(other for other in (str, int, float, bool, None, list, dict) if other not in documented))
+    return (kind, *(other for other in (str, int, float, bool, list, dict) if other not in documented))

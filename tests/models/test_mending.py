@@ -138,6 +138,13 @@ ODD: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
         "INTERACTION_CREATE", {**INTERACTION, "member": None, "user": USER, "app_permissions": None},
         ("app_permissions",), {"invoker.id": 1, "application_permissions": 0},
     ),
+    "nulls in an activity": (
+        "PRESENCE_UPDATE", {**presence(name=None, type=None, url=None, flags=None, party={"size": [None, 5]}),
+                            "client_status": None},
+        ("activities[0].name", "activities[0].type", "activities[0].party.size[0]", "client_status"),
+        {"activities.0.name": "", "activities.0.type": 0, "activities.0.url": None, "activities.0.flags": None,
+         "activities.0.activity_flags": 0, "activities.0.party.size": (None, 5), "client_status.web": UNSET},
+    ),
     "a number as text": (
         "PRESENCE_UPDATE", presence(timestamps={"start": "1628629161811", "end": 1628629161812.0}, type="2"), (),
         {"activities.0.timestamps.start": 1628629161811, "activities.0.timestamps.end": 1628629161812,
@@ -588,7 +595,9 @@ async def test_without_mending_it_is_as_if_nothing_mended(propylon_simulator: Ca
     held: list[Dispatch[Any]] = []
     gateway.listen(Dispatch)(held.append)
     payloads = [
-        json.dumps(presence(application_id="4f1c-0a7e", timestamps={"start": "soon"})).encode(),
+        json.dumps(
+            {**presence(application_id="4f1c-0a7e", timestamps={"start": "soon"}), "client_status": None}
+        ).encode(),
         b"null",
         HALF,
         json.dumps({"guild_id": "2", "user": USER, "flags": None}).encode(),

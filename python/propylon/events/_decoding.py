@@ -123,20 +123,21 @@ def _mended(dispatch: Dispatch[Any], kind: Any, error: Exception) -> tuple[Any, 
     # What is nested too deeply for msgspec is so for everybody.
     if isinstance(error, RecursionError):
         return None, error
+    may_mend = _may_mend(dispatch)
     try:
         tree, reading = _parsed(dispatch)
-        if tree is None and _has_no_required_field(kind) and _may_mend(dispatch):
+        if tree is None and may_mend and _has_no_required_field(kind):
             return kind(), None
         value = reader_for(kind)(tree, reading)
     # It is no JSON, nested too deeply, or its class has annotations that say nothing: what msgspec said is nearer.
     except Exception:
         return None, error
+    if not may_mend and (value is MISFIT or not all(mend.unchecked for mend in reading.mends)):
+        return None, error
     if value is MISFIT:
         return None, _refusal(reading, error)
     if reading.left_out > MAX_MENDS:
         return None, msgspec.ValidationError(f"{error}; more than {MAX_MENDS} places do not fit")
-    if not _may_mend(dispatch) and any(mend.how != KEPT for mend in reading.mends):
-        return None, error
     _tell(dispatch, reading.mends)
     return value, None
 

@@ -77,6 +77,8 @@ class Mend(NamedTuple):
     why: str
     how: str
     """One of the four above."""
+    unchecked: bool
+    """Whether anything is allowed there, so that it is none of the misfits that a gateway can forbid."""
 
 
 class Reading:
@@ -101,10 +103,10 @@ class Reading:
         self.fault = (tuple(self.path), why)
         return MISFIT
 
-    def mend(self, how: str, why: str) -> None:
+    def mend(self, how: str, why: str, *, unchecked: bool = False) -> None:
         """Tell of what became of the value here."""
         if sum(mend.how == how for mend in self.mends) <= MAX_MENDS:
-            self.mends.append(Mend(tuple(self.path), why, how))
+            self.mends.append(Mend(tuple(self.path), why, how, unchecked))
 
     def leave_out(self) -> None:
         """The value here is left out, because of the last fault."""
@@ -315,7 +317,7 @@ def _unchecked(read_documented: Reader) -> Reader:
         got = read_documented(value, reading)
         if got is not MISFIT:
             return got
-        reading.mend(KEPT, reading.fault[1])
+        reading.mend(KEPT, reading.fault[1], unchecked=True)
         return _read_anything(value, reading)
 
     return read
@@ -326,6 +328,7 @@ class _Field(NamedTuple):
     read: Reader
     required: bool
     nullable: bool
+    unchecked: bool
 
 
 class _StructReader:
@@ -338,7 +341,13 @@ class _StructReader:
 
     def _look_up(self) -> dict[str, _Field]:
         fields = {
-            field.encode_name: _Field(field.name, reader_for(field.type), field.required, _may_be_null(field.type))
+            field.encode_name: _Field(
+                field.name,
+                reader_for(field.type),
+                field.required,
+                _may_be_null(field.type),
+                UNCHECKED in getattr(field.type, "__metadata__", ()),
+            )
             for field in msgspec.structs.fields(self._cls)
         }
         self._required = tuple(field for field in fields.values() if field.required)
@@ -362,6 +371,10 @@ class _StructReader:
             if field is None:
                 continue
             path.append(key)
+            if item is None and not (field.required or field.nullable):
+                reading.mend(DEFAULT, "null", unchecked=field.unchecked)
+                path.pop()
+                continue
             got = field.read(item, reading)
             if got is not MISFIT:
                 found[field.name] = got
@@ -370,8 +383,6 @@ class _StructReader:
                 # The object is left out as a whole, and what has been told of its inside with it.
                 del reading.mends[told:]
                 return MISFIT
-            elif item is None:
-                reading.mend(DEFAULT, reading.fault[1])
             else:
                 reading.leave_out()
                 if field.required:
@@ -406,6 +417,8 @@ def _is_union(kind: Any) -> bool:
 
 
 def _may_be_null(kind: Any) -> bool:
+    if get_origin(kind) is typing.Annotated:
+        return _may_be_null(get_args(kind)[0])
     return kind in (None, type(None), Any) or (_is_union(kind) and any(map(_may_be_null, _members(kind))))
 
 
