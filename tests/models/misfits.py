@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,6 +180,13 @@ def without(payload: Any, path: tuple[str | int, ...]) -> Any:
     """A copy without the field, element or entry there."""
     payload = copy.deepcopy(payload)
     del at(payload, path[:-1])[path[-1]]
+    return payload
+
+
+def without_all(payload: Any, paths: Iterable[tuple[str | int, ...]]) -> Any:
+    """A copy without what is at these paths, none of which is within another."""
+    for path in sorted(paths, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True):
+        payload = without(payload, path)
     return payload
 
 

@@ -9,7 +9,7 @@ import math
 import re
 import types
 import typing
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
@@ -84,7 +84,7 @@ class Mend(NamedTuple):
 class Reading:
     """What is told of one event while it is read."""
 
-    __slots__ = ("fault", "halves", "mends", "path", "shortcuts")
+    __slots__ = ("_told", "fault", "halves", "mends", "path", "shortcuts")
 
     def __init__(self, *, halves: bool, finite: bool) -> None:
         """``halves``: texts may hold half of a surrogate pair. ``finite``: no number is beyond all floats."""
@@ -95,6 +95,7 @@ class Reading:
         """Where the reader is."""
         self.mends: Final[list[Mend]] = []
         """In the order of the payload. What comes after the first 17 of a kind is not kept."""
+        self._told: Final[Counter[str]] = Counter()
         self.fault: tuple[Path, str] = ((), "")
         """The last value that did not fit."""
 
@@ -105,8 +106,14 @@ class Reading:
 
     def mend(self, how: str, why: str, *, unchecked: bool = False) -> None:
         """Tell of what became of the value here."""
-        if sum(mend.how == how for mend in self.mends) <= MAX_MENDS:
+        if self._told[how] <= MAX_MENDS:
+            self._told[how] += 1
             self.mends.append(Mend(tuple(self.path), why, how, unchecked))
+
+    def forget(self, told: int) -> None:
+        """What holds the values that were told of after so many is left out as a whole."""
+        self._told.subtract(mend.how for mend in self.mends[told:])
+        del self.mends[told:]
 
     def leave_out(self) -> None:
         """The value here is left out, because of the last fault."""
@@ -117,7 +124,7 @@ class Reading:
     @property
     def left_out(self) -> int:
         """How much."""
-        return sum(mend.how == LEFT_OUT for mend in self.mends)
+        return self._told[LEFT_OUT]
 
 
 Reader: TypeAlias = Callable[[Any, Reading], Any]
@@ -380,8 +387,7 @@ class _StructReader:
                 found[field.name] = got
             elif field.required and not field.nullable:
                 path.pop()
-                # The object is left out as a whole, and what has been told of its inside with it.
-                del reading.mends[told:]
+                reading.forget(told)
                 return MISFIT
             else:
                 reading.leave_out()
@@ -390,7 +396,7 @@ class _StructReader:
             path.pop()
         for field in self._required:
             if field.name not in found:
-                del reading.mends[told:]
+                reading.forget(told)
                 return reading.misfit(f"Object missing required field `{field.name}`")
         try:
             return self._cls(**found)
@@ -398,7 +404,7 @@ class _StructReader:
             raise
         # Whatever a `__post_init__` of the user's raises.
         except Exception as error:
-            del reading.mends[told:]
+            reading.forget(told)
             return reading.misfit(str(error) or type(error).__name__)
 
 
