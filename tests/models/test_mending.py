@@ -174,6 +174,7 @@ ODD: dict[str, tuple[str, Any, tuple[str, ...], dict[str, Any]]] = {
         ("data.resolved.users.x", "data.resolved.users.2"), {"data.name": UNSET},
     ),
     "half of an array of fixed length": ("READY", {"shard": [0, "x"]}, ("shard",), {"shard": UNSET}),
+    "an array of fixed length with a fraction": ("READY", {"shard": [0.5, "x"]}, ("shard",), {"shard": UNSET}),
     "a number above 64 bits": (
         "MESSAGE_CREATE", {**MESSAGE, "type": 2**70, "position": 2**70}, (), {"type": 2**70, "position": 2**70},
     ),

@@ -48,7 +48,7 @@ _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _MAX_LOGGED: Final = 1000
 """Lines that tell of mending, in the life of the process."""
 _MAX_PATH: Final = 200
-"""Characters of a path in the log: the keys in it are the server's."""
+"""Characters of a path, or of a reason, in the log: the keys in it are the server's."""
 _MAX_DIGITS: Final = 1000
 """Of a number; Python reads 4,300."""
 
@@ -227,7 +227,7 @@ def _tell(dispatch: Dispatch[Any], mends: list[Mend]) -> None:
             one_line(dispatch.type),
             one_line(path),
             _HOW[mend.how],
-            one_line(mend.why),
+            one_line(mend.why[:_MAX_PATH]),
         )
         if len(_logged) == _MAX_LOGGED:
             _log.warning("%d places did not fit; from now on only Dispatch.mended tells of new ones", _MAX_LOGGED)

@@ -39,7 +39,6 @@ __all__ = [
 MAX_MENDS: Final = 16
 """What may be left out of one event; where more does not fit, it is not this event that is odd."""
 
-
 _SHORTCUTS: Final = 4
 """How many objects of a class may turn out to be misfits after msgspec was given them as a whole, which is work for
 nothing, and of objects within objects at each level anew. What is odd in four members is so in all."""
@@ -105,15 +104,14 @@ class Reading:
         return MISFIT
 
     def mend(self, how: str, why: str, *, unchecked: bool = False) -> None:
-        """Tell of what became of the value here."""
+        """Tell of what became of the value here; of a whole, and not of what has been told of its inside."""
+        if how in (LEFT_OUT, KEPT):
+            here = tuple(self.path)
+            while self.mends and self.mends[-1].path[: len(here)] == here:
+                self._told[self.mends.pop().how] -= 1
         if self._told[how] <= MAX_MENDS:
             self._told[how] += 1
             self.mends.append(Mend(tuple(self.path), why, how, unchecked))
-
-    def forget(self, told: int) -> None:
-        """What holds the values that were told of after so many is left out as a whole."""
-        self._told.subtract(mend.how for mend in self.mends[told:])
-        del self.mends[told:]
 
     def leave_out(self) -> None:
         """The value here is left out, because of the last fault."""
@@ -190,20 +188,19 @@ def _as_msgspec(kind: Any) -> Reader:
         if reading.halves:
             value = cleaned(value, reading)
         try:
-            read = msgspec.convert(value, kind, strict=False)
+            got = msgspec.convert(value, kind, strict=False)
         except RecursionError:
             raise
         # Not only msgspec's own: a class of the user's may raise anything.
         except Exception as error:
             if isinstance(value, float) and value.is_integer():
                 # Enums do not take 1.0 for 1.
-                return convert(int(value), reading)
+                return read(int(value), reading)
             return reading.misfit(str(error) or type(error).__name__)
-        if isinstance(read, float) and not math.isfinite(read):
+        if isinstance(got, float) and not math.isfinite(got):
             return reading.misfit("Number out of range")
-        return read
+        return got
 
-    convert = read
     return read
 
 
@@ -231,10 +228,10 @@ def _read_time(value: Any, reading: Reading) -> Any:
     if isinstance(value, str) and (leap := _LEAP_SECOND.search(value)):
         # RFC 3339, 5.7, allows it; a datetime ends a microsecond before.
         value = f"{value[: leap.start()]}:59.999999{value[leap.end() :]}"
-        read = _as_time(value, reading)
-        if read is not MISFIT:
+        got = _as_time(value, reading)
+        if got is not MISFIT:
             reading.mend(CHANGED, "a leap second")
-        return read
+        return got
     return _as_time(value, reading)
 
 
@@ -371,7 +368,7 @@ class _StructReader:
             except Exception:
                 reading.shortcuts[self._cls] -= 1
         fields = self._fields or self._look_up()
-        path, told = reading.path, len(reading.mends)
+        path = reading.path
         found: dict[str, Any] = {}
         for key, item in cast("dict[str, Any]", value).items():
             field = fields.get(key)
@@ -387,7 +384,6 @@ class _StructReader:
                 found[field.name] = got
             elif field.required and not field.nullable:
                 path.pop()
-                reading.forget(told)
                 return MISFIT
             else:
                 reading.leave_out()
@@ -396,7 +392,6 @@ class _StructReader:
             path.pop()
         for field in self._required:
             if field.name not in found:
-                reading.forget(told)
                 return reading.misfit(f"Object missing required field `{field.name}`")
         try:
             return self._cls(**found)
@@ -404,7 +399,6 @@ class _StructReader:
             raise
         # Whatever a `__post_init__` of the user's raises.
         except Exception as error:
-            reading.forget(told)
             return reading.misfit(str(error) or type(error).__name__)
 
 
@@ -451,7 +445,7 @@ def _union(kind: Any) -> Reader:
     if len(objects) > 1 or len(arrays) > 1:
         # Told apart by a tag, which is msgspec's to read.
         return _as_msgspec(kind)
-    read_scalar = _as_msgspec(typing.Union[tuple(scalars)]) if scalars else _read_nothing  # noqa: UP007
+    read_scalar = _as_msgspec(typing.Union[tuple(scalars)] if scalars else kind)  # noqa: UP007
     read_object = reader_for(objects[0]) if objects else read_scalar
     read_array = reader_for(arrays[0]) if arrays else read_scalar
 
