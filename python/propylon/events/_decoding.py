@@ -75,13 +75,13 @@ def _of(dispatch: Dispatch[Any]) -> Misfits | None:
     return None if shard is None else _by_shard.get(shard)
 
 
-def _msgspec_decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
-    """Lax, because Discord writes ids as strings."""
-    return msgspec.json.Decoder(kind, strict=False).decode
+def _decoder_for(kind: Any, mending: bool = True) -> Callable[[Dispatch[Any]], Any]:
+    """What decodes a dispatch into ``kind``. Lax, because Discord writes ids as strings.
 
-
-def _mending_decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
-    decode = _decoder_for(kind)
+    Raises `ModelError` where the event cannot be mended. Without ``mending`` it is msgspec's own method, 30 ns cheaper,
+    which raises whatever it finds: for a caller that gives the error to `mend`.
+    """
+    decode = msgspec.json.Decoder(kind, strict=False).decode
 
     def decode_or_mend(dispatch: Dispatch[Any]) -> Any:
         try:
@@ -89,21 +89,11 @@ def _mending_decoder_for(kind: Any) -> Callable[[Dispatch[Any]], Any]:
         except Exception as error:
             return mend(dispatch, kind, error)
 
-    return decode_or_mend
+    return decode_or_mend if mending else decode
 
 
-# Casts: the type of a cache does not take a class as Hashable.
-_decoder_for: Final = cast("Callable[[Any], Callable[[Dispatch[Any]], Any]]", cache(_msgspec_decoder_for))
-_cached_mending: Final = cast("Callable[[Any], Callable[[Dispatch[Any]], Any]]", cache(_mending_decoder_for))
-
-
-def decoder_for(kind: Any, *, mending: bool = True) -> Callable[[Dispatch[Any]], Any]:
-    """What decodes a dispatch into ``kind``; the same object each time.
-
-    Raises `ModelError` where the event cannot be mended. Without ``mending`` it is msgspec's own method, 30 ns cheaper,
-    which raises whatever it finds: for a caller that gives the error to `mend`.
-    """
-    return _cached_mending(kind) if mending else _decoder_for(kind)
+# Cast: the type of a cache does not take a class as Hashable.
+decoder_for: Final = cast("Callable[..., Callable[[Dispatch[Any]], Any]]", cache(_decoder_for))
 
 
 def model_error(dispatch: Dispatch[Any], error: Exception, holder: Dispatch[Any] | None = None) -> ModelError:
@@ -257,17 +247,12 @@ def _plain(dispatch: Dispatch[Any], error: Exception) -> tuple[Any, Exception | 
 def _decode(dispatch: Dispatch[Any]) -> Any:
     kind = EVENTS.get(dispatch.type)
     try:
-        return _decoder_for(kind)(dispatch) if kind else orjson.loads(memoryview(dispatch))
-    # Not only msgspec's own errors: deep nesting is a RecursionError, a bad date may be a ValueError.
-    except Exception as error:
-        value, failure = _mended(dispatch, kind, error) if kind else _plain(dispatch, error)
-        if failure is not None:
-            failure = model_error(dispatch, failure)
-    if failure is not None:
-        # Not within the handler: the dispatch keeps this error, whose context would keep frames that hold the dispatch,
-        # a circle that no collector sees.
-        raise failure
-    return value
+        return decoder_for(kind)(dispatch) if kind else _to_json(dispatch)
+    except ModelError as error:
+        message = str(error)
+    # Not within the handler: the dispatch keeps this error, whose context would keep frames that hold the dispatch, a
+    # circle that no collector sees.
+    raise ModelError(message)
 
 
 def _to_json(dispatch: Dispatch[Any]) -> Any:
@@ -281,14 +266,10 @@ def _to_json(dispatch: Dispatch[Any]) -> Any:
 
 
 def _decode_as(dispatch: Dispatch[Any], kind: Any) -> Any:
-    decode = _decoder_for(kind)
     try:
-        return decode(dispatch)
-    except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        value, failure = _mended(dispatch, kind, error)
-        if failure is not None:
-            raise model_error(dispatch, failure, dispatch) from None
-        return value
+        return decoder_for(kind)(dispatch)
+    except ModelError as error:
+        raise ModelError(str(error), dispatch) from None
 
 
 def _restore(
