@@ -5,6 +5,7 @@ Owns no Discord object of its own. `propylon.models` builds objects from this, `
 
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -84,8 +85,9 @@ class ModelMeta(msgspec.StructMeta):
 def _or_null(kind: Any) -> Any:
     """The annotation of a field that may be left out, which decodes from null too.
 
-    Discord sends some nulls before it documents them (a guest's `joined_at` was one), and one in a field that nobody
-    reads must not cost the event. Such a null arrives as None, in spite of the type; like `UNSET` it is false.
+    Discord sends some nulls before it documents them (a guest's `joined_at` was one), and an event must not be decoded
+    the slow way for them. Such a null arrives as None, in spite of the type; like `UNSET` it is false. In a field with
+    any other default a null becomes that default, see `propylon.events._reading`.
     """
     return f"{kind} | None" if isinstance(kind, str) else kind | None
 
@@ -191,6 +193,9 @@ class OpenStrEnum(StrEnum):
 
 _T = TypeVar("_T")
 
+UNCHECKED: Final = "unchecked"
+"""Marks the annotations that `Unchecked` makes."""
+
 if TYPE_CHECKING:
     Unchecked: TypeAlias = Annotated[_T, "whatever the sender wrote"]
 else:
@@ -200,23 +205,29 @@ else:
 
         Discord does not validate what a presence holds ("any combination of fields and types"), and one odd activity
         must not cost the event. So the type is what Discord documents and what practically always comes, while at run
-        time a value of another JSON type is kept as it is. Only ids still have to be numeric.
+        time a value of another JSON type is kept as it is, a text where an id should be too. A number that was written
+        as text is a number where one is documented, and null is the default of the field, as everywhere.
         """
 
         def __class_getitem__(cls, kind: Any) -> Any:
-            kinds: list[Any] = [str, int, float, bool, None, list, dict]
-            origin = get_origin(kind) or kind
-            if kind is Snowflake:
-                # Beside str, msgspec would leave "123" a string.
-                taken = {int, str}
-            elif origin is tuple:
-                taken = {list}
-            elif issubclass(origin, msgspec.Struct):
-                taken = {dict}
-            else:
-                # bool before int, whose subclass it is.
-                taken = {next(base for base in (str, bool, float, int) if issubclass(origin, base))}
-            return Union[(kind, *(other for other in kinds if other not in taken))]
+            return Annotated[Union[_taken(kind)], UNCHECKED]  # noqa: UP007 - of a tuple
+
+
+def _taken(kind: Any) -> tuple[Any, ...]:
+    """What is decoded at once; all else, which is rare, is refused first and then kept (`propylon.events._reading`)."""
+    origin = get_origin(kind) or kind
+    if origin in (Union, UnionType):
+        return (Any,)
+    if origin is tuple:
+        documented: tuple[Any, ...] = (list,)
+    elif kind is not Snowflake and issubclass(origin, msgspec.Struct):
+        documented = (dict,)
+    elif kind is Snowflake or (issubclass(origin, int | float) and origin is not bool):
+        # Beside str, msgspec would leave "123" a string; beside float, 5.0 a float.
+        documented = (int, float, str)
+    else:
+        documented = (str if issubclass(origin, str) else bool,)
+    return (kind, *(other for other in (str, int, float, bool, list, dict) if other not in documented))
 
 
 def one_line(text: str) -> str:

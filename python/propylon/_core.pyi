@@ -63,6 +63,13 @@ class Dispatch(Generic[_E], Buffer):
     @property
     def model_error(self) -> Exception | None:
         """Decodes; the error of `data`, or None."""
+    @property
+    def mended(self) -> tuple[str, ...]:
+        """What did not fit and was left out, by its path on the wire from ``d``: ``("stickers[0].tags",)``.
+
+        Of all that decoded this event so far (`data`, `decode`, `json`, the classes that listeners asked for), each
+        place once, at most 16 for a class. It decodes nothing itself: empty before, and where all fitted.
+        """
     def json(self) -> Any:
         """``d`` as plain dicts, lists and strings; ids stay strings. Raises `ModelError` where it is no JSON."""
     def decode(self, type: builtins.type[_T], /) -> _T:
@@ -152,6 +159,8 @@ class Simulator:
     def wait(self, condition: str, timeout: float, /) -> bool: ...
     def stop(self) -> None: ...
 
+def owner(dispatch: Dispatch[Any], /) -> int | None: ...
+def note_mended(dispatch: Dispatch[Any], paths: list[str], /) -> bool: ...
 def set_decoders(
     decode: Callable[[Dispatch[Any]], object],
     to_json: Callable[[Dispatch[Any]], object],

@@ -144,7 +144,10 @@ class PayloadTooLarge(PropylonError):
 
 
 class ModelError(PropylonError):
-    """An event's payload does not fit its class; the bytes are in ``dispatch.raw``."""
+    """An event's payload does not fit its class, and cannot be without what does not fit (see `Dispatch.mended`).
+
+    The bytes are in ``dispatch.raw``.
+    """
 
     def __init__(self, message: str, dispatch: "Dispatch[Any] | None" = None) -> None:
         """``message`` names the field and what is wrong with it."""

@@ -88,7 +88,7 @@ def test_an_event_without_class_is_plain_json() -> None:
     assert Dispatch("GUILD_TOMORROW", b'{"id":"5"}').data == {"id": "5"}
 
 
-@pytest.mark.parametrize("raw", [b"", b"nonsense", b'{"content":"\\ud800"}', b'{"content":"\xff"}', b"[" * 100_000])
+@pytest.mark.parametrize("raw", [b"", b"nonsense", b'{"content":"\\ud800"', b'{"content":"\xff"}', b"[" * 100_000])
 def test_what_cannot_be_decoded_raises_every_time_and_stays_readable(raw: bytes) -> None:
     dispatch: Dispatch[Any] = Dispatch("MESSAGE_CREATE", raw, sequence=2)
     for _ in range(3):

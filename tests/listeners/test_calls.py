@@ -146,8 +146,8 @@ async def test_an_event_is_decoded_once_for_each_type(
 ) -> None:
     decoded: list[Any] = []
 
-    def counting(kind: Any) -> Callable[[Any], Any]:
-        decode = decoder_for(kind)
+    def counting(kind: Any, mending: bool = True) -> Callable[[Any], Any]:
+        decode = decoder_for(kind, mending=mending)
 
         def counted(dispatch: Any) -> Any:
             decoded.append(kind)
@@ -173,9 +173,9 @@ async def test_an_event_is_decoded_once_for_each_type(
 async def test_what_is_not_touched_is_not_decoded(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(kind: Any) -> Any:
+    def never(kind: Any, mending: bool = True) -> Any:
         assert kind is Mark, "decoded"
-        return decoder_for(kind)
+        return decoder_for(kind, mending=mending)
 
     monkeypatch.setattr(propylon._delivery.plans, "decoder_for", never)
     monkeypatch.setattr("propylon.events._decoding.decoder_for", never)

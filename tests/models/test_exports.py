@@ -9,7 +9,7 @@ import pytest
 from propylon import Intents, events, models
 from propylon.events import _intents
 
-INTERNAL = {"_event", "_intents", "_decoding"}
+INTERNAL = {"_event", "_intents", "_decoding", "_reading"}
 
 
 @pytest.mark.parametrize("package", [events, models], ids=["events", "models"])

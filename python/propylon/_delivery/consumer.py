@@ -23,6 +23,7 @@ from propylon._core import Dispatch
 from propylon._delivery.plans import Call, Plan, Plans, Route, Step
 from propylon._listening.entry import Entry
 from propylon._listening.registry import Registry
+from propylon.events._decoding import mend
 
 __all__ = ["Consumer"]
 
@@ -242,14 +243,19 @@ class Consumer:
                     known = None
                     plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
             steps = iter(plan)
-            for decode, calls in steps:
+            for decode, kind, calls in steps:
                 value: Any = dispatch
                 if decode is not None:
                     try:
                         value = decode(dispatch)
                     except Exception as error:
-                        self._undecodable(dispatch, error, decode)
-                        continue
+                        try:
+                            if kind is None:
+                                raise
+                            value = mend(dispatch, kind, error)
+                        except Exception as failure:
+                            self._undecodable(dispatch, failure, decode)
+                            continue
                 left = iter(calls)
                 for entry, call, inject, isolated in left:
                     if entry.removed:
@@ -391,7 +397,7 @@ def _rest(
         return value
 
     left = tuple(calls)
-    plan: Plan = ((decoded, left), *steps) if left else tuple(steps)
+    plan: Plan = ((decoded, None, left), *steps) if left else tuple(steps)
     return (dispatch, plan) if plan else None
 
 

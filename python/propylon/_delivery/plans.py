@@ -26,18 +26,25 @@ Route: TypeAlias = int | tuple[int, ...]
 """The number of an event in the lowest byte, and above that the slots below 64 that it matched, bit by bit; where it
 matched others, a tuple of this and their numbers."""
 Call: TypeAlias = tuple[Entry, Callable[..., Any], str | None, bool]
-Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, tuple[Call, ...]]
+Step: TypeAlias = tuple[Callable[[Dispatch[Any]], Any] | None, type[Event] | None, tuple[Call, ...]]
+"""What decodes an event (None: nothing, the `Dispatch` is wanted), the class into which what that refuses may be
+mended, and who gets it."""
 Plan: TypeAlias = tuple[Step, ...]
+
+
+_Decoding: TypeAlias = tuple[Callable[[Dispatch[Any]], Any], type[Event] | None]
+"""The first two of a step that decodes."""
 
 
 def _data(dispatch: Dispatch[Any]) -> Any:
     return dispatch.data
 
 
-def _decoder(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+def _decoder(kind: type[Event], *, mending: bool) -> _Decoding:
     """The decoder of a class; where there is none, each event is a misfit for this class and for no other."""
     try:
-        return decoder_for(kind)
+        decode: Callable[[Dispatch[Any]], Any] = decoder_for(kind, mending=mending)
+        return decode, None if mending else kind
     # Refused when the listener was added; a second look must not cost the others their event.
     except Exception as error:
         message = f"{kind.__qualname__} cannot be decoded ({error})"
@@ -45,12 +52,12 @@ def _decoder(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
     def misfit(dispatch: Dispatch[Any]) -> Any:
         raise TypeError(message)
 
-    return misfit
+    return misfit, None
 
 
-def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
+def _remembering(kind: type[Event]) -> _Decoding:
     """A decoder for a type that several listeners want with others between them: once per event all the same."""
-    decode = _decoder(kind)
+    decode, _ = _decoder(kind, mending=True)
     last: list[Any] = [None, None]
 
     def decode_once(dispatch: Dispatch[Any]) -> Any:
@@ -58,7 +65,7 @@ def _remembering(kind: type[Event]) -> Callable[[Dispatch[Any]], Any]:
             last[:] = dispatch, decode(dispatch)
         return last[1]
 
-    return decode_once
+    return decode_once, None
 
 
 class Plans:
@@ -128,16 +135,19 @@ def _plan_for(entries: list[Entry], event: str, matched: set[Filter | None], cha
                     wanted.append((want.kind, (entry, entry.call, entry.inject, entry.isolated)))
                 break
     kinds = [kind for kind, _ in wanted]
-    decoders: dict[type[Event] | None, Callable[[Dispatch[Any]], Any] | None] = {None: None}
+    decoders: dict[type[Event] | None, _Decoding | tuple[None, None]] = {None: (None, None)}
     for kind in kinds:
         if kind is None or kind in decoders:
             continue
         if kind is EVENTS.get(event) and None in kinds:
             # A `Dispatch` listener may ask for `.data`: one decoding serves both.
-            decoders[kind] = _data
+            decoders[kind] = _data, None
+        elif _scattered(kinds, kind):
+            decoders[kind] = _remembering(kind)
         else:
-            decoders[kind] = _remembering(kind) if _scattered(kinds, kind) else _decoder(kind)
-    steps: list[tuple[Callable[[Dispatch[Any]], Any] | None, list[Call]]] = []
+            # As most do: msgspec's own method, whose errors the consumer takes.
+            decoders[kind] = _decoder(kind, mending=False)
+    steps: list[tuple[_Decoding | tuple[None, None], list[Call]]] = []
     previous: object = steps
     for kind, call in wanted:
         if kind is previous:
@@ -145,7 +155,7 @@ def _plan_for(entries: list[Entry], event: str, matched: set[Filter | None], cha
         else:
             steps.append((decoders[kind], [call]))
         previous = kind
-    return tuple((decode, tuple(calls)) for decode, calls in steps)
+    return tuple((decode, kind, tuple(calls)) for (decode, kind), calls in steps)
 
 
 def _scattered(kinds: list[type[Event] | None], kind: type[Event]) -> bool:

@@ -15,9 +15,9 @@ from propylon._commands.members import MembersRequest
 from propylon._filters.expression import Filter, Where
 from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
-from propylon._gateway.options import Backoff, Compression, Overflow, Timeouts
+from propylon._gateway.options import Backoff, Compression, Misfits, Overflow, Timeouts
 from propylon._gateway.serving import serve
-from propylon._gateway.settings import engine_options
+from propylon._gateway.settings import engine_options, mending_of
 from propylon._listening.batches import Batches
 from propylon._listening.entry import Options
 from propylon._listening.groups import Listeners
@@ -82,6 +82,7 @@ class Gateway:
         queue_bytes: int = 64 * 1024 * 1024,
         max_pending: int = 10_000,
         max_payload_bytes: int = 64 * 1024 * 1024,
+        misfits: Misfits = "mend",
         proxy: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         native_roots: bool = False,
@@ -111,6 +112,8 @@ class Gateway:
             queue_bytes: Bytes of events that may wait (and at most 262,144 events).
             max_pending: Listener calls that may be unfinished; beyond it events wait in the queue.
             max_payload_bytes: Cap of one payload after inflating; a larger one costs the connection.
+            misfits: What becomes of an event in which something does not fit its class. ``"mend"``: that is left out,
+                and `Dispatch.mended` tells of it. ``"error"``: the event is a `ModelError`.
             proxy: ``http://user:password@host:port`` (CONNECT), ``https://``, ``socks5://`` or ``socks5h://``, for the
                 WebSocket and for ``api_url``. The proxy looks names up. ``"env"``: those of the environment
                 (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), chosen for each host as curl does; otherwise never.
@@ -154,6 +157,7 @@ class Gateway:
             sessions=sessions,
             max_pending=count_of("max_pending", max_pending, 1),
             queue_bytes=queue_bytes,
+            mending=mending_of(misfits),
         )
         self._listening: Final = self._life.listening
         self._commands: Final = self._life.commands

@@ -28,6 +28,7 @@ from propylon._sessions.keeping import SessionKeeper, finished_mark, session_key
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import SessionStore
 from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.events._decoding import Misfits
 from propylon.intents import Intents
 
 __all__ = ["Life"]
@@ -55,6 +56,7 @@ class Life:
         sessions: SessionStore | None,
         max_pending: int,
         queue_bytes: int,
+        mending: bool,
     ) -> None:
         """``owner`` is what listeners are given; ``options`` are the engine's, checked."""
         self._pid: Final = os.getpid()
@@ -72,6 +74,7 @@ class Life:
             excused=self.listening.excused,
         )
         self.listening.bind(self.consumer)
+        self._misfits: Final = Misfits(self.shard.key, mending=mending)
         self.commands: Final = Commands(
             self.shard,
             check_open=self._check_open,
@@ -138,6 +141,7 @@ class Life:
         return Metrics(
             **self.shard.snapshot(),
             pending=self.consumer.pending,
+            mended=self._misfits.mended,
             undecodable=self.consumer.undecodable,
             listener_errors=self.consumer.errors,
         )

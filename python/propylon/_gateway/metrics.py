@@ -59,7 +59,9 @@ class Metrics:
     """Payloads with an opcode that is unknown, or that made no sense at that time."""
     malformed: int
     """Messages that could not be inflated or were no JSON; each cost its connection."""
+    mended: int
+    """Events of which something did not fit and was left out (``Dispatch.mended``)."""
     undecodable: int
-    """Events that did not fit their class."""
+    """Events that did not fit their class, and that could not be mended."""
     listener_errors: int
     """Exceptions that listeners raised."""

@@ -4,10 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Backoff", "Compression", "Overflow", "Timeouts"]
+__all__ = ["Backoff", "Compression", "Misfits", "Overflow", "Timeouts"]
 
 Compression: TypeAlias = Literal["zstd-stream", "zlib-stream", "payload"] | None
 """How Discord compresses what it sends; "payload" is zlib document by document. None: not at all."""
+
+Misfits: TypeAlias = Literal["mend", "error"]
+"""What becomes of an event in which something does not fit its class."""
 
 Overflow: TypeAlias = Literal["pause", "drop_oldest"]
 """What happens when listeners do not keep up and the queue is full."""

@@ -15,7 +15,7 @@ from propylon.errors import CommandError
 from propylon.intents import Intents
 from propylon.presence import Presence
 
-__all__ = ["engine_options", "session_facts"]
+__all__ = ["engine_options", "mending_of", "session_facts"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -93,6 +93,13 @@ def _properties_of(given: dict[Any, Any] | None) -> list[str]:
 def session_facts(session: Session) -> tuple[str, int, str | None, tuple[int, int] | None, int]:
     """A session as the engine takes it."""
     return session.id, session.sequence, session.resume_url, session.shard, int(session.intents)
+
+
+def mending_of(misfits: object) -> bool:
+    """Whether events are mended. Raises ValueError for what is no such option."""
+    if misfits not in ("mend", "error"):
+        raise ValueError(f'misfits takes "mend" or "error", not {misfits!r:.100}')
+    return misfits == "mend"
 
 
 def engine_options(

@@ -7,7 +7,7 @@ from propylon.events._event import Event
 from propylon.events._intents import NO_INTENT
 from propylon.models._application import Application
 from propylon.models._guild import UnavailableGuild
-from propylon.models._user import User
+from propylon.models._user import NO_USER, User
 from propylon.snowflake import Snowflake
 
 __all__ = ["RateLimitMetadata", "RateLimited", "Ready", "Resumed", "UserUpdate"]
@@ -16,17 +16,19 @@ __all__ = ["RateLimitMetadata", "RateLimited", "Ready", "Resumed", "UserUpdate"]
 class Ready(Event, event="READY", intents=NO_INTENT):
     """A new session has begun; the guilds follow one by one as `GuildCreate`.
 
+    What the engine does without may be missing, as it is from some servers that are compatible with Discord.
+
     Always sent. https://discord.com/developers/docs/events/gateway-events#ready
     """
 
-    v: int
-    """Version of the gateway's API."""
-    user: User
+    v: int = 0
+    """Version of the gateway's API; 0 if it was left out."""
+    user: User = NO_USER
     """The bot itself."""
     guilds: tuple[UnavailableGuild, ...] = ()
-    session_id: str
+    session_id: str = ""
     """Resumes the session; hidden from the repr."""
-    resume_gateway_url: str
+    resume_gateway_url: str = ""
     shard: tuple[int, int] | UnsetType = UNSET
     """This shard's number, from 0, and how many there are."""
     application: Application = Application()

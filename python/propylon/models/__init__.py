@@ -4,12 +4,14 @@ How Discord's tables read as types, in all of them:
 
 - A field that Discord may leave out is `UNSET` then, which is false; one that may be null is None. A null that is not
   documented decodes too where the field may be left out, as None: ``if message.guild_id:`` is right in every case.
+  In a field with another default, null is that default.
 - A field that Discord documents as always there has a plain type. Where it has been left out nevertheless, or stands
   in a partial object, it has an empty default (None, False, 0, "", (), `NO_ID`) instead of failing the event.
 - Ids are `Snowflake`, sequences tuples, timestamps aware datetimes, unless the field says otherwise.
 - Enums keep values that this version does not know, see `OpenIntEnum`; flags are plain ints, with a typed property
   beside them.
-- Fields that this version does not know are skipped.
+- Fields that this version does not know are skipped. What does not fit at all is left out at the nearest place that
+  may be without it, see `Dispatch.mended`.
 """
 
 from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType

@@ -252,7 +252,7 @@ class PartialChannel(Identified):
     @property
     def user_permissions(self) -> Permissions | None:
         """`permissions`, typed; None outside of interactions."""
-        return None if self.permissions is UNSET else Permissions(self.permissions)
+        return Permissions(self.permissions) if isinstance(self.permissions, int) else None
 
     @property
     def is_text(self) -> bool:

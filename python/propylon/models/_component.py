@@ -7,7 +7,7 @@ What a submitted modal answers is in `propylon.models._interaction`.
 from collections.abc import Iterator
 from enum import IntFlag
 
-from propylon._base import UNSET, Model, OpenIntEnum, UnsetType
+from propylon._base import UNSET, Model, OpenIntEnum, Unchecked, UnsetType
 from propylon.models._channel import ChannelType
 from propylon.models._emoji import Emoji
 from propylon.snowflake import Snowflake
@@ -185,7 +185,7 @@ class Component(Model):
     """Where a link button leads."""
     min_length: int | UnsetType = UNSET
     max_length: int | UnsetType = UNSET
-    value: str | UnsetType = UNSET
+    value: Unchecked[str] | UnsetType = UNSET
     # Selects and groups.
     options: tuple[SelectOption, ...] | UnsetType = UNSET
     placeholder: str | UnsetType = UNSET
@@ -236,20 +236,19 @@ class Component(Model):
     @property
     def button_style(self) -> ButtonStyle | None:
         """`style` of a button, typed; None for anything else."""
-        return ButtonStyle(self.style) if self.style is not UNSET and self.is_button else None
+        return ButtonStyle(self.style) if isinstance(self.style, int) and self.is_button else None
 
     @property
     def text_input_style(self) -> TextInputStyle | None:
         """`style` of a text input, typed; None for anything else."""
-        if self.style is UNSET or self.type != ComponentType.TEXT_INPUT:
-            return None
-        return TextInputStyle(self.style)
+        is_text_input = self.type == ComponentType.TEXT_INPUT
+        return TextInputStyle(self.style) if isinstance(self.style, int) and is_text_input else None
 
     @property
     def children(self) -> "tuple[Component, ...]":
         """The components directly inside: `components`, `component` and `accessory`."""
         inside = self.components or ()
-        single = tuple(child for child in (self.component, self.accessory) if child is not UNSET)
+        single = tuple(child for child in (self.component, self.accessory) if child)
         return inside + single
 
     def walk(self) -> "Iterator[Component]":

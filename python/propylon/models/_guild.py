@@ -254,7 +254,7 @@ class PartialGuild(Identified):
     @property
     def user_permissions(self) -> Permissions | None:
         """`permissions`, typed; None if they were left out."""
-        return None if self.permissions is UNSET else Permissions(self.permissions)
+        return Permissions(self.permissions) if isinstance(self.permissions, int) else None
 
 
 class Guild(PartialGuild):

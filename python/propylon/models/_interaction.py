@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from propylon._base import UNSET, Identified, Model, OpenIntEnum, UnsetType
+from propylon._base import UNSET, Identified, Model, OpenIntEnum, Unchecked, UnsetType
 from propylon.models._application import ApplicationIntegrationType
 from propylon.models._attachment import Attachment
 from propylon.models._channel import PartialChannel
@@ -87,8 +87,10 @@ class CommandOption(Model):
 
     name: str
     type: CommandOptionType
-    value: bool | int | float | str | UnsetType = UNSET
-    """As it was sent: ids are strings, see `snowflake`. While `focused`, also numbers may be half-typed strings."""
+    value: Unchecked[bool | int | float | str] | UnsetType = UNSET
+    """As it was sent: ids are strings, see `snowflake`. While `focused`, also numbers may be half-typed strings.
+
+    A type that this version does not know may have a list or a dict."""
     options: "tuple[CommandOption, ...] | UnsetType" = UNSET
     """Of a subcommand or group."""
     focused: bool | UnsetType = UNSET
@@ -144,9 +146,11 @@ class SubmittedComponent(Model):
     """Number within the modal, from 1; no snowflake."""
     component_type: ComponentType | UnsetType = UNSET
     custom_id: str | UnsetType = UNSET
-    value: str | bool | UnsetType | None = UNSET
-    """A text input's text, the chosen value of a radio group (None for none), whether a checkbox is ticked."""
-    values: tuple[str, ...] | UnsetType = UNSET
+    value: Unchecked[str | bool] | UnsetType | None = UNSET
+    """A text input's text, the chosen value of a radio group (None for none), whether a checkbox is ticked.
+
+    A type that this version does not know may have anything that JSON knows."""
+    values: Unchecked[tuple[Unchecked[str], ...]] | UnsetType = UNSET
     """What was chosen in a select, checkbox group or file upload; ids as strings, see `snowflakes`."""
     resolved: ResolvedData | UnsetType = UNSET
     component: "SubmittedComponent | UnsetType" = UNSET
@@ -179,7 +183,7 @@ class InteractionData(Model):
     # Components and modals.
     custom_id: str | UnsetType = UNSET
     component_type: ComponentType | UnsetType = UNSET
-    values: tuple[str, ...] | UnsetType = UNSET
+    values: Unchecked[tuple[Unchecked[str], ...]] | UnsetType = UNSET
     """What was chosen in a select; ids as strings, see `snowflakes`."""
     components: tuple[SubmittedComponent, ...] | UnsetType = UNSET
     """What a modal was answered with."""
@@ -221,10 +225,10 @@ class InteractionData(Model):
         pending = list(self.components or ())
         while pending:
             component = pending.pop(0)
-            if component.custom_id is not UNSET:
+            if isinstance(component.custom_id, str):
                 found[component.custom_id] = component
             pending.extend(component.components or ())
-            if component.component is not UNSET:
+            if component.component:
                 pending.append(component.component)
         return found
 
@@ -245,8 +249,11 @@ class InteractionData(Model):
         return None if id is None or not self.resolved else (self.resolved.attachments or {}).get(id)
 
 
-def _snowflakes(values: tuple[str, ...] | UnsetType) -> tuple[Snowflake, ...]:
-    return tuple(Snowflake(int(value)) for value in values or () if value.isdecimal())
+def _snowflakes(values: object) -> tuple[Snowflake, ...]:
+    if not isinstance(values, tuple):
+        return ()
+    texts = (value for value in cast("tuple[object, ...]", values) if isinstance(value, str))
+    return tuple(Snowflake(int(text)) for text in texts if text.isdecimal())
 
 
 class _Data(Protocol):
@@ -413,9 +420,7 @@ class Interaction(Identified):
     @property
     def invoker(self) -> User:
         """Who did it, in a guild or not."""
-        if self.member is not UNSET:
-            return self.member.user
-        return self.user or NO_USER
+        return self.member.user if self.member else self.user or NO_USER
 
     @property
     def application_permissions(self) -> Permissions:
@@ -426,19 +431,19 @@ class Interaction(Identified):
     def command(self) -> CommandData | None:
         """`data` of a command or its autocompletion; None for anything else."""
         if self.type in (InteractionType.APPLICATION_COMMAND, InteractionType.APPLICATION_COMMAND_AUTOCOMPLETE):
-            return cast("CommandData", self.data) if self.data is not UNSET else None
+            return cast("CommandData", self.data) if self.data else None
         return None
 
     @property
     def component(self) -> ComponentData | None:
         """`data` of a click on a component; None for anything else."""
-        if self.type == InteractionType.MESSAGE_COMPONENT and self.data is not UNSET:
+        if self.type == InteractionType.MESSAGE_COMPONENT and self.data:
             return cast("ComponentData", self.data)
         return None
 
     @property
     def modal(self) -> ModalData | None:
         """`data` of a submitted modal; None for anything else."""
-        if self.type == InteractionType.MODAL_SUBMIT and self.data is not UNSET:
+        if self.type == InteractionType.MODAL_SUBMIT and self.data:
             return cast("ModalData", self.data)
         return None

@@ -70,7 +70,7 @@ class PartialMember(Model):
     @property
     def member_permissions(self) -> Permissions | None:
         """`permissions`, typed; None outside of interactions."""
-        return None if self.permissions is UNSET else Permissions(self.permissions)
+        return Permissions(self.permissions) if isinstance(self.permissions, int) else None
 
 
 class Member(PartialMember):

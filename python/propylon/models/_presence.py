@@ -195,7 +195,7 @@ class Activity(Model):
     @property
     def activity_flags(self) -> ActivityFlags:
         """`flags`, typed; none set if they were left out."""
-        return ActivityFlags(self.flags or 0)
+        return ActivityFlags(self.flags if isinstance(self.flags, int) else 0)
 
 
 class ClientStatus(Model):

@@ -14,7 +14,7 @@ use pyo3::{
     ffi,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyBytes, PyTuple},
+    types::{PyBytes, PyList, PyTuple},
 };
 
 /// One event as it came: see `propylon.Dispatch` in `_core.pyi`.
@@ -25,6 +25,11 @@ pub(crate) struct PyDispatch {
     received_at: f64,
     /// The typed payload, or the error that came instead.
     decoded: PyOnceLock<Result<Py<PyAny>, Py<PyAny>>>,
+    /// What decoding has left out so far. A list, made by the first: hardly any event needs one.
+    mended: PyOnceLock<Py<PyList>>,
+    /// The shard it came on, by [`crate::shard::PyShard::key`]; none for one made by hand and for the copy of an event
+    /// that answers a request.
+    owner: Option<u64>,
 }
 
 /// `time.monotonic()` at the engine's epoch: Rust does not tell what its clock counts from.
@@ -56,6 +61,26 @@ pub(crate) fn set_decoders(
     Ok(())
 }
 
+/// The key of the shard that `dispatch` came on, if it is an event for listeners.
+#[pyfunction]
+pub(crate) fn owner(dispatch: &Bound<'_, PyDispatch>) -> Option<u64> {
+    dispatch.get().owner
+}
+
+/// Adds to `Dispatch.mended` what it does not hold yet; whether these are the first.
+#[pyfunction]
+pub(crate) fn note_mended(dispatch: &Bound<'_, PyDispatch>, paths: Vec<Bound<'_, PyAny>>) -> PyResult<bool> {
+    let py = dispatch.py();
+    let kept = dispatch.get().mended.get_or_init(py, || PyList::empty(py).unbind()).bind(py);
+    let first = kept.is_empty();
+    for path in paths {
+        if !kept.contains(&path)? {
+            kept.append(path)?;
+        }
+    }
+    Ok(first)
+}
+
 fn hook<'py>(py: Python<'py>, hook: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     let hook = hook.get(py).ok_or_else(|| PyRuntimeError::new_err("import propylon, not propylon._core"))?;
     Ok(hook.bind(py).clone())
@@ -69,11 +94,21 @@ pub(crate) fn monotonic(time: std::time::Duration) -> f64 {
 impl From<Dispatch> for PyDispatch {
     fn from(inner: Dispatch) -> Self {
         let received_at = monotonic(inner.received_at);
-        Self { inner, received_at, decoded: PyOnceLock::new() }
+        Self::new_of(inner, received_at, None)
     }
 }
 
 impl PyDispatch {
+    /// An event for the listeners of the shard whose key is `owner`.
+    pub(crate) fn of_shard(inner: Dispatch, owner: u64) -> Self {
+        let received_at = monotonic(inner.received_at);
+        Self::new_of(inner, received_at, Some(owner))
+    }
+
+    fn new_of(inner: Dispatch, received_at: f64, owner: Option<u64>) -> Self {
+        Self { inner, received_at, decoded: PyOnceLock::new(), mended: PyOnceLock::new(), owner }
+    }
+
     /// The JSON text of `d`.
     pub(crate) fn raw_bytes(&self) -> &[u8] {
         &self.inner.data
@@ -125,7 +160,7 @@ impl PyDispatch {
             guild_change: guild_change.transpose()?,
             heard: Heard::default(),
         };
-        Ok(Self { inner, received_at, decoded: PyOnceLock::new() })
+        Ok(Self::new_of(inner, received_at, None))
     }
 
     #[getter]
@@ -175,6 +210,11 @@ impl PyDispatch {
     fn model_error<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
         Ok(Self::outcome(slf)?.as_ref().err().map(|error| error.bind(py).clone()))
+    }
+
+    #[getter]
+    fn mended<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
+        self.mended.get(py).map_or_else(|| PyTuple::empty(py), |paths| paths.bind(py).to_tuple())
     }
 
     fn json<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -60,7 +60,7 @@ impl PyHub {
                     };
                     last = dispatch.heard.high.is_none().then(|| (low, route.clone()));
                     routes.push(route);
-                    run.push(Bound::new(py, PyDispatch::from(dispatch))?);
+                    run.push(Bound::new(py, PyDispatch::of_shard(dispatch, key))?);
                 }
                 heard.append((key, generation, PyList::new(py, run)?, PyList::new(py, routes)?))?;
             }

@@ -21,7 +21,7 @@ mod _core {
     use pyo3::{prelude::*, types::PyDict};
 
     #[pymodule_export]
-    use super::dispatch::{PyDispatch, set_decoders};
+    use super::dispatch::{PyDispatch, note_mended, owner, set_decoders};
     #[pymodule_export]
     use super::filter::PyFilter;
     #[pymodule_export]
