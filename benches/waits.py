@@ -65,8 +65,8 @@ async def change(beside: int, waits: int, turns: int) -> dict[str, float]:
 
 
 def serve(events: int) -> subprocess.Popen[str]:
-    traffic = {"rate": None, "count": events, "events": ["MESSAGE_CREATE"]}
-    options = json.dumps({"guilds": 0, "identify_interval": 0, **traffic})
+    traffic = {"rate": None, "preload": True, "start": "manual", "count": events, "events": ["MESSAGE_CREATE"]}
+    options = json.dumps({"guilds": 0, **traffic})
     command = [sys.executable, HERE / "server.py", options]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
