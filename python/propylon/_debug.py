@@ -2,7 +2,7 @@
 
 import warnings
 
-from propylon import _core
+import propylon._core as _core
 
 __all__ = ["warn_of_debug_build"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, Literal
 
-from propylon import _core
+import propylon._core as _core
 from propylon._arguments import class_name
 from propylon._commands.answers import VoiceServer
 from propylon._commands.guilds import ChannelInfoRequest, SoundboardRequest, VoiceRequest

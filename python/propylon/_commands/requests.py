@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from propylon import _core
+import propylon._core as _core
 from propylon._commands.answers import VoiceServer
 from propylon._commands.pending import HEADS, ChunkHead, LimitedHead, Pending
 from propylon._core import Dispatch

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Literal
 
-from propylon import _core
+import propylon._core as _core
 from propylon.errors import CommandError, NotConnected
 
 __all__ = ["CommandTable"]

@@ -18,7 +18,7 @@ from types import CoroutineType
 from typing import Any, Final, TypeAlias, cast
 from weakref import WeakSet
 
-from propylon import _core
+import propylon._core as _core
 from propylon._core import Dispatch
 from propylon._delivery.plans import Call, Plan, Plans, Route, Step
 from propylon._listening.entry import Entry

@@ -10,7 +10,7 @@ import socket
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from propylon import _core
+import propylon._core as _core
 from propylon._core import Dispatch
 from propylon._delivery.plans import Route
 

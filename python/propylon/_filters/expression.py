@@ -37,7 +37,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Never, TypeAlias, final
 
-from propylon import _core
+import propylon._core as _core
 from propylon._base import UNSET, Model
 from propylon._core import Dispatch
 from propylon._filters.types import Operand, fit

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from propylon import _core
+import propylon._core as _core
 from propylon._arguments import count_of
 from propylon._commands.answers import RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest

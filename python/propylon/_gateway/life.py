@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from propylon import _core
+import propylon._core as _core
 from propylon._arguments import check_seconds, user_of_token
 from propylon._commands.commands import Commands
 from propylon._delivery.consumer import Consumer

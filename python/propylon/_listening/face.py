@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet
 
-from propylon import _core
+import propylon._core as _core
 from propylon._arguments import check_seconds, count_of
 from propylon._filters.expression import Where
 from propylon._filters.where import is_async, parted

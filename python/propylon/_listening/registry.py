@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Final, TypeAlias
 
-from propylon import _core
+import propylon._core as _core
 from propylon._filters.expression import Filter, asks_equality, compiled
 from propylon._listening.entry import ALL, Entry, Wanted
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
-from propylon import _core
+import propylon._core as _core
 from propylon._listening.buffered import Buffered
 from propylon._listening.entry import Entry
 from propylon.errors import PropylonError

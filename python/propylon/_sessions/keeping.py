@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from propylon import _core
+import propylon._core as _core
 from propylon._arguments import bare_token, user_of_token
 from propylon._core import Dispatch
 from propylon._delivery.consumer import Consumer

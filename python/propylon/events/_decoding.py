@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 import orjson
 
-from propylon import _core
+import propylon._core as _core
 from propylon._base import one_line
 from propylon._core import Dispatch
 from propylon.errors import ModelError

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import orjson
 
-from propylon import _core
+import propylon._core as _core
 from propylon.testing.steps import Step
 
 __all__ = ["Connection", "Simulator", "Until"]
