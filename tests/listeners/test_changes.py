@@ -1,19 +1,23 @@
 """Listeners that come and go while events flow."""
 
 import asyncio
+import gc
 import json
 import os
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from face.support import message
+from face.support import eventually, message
 from listeners.conftest import Stage
-from propylon import Dispatch, Filter, Gateway, field
+from propylon import Dispatch, Filter, Gateway, Listener, field
+from propylon._listening.entry import Entry
+from propylon._listening.waiting import Wait
 from propylon.events import Event, MessageCreate, MessageDelete
 
 pytestmark = pytest.mark.asyncio
@@ -134,35 +138,46 @@ def resident_bytes() -> int:
 
 
 async def test_a_listener_that_comes_and_goes_100_000_times_while_events_flow(stage: Stage, gateway: Gateway) -> None:
-    """Flat memory, and the order and the generations right: each event is for those that were there when it came."""
+    """Flat memory; and whoever comes hears what is read from then on, in order, and in its turn among the others."""
     steady: list[int] = []
     passing: list[tuple[int, int]] = []
-    changes = 0
+    turns: list[tuple[int, str]] = []
+    changes = sent = 0
 
     @gateway.listen
-    async def on(dispatch: Dispatch[MessageCreate]) -> None:
+    def on(dispatch: Dispatch[MessageCreate]) -> None:
         steady.append(int(json.loads(dispatch.raw)["content"]))
-        await asyncio.sleep(0)
+        if steady[-1] % 100 == 0:
+            turns.append((steady[-1], "steady"))
 
     await stage.open()
 
     async def churn() -> None:
         nonlocal changes
+        there: deque[Listener[..., Any]] = deque()
         while changes < 100_000:
-            for _ in range(250):
-                number = len(steady)
-                listener = gateway.listen(Ping, priority=changes % 3, where=WHERES[changes % len(WHERES)])(
-                    lambda ping, number=number: passing.append((number, int(ping.content)))
-                )
-                changes += 1
-                if changes % 50 == 0:
-                    # It hears one, where one is on its way.
-                    await asyncio.sleep(0)
-                listener.remove()
-            await asyncio.sleep(0)
+
+            def heard(ping: Ping, here: int = changes) -> None:
+                if ping.content.endswith("0"):
+                    passing.append((here, int(ping.content)))
+
+            def first(ping: Ping) -> None:
+                if ping.content.endswith("00"):
+                    turns.append((int(ping.content), "first"))
+
+            where = WHERES[changes // 2 % len(WHERES)]
+            there.append(gateway.listen(Ping, where=where)(heard))
+            there.append(gateway.listen(Ping, priority=1)(first))
+            changes += 2
+            # Long enough for events to come meanwhile.
+            while len(there) > 400:
+                there.popleft().remove()
+            if changes % 50 == 0:
+                await asyncio.sleep(0)
+        while there:
+            there.popleft().remove()
 
     churning = asyncio.create_task(churn())
-    sent = 0
     before = 0
     while not churning.done():
         # Few, because the server writes down each of them, in this process.
@@ -174,11 +189,66 @@ async def test_a_listener_that_comes_and_goes_100_000_times_while_events_flow(st
     await churning
     await stage.mark()
     assert steady == list(range(sent))
-    # None heard an event that had been handed out before it came, and none more than one of a time.
-    assert all(number <= content for number, content in passing)
+    # In order, and nobody twice.
+    assert len(passing) > 100
+    assert [content for _, content in passing] == sorted(content for _, content in passing)
+    assert len(set(passing)) == len(passing)
+    # Whoever came later did not hear what those before had heard without it: their events are one stretch, and no two
+    # stretches lie the wrong way round.
+    begun: dict[int, int] = {}
+    for here, content in passing:
+        begun.setdefault(here, content)
+    assert [begun[here] for here in sorted(begun)] == sorted(begun.values())
+    # The one with the higher priority before the other, event by event.
+    places = {turn: place for place, turn in enumerate(turns)}
+    firsts = [content for content, who in turns if who == "first"]
+    assert len(firsts) > 100
+    assert all(places[content, "first"] < places[content, "steady"] for content in firsts)
     assert len(gateway._listening.registry.entries) == 2
-    assert len(gateway._life.consumer._plans.kept) < 50
+    plans = gateway._life.consumer._plans
+    assert len(plans.kept) < 50
+    assert sum(len(routes) for by_event in plans._routes.values() for routes in by_event.values()) < 50
     assert resident_bytes() - before < 4 * 1024 * 1024
+
+
+async def test_plans_are_forgotten_under_all_the_slots_they_depend_on(stage: Stage, gateway: Gateway) -> None:
+    """One that comes and goes leaves nothing at those that stay, which would never be looked through."""
+    for number in range(40):
+        gateway.listen(Ping, where=field("nonce") >= number)(lambda ping: None)
+    await stage.open()
+    heard: list[str] = []
+    for turn in range(50):
+        listener = gateway.listen(Ping, where=field("content") == str(turn))(lambda ping: heard.append(ping.content))
+        await stage.say("MESSAGE_CREATE", message(str(turn), nonce=turn % 7))
+        listener.remove()
+    assert heard == list(map(str, range(50)))
+    plans = gateway._life.consumer._plans
+    noted = {route for by_event in plans._routes.values() for routes in by_event.values() for route in routes}
+    assert noted == set(plans.kept)
+
+
+async def test_waits_that_are_over_are_no_garbage(stage: Stage, gateway: Gateway) -> None:
+    """Nothing of them holds another in a circle, which the collector would have to find."""
+    await stage.open()
+    gc.collect()
+    gc.disable()
+    try:
+        for options in ({}, {"timeout": 60.0}):
+            waits = [asyncio.create_task(gateway.wait_for(MessageDelete, **options)) for _ in range(50)]
+            collecting = [
+                asyncio.create_task(gateway.collect(MessageDelete, count=9, idle=60.0, **options)) for _ in range(50)
+            ]
+            await eventually(lambda: len(gateway._listening._waits) == 100)
+            for task in [*waits, *collecting]:
+                task.cancel()
+            await asyncio.gather(*waits, *collecting, return_exceptions=True)
+            del waits, collecting, task
+            await stage.mark()
+        left = [thing for thing in gc.get_objects() if type(thing) in (Wait, Entry)]
+        assert [thing for thing in left if type(thing) is Wait] == []
+        assert len(left) == len(gateway._listening.registry.entries)
+    finally:
+        gc.enable()
 
 
 async def test_changes_in_the_middle_of_a_flood_lose_and_double_nothing(stage: Stage, gateway: Gateway) -> None:

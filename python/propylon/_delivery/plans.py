@@ -85,18 +85,25 @@ class Plans:
         by_event = self._routes.get(slot.number)
         if by_event is None:
             return
-        events = list(by_event) if event == ALL else [event]
-        for routes in [by_event.pop(event) for event in events if event in by_event]:
-            for route in routes:
-                self.kept.pop(route, None)
-        if not by_event:
-            del self._routes[slot.number]
+        names = list(by_event) if event == ALL else [event]
+        for route in [route for name in names for route in by_event.get(name, ())]:
+            self._forget(route)
+
+    def _forget(self, route: Route) -> None:
+        """Also under the other slots that it depends on: these may stay for ever, and never change."""
+        del self.kept[route]
+        event, numbers = _parts(route)
+        for number in numbers:
+            by_event = self._routes[number]
+            by_event[event].remove(route)
+            if not by_event[event]:
+                del by_event[event]
+                if not by_event:
+                    del self._routes[number]
 
     def plan(self, route: Route, dispatch: Dispatch[Any], generation: int) -> Plan:
         """The steps for an event that was matched at a generation."""
-        low, *high = (route,) if isinstance(route, int) else route
-        event = _NAMES[low & 0xFF]
-        numbers = [bit for bit in range((low >> 8).bit_length()) if low >> 8 >> bit & 1] + high
+        event, numbers = _parts(route)
         slots = [slot for number in numbers if (slot := self._registry.slot(number)) is not None]
         entries = [entry for slot in slots for name in (event, ALL) for entry in slot.wanting.get(name, ())]
         asked = [entry for entry in entries if entry.since <= generation]
@@ -117,6 +124,13 @@ class Plans:
         self.kept[route] = since, plan
         for number in numbers:
             self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
+
+
+def _parts(route: Route) -> tuple[str, list[int]]:
+    """The event of a route, and the numbers of its slots."""
+    low, *high = (route,) if isinstance(route, int) else route
+    bits = low >> 8
+    return _NAMES[low & 0xFF], [bit for bit in range(bits.bit_length()) if bits >> bit & 1] + high
 
 
 def _order(entry: Entry) -> tuple[int, int]:

@@ -149,6 +149,7 @@ class Life:
     # ------------------------------------------------------------------ intents
 
     def _warn_of_missing(self, entries: Sequence[Entry]) -> None:
+        self.check_process()
         # Worked out only when it is opened, "auto" has nothing to say before.
         if not self._auto_intents or self.shard.running:
             warn_of_missing(entries, self.intents, self._warned_of, auto=self._auto_intents)

@@ -62,6 +62,8 @@ class ListenerFace:
         self.excused: Final[WeakSet[Exception]] = WeakSet()
         """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
         self._feeds: Final[list[Feed]] = []
+        self._full = 0
+        """Streams whose buffers are full."""
         self._streams: Final[WeakSet[Buffered[Any]]] = WeakSet()
         self._waits: Final[set[Wait]] = set()
         self._ending = False
@@ -69,7 +71,10 @@ class ListenerFace:
         self._cause: PropylonError | None = None
 
     def bind(self, feed: Feed) -> None:
-        """Hold this one back too where a reader does not keep up."""
+        """Hold this one back too where a reader does not keep up, from now on and as long as there is the face."""
+        for _ in range(self._full):
+            feed.block(True)
+        feed.waits(len(self._waits))
         self._feeds.append(feed)
 
     # ------------------------------------------------------------------ listeners
@@ -181,6 +186,7 @@ class ListenerFace:
         return batches
 
     def _block(self, full: bool) -> None:
+        self._full += 1 if full else -1
         for feed in self._feeds:
             feed.block(full)
 
@@ -261,6 +267,9 @@ class ListenerFace:
     def _over(self, wait: Wait, entry: Entry) -> None:
         wait.leave()
         self._waits.discard(wait)
+        if not self._waits:
+            # A set gives back what thousands took only so.
+            self._waits.clear()
         self._tell_waits()
         entry.remove()
         # Each holds the other, and the collector would have to find that.

@@ -4,6 +4,7 @@ A slot is a filter, or none; equal filters share one. Adding and removing cost w
 others there are. Which of them an event goes to, and in which order, is worked out by `propylon._delivery.plans`.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Final, TypeAlias
@@ -21,6 +22,8 @@ UNKNOWN: Final = "UNKNOWN"
 
 _LOW: Final = 64
 """The engine tells of slots below this by a bit, of others by a list: dearer, but as many as there are."""
+_FEW: Final = 1024
+"""So many entries may have been there without that their room is worth giving back."""
 _KEPT: Final = 32
 """So many low numbers are left to filters that are evaluated for every event, by those that wait in an index."""
 
@@ -52,11 +55,16 @@ class Registry:
         """The engine's, as of the last change."""
         self.alone: Entry | None = None
         """The one entry, where there is no other and all that comes is for it."""
-        self._entries: Final[dict[Entry, None]] = {}
-        self._slots: Final[dict[Filter | None, Slot]] = {}
-        self._by_number: Final[dict[int, Slot]] = {}
+        self._entries: dict[int, Entry] = {}
+        """By the number that counts the adding."""
+        self._sum = 0
+        """Of these numbers: where there is one entry, its own."""
+        self._most = 0
+        """How many there were at once, since the dicts were last made anew."""
+        self._slots: dict[Filter | None, Slot] = {}
+        self._by_number: dict[int, Slot] = {}
         self._low: Final = list(range(1, _LOW))
-        self._high: Final[list[int]] = []
+        self._high: Final = array("L")
         self._next_high = _LOW
         self._counted = 0
         self._changes = 0
@@ -65,7 +73,7 @@ class Registry:
     @property
     def entries(self) -> list[Entry]:
         """All of them, in the order in which they are called."""
-        return sorted(self._entries, key=lambda entry: entry.order)
+        return sorted(self._entries.values(), key=lambda entry: entry.order)
 
     @property
     def minds_changes(self) -> bool:
@@ -82,13 +90,14 @@ class Registry:
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Add entries, all at once: an event goes to all of them or, where it was matched before, to none."""
-        # What the engine does not take is refused before anything has changed.
+        # A filter that the engine does not take is refused before anything has changed.
         places = [(entry, _places(entry)) for entry in entries]
         for entry, wants in places:
             self._counted += 1
             entry.order = (entry.order[0], self._counted)
             entry.removed = False
-            self._entries[entry] = None
+            self._entries[self._counted] = entry
+            self._sum += self._counted
             self._changes += _minds_changes(entry)
             for event, where in wants:
                 self._enter(entry, event, where)
@@ -96,20 +105,35 @@ class Registry:
         self.generation = self.subscriptions.add(0, None, [])
         for entry in entries:
             entry.since = self.generation
+        self._most = max(self._most, len(self._entries))
         self._look_whether_alone()
 
     def remove(self, entries: Iterable[Entry]) -> None:
         """Remove those of them that are here; what waits for them is skipped."""
         for entry in entries:
             entry.removed = True
-            if entry not in self._entries:
+            number = entry.order[1]
+            if self._entries.get(number) is not entry:
                 continue
-            del self._entries[entry]
+            del self._entries[number]
+            self._sum -= number
             self._changes -= _minds_changes(entry)
             for event, where in _places(entry):
                 self._leave(entry, event, where)
         self.generation = self.subscriptions.add(0, None, [])
+        if len(self._entries) * 4 < self._most > _FEW:
+            self._shrink()
         self._look_whether_alone()
+
+    def _shrink(self) -> None:
+        """Makes the dicts anew: one keeps the room for all that it ever held, and is slow to walk."""
+        self._most = len(self._entries)
+        self._entries = dict(self._entries)
+        self._slots = dict(self._slots)
+        self._by_number = dict(self._by_number)
+        for slot in self._slots.values():
+            for event, wanting in slot.wanting.items():
+                slot.wanting[event] = dict(wanting)
 
     def _enter(self, entry: Entry, event: str, where: Filter | None) -> None:
         slot = self._slots.get(where)
@@ -158,7 +182,7 @@ class Registry:
         if number >= _LOW:
             self._high.append(number)
             if len(self._high) == self._next_high - _LOW:
-                self._high.clear()
+                del self._high[:]
                 self._next_high = _LOW
         elif number:
             heappush(self._low, number)
@@ -166,14 +190,18 @@ class Registry:
     def _look_whether_alone(self) -> None:
         self.alone = None
         if len(self._entries) == 1:
-            (entry,) = self._entries
+            entry = self._entries[self._sum]
             if _only_known(entry):
                 self.alone = entry
 
 
 def _places(entry: Entry) -> list[tuple[str, Filter | None]]:
-    """The events, and the filters, under which an entry is found."""
-    return list(dict.fromkeys((_listed(want), want.where) for want in entry.wanted))
+    """The events, and the filters, under which an entry is found. Compiles these."""
+    places = list(dict.fromkeys((_listed(want), want.where) for want in entry.wanted))
+    for _, where in places:
+        if where is not None:
+            compiled(where)
+    return places
 
 
 def _listed(want: Wanted) -> str:
@@ -194,4 +222,4 @@ def _minds_changes(entry: Entry) -> bool:
 
 def _only_known(entry: Entry) -> bool:
     """Whether it wants no event by a name that shares its slots with others."""
-    return all((want.event == ALL or want.event in EVENT_INDEX) and want.change is None for want in entry.wanted)
+    return all(_listed(want) != UNKNOWN and want.change is None for want in entry.wanted)

@@ -63,7 +63,7 @@ class Stream(Buffered[E], Generic[E]):
 class Wait:
     """A `wait_for` or `collect` under way: takes events until it has enough, is told to end, or its time is over."""
 
-    __slots__ = ("_done", "_last", "_most", "_timers", "cause", "ended", "entry", "found")
+    __slots__ = ("_done", "_idle", "_last", "_looking", "_most", "_timeout", "cause", "ended", "entry", "found")
 
     def __init__(self, most: int | None) -> None:
         """In the running loop. It has enough with ``most`` events."""
@@ -71,7 +71,9 @@ class Wait:
         self._done: Final[asyncio.Future[None]] = loop.create_future()
         self._most: Final = most
         self._last = loop.time()
-        self._timers: dict[str, asyncio.TimerHandle] | None = None
+        self._idle: float | None = None
+        self._timeout: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
         self.found: Final[list[Any]] = []
         """What has come, in order."""
         self.entry: Entry | None = None
@@ -90,7 +92,7 @@ class Wait:
             self.finish()
             assert self.entry is not None
             self.entry.remove()
-        elif self._timers is not None:
+        elif self._idle is not None:
             self._last = self._done.get_loop().time()
 
     @property
@@ -112,26 +114,28 @@ class Wait:
 
     def over(self, timeout: float | None, idle: float | None = None) -> asyncio.Future[None]:
         """What is done when it is finished, when the time is over, or ``idle`` seconds after the last event."""
-        loop = self._done.get_loop()
-        timers: dict[str, asyncio.TimerHandle] = {}
         if timeout is not None and math.isfinite(timeout):
-            timers["timeout"] = loop.call_later(timeout, self.finish)
-
-        def look(idle: float) -> None:
-            # Set once per `idle` and not once per event, of which there may be thousands in between.
-            due = self._last + idle
-            if loop.time() >= due:
-                self.finish()
-            else:
-                timers["idle"] = loop.call_at(due, look, idle)
-
+            self._timeout = self._done.get_loop().call_later(timeout, self.finish)
         if idle is not None and math.isfinite(idle):
-            look(idle)
-        if timers:
-            self._timers = timers
+            self._idle = idle
+            self._look()
         return self._done
+
+    def _look(self) -> None:
+        """Whether nothing has come for so long; else another look when that may be."""
+        # Set once per `idle` and not once per event, of which there may be thousands in between.
+        assert self._idle is not None
+        loop = self._done.get_loop()
+        due = self._last + self._idle
+        if loop.time() >= due:
+            self.finish()
+        else:
+            self._looking = loop.call_at(due, self._look)
 
     def leave(self) -> None:
         """Nobody waits any more."""
-        for timer in (self._timers or {}).values():
-            timer.cancel()
+        for timer in (self._timeout, self._looking):
+            if timer is not None:
+                timer.cancel()
+        # Each holds this, and the collector would have to find that.
+        self._timeout = self._looking = None

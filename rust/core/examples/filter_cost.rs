@@ -1,7 +1,7 @@
 //! What `where=` costs: nanoseconds to find that an event does not match, by event of the simulator's stream.
 //!
 //! `filter_cost <count> <event,…>` prints a line for the skipping that every event costs anyway, one for each of some
-//! filters, and one for all of them at once.
+//! filters, one for all of them at once, and one for thousands of waits on one field.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -48,6 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let filters: Vec<Filter> = FILTERS.iter().map(|(_, text)| Filter::parse(text)).collect::<Result<_, _>>()?;
     let mut cases: Vec<_> = FILTERS.iter().zip(&filters).map(|((name, _), one)| (*name, vec![Some(one)])).collect();
     cases.push(("all at once", filters.iter().map(Some).collect()));
+    let waits: Vec<Filter> = (1..=10_000)
+        .map(|user| Filter::parse(&format!(r#"["==","author.id",{}]"#, user * 41_943_040_000_u64)))
+        .collect::<Result<_, _>>()?;
+    cases.push(("10,000 x author.id == …", waits.iter().map(Some).collect()));
     for (name, slots) in cases {
         let table = Subscriptions::default();
         for (slot, filter) in (1..).zip(&slots) {

@@ -95,9 +95,10 @@ impl Subscriptions {
         if !self.heard.contains(event) {
             return Slots::Unheard;
         }
+        // Before what it is for: an event may have matched later changes than it says, but none that it does not know of.
+        let generation = self.generation.load(Ordering::Acquire);
         if self.plain.contains(event) {
-            // Slot 0 has never another filter, so whichever generation is read here is true.
-            return Slots::Heard(Heard { generation: self.generation.load(Ordering::Acquire), low: 1, high: None });
+            return Slots::Heard(Heard { generation, low: 1, high: None });
         }
         let matchers = self.matchers.lock();
         let Some(matcher) = &matchers.0[event.index()] else { return Slots::Unheard };

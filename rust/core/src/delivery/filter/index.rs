@@ -102,6 +102,9 @@ impl<R> Index<R> {
         self.each(operands, |bucket| {
             if let Some(place) = bucket.iter().position(|entry| entry.slot == slot) {
                 bucket.swap_remove(place);
+                if bucket.len() * 4 < bucket.capacity() {
+                    bucket.shrink_to(bucket.len() * 2);
+                }
             }
         });
         tidy(&mut self.numbers, operands.numbers.iter().map(|&number| Key::from(number)));

@@ -70,6 +70,9 @@ type Equality<'a> = (&'a [Box<str>], &'a Operands, Option<Condition>);
 const ROOT: usize = 0;
 /// So many tests of a field are searched for an equal one; among more, one that is asked twice costs its turn twice.
 const SEARCHED: usize = 32;
+/// Beyond so many that ask for the same value and for more, the rest is not asked in a pass for each, but with the
+/// conditions that are worked out for every event: a bot may have a hundred commands in its one guild.
+const CROWD: usize = 4;
 /// So many answers, and so many fields, find room on the stack.
 const FEW: usize = 256 / 64;
 
@@ -116,6 +119,9 @@ impl Matcher {
                 if let Some((moved, _)) = self.general.get(place) {
                     self.places.insert(*moved, Place::General(place));
                 }
+                if self.general.len() * 4 < self.general.capacity() {
+                    self.general.shrink_to(self.general.len() * 2);
+                }
                 self.release(&expression);
             }
             Some(Place::Indexed(node, operands)) => {
@@ -149,6 +155,12 @@ impl Matcher {
         self.nodes.room() == 1 && self.tests.room() == 0 && root.children.is_empty() && root.tests.is_empty()
     }
 
+    /// How many slots are in an index.
+    #[cfg(test)]
+    pub(super) fn asked_apart(&self) -> usize {
+        self.places.values().filter(|place| matches!(place, Place::Indexed(..))).count()
+    }
+
     /// The equality that an index can answer, where there is one, and what remains. Of several the one whose value fewest
     /// ask for already: thousands may wait in one channel, but for different users.
     fn indexed<'a>(&self, condition: &'a Condition) -> Option<Equality<'a>> {
@@ -165,7 +177,11 @@ impl Matcher {
             index.map_or(0, |index| index.crowd(operands))
         };
         let equalities = parts.iter().enumerate().filter_map(|(place, part)| Some((place, equality(part)?)));
-        let (place, (path, operands)) = equalities.min_by_key(|&(_, (path, operands))| crowd(path, operands))?;
+        let crowded = equalities.map(|(place, (path, operands))| (crowd(path, operands), place, path, operands));
+        let (asked, place, path, operands) = crowded.min_by_key(|&(asked, ..)| asked)?;
+        if asked >= CROWD && parts.len() > 1 {
+            return None;
+        }
         let mut rest = parts.clone();
         rest.remove(place);
         let rest = if rest.len() == 1 { rest.pop() } else { (!rest.is_empty()).then_some(Condition::All(rest)) };
@@ -211,7 +227,11 @@ impl Matcher {
                 self.tests[number].by -= 1;
                 if self.tests[number].by == 0 {
                     let node = self.tests[number].node;
-                    self.nodes[node].tests.retain(|&test| test != number);
+                    let tests = &mut self.nodes[node].tests;
+                    tests.retain(|&test| test != number);
+                    if tests.len() * 4 < tests.capacity() {
+                        tests.shrink_to(tests.len() * 2);
+                    }
                     self.tests.remove(number);
                     self.prune(node);
                 }

@@ -1,4 +1,5 @@
-//! Filters against plain JSON trees, and against bytes that are none.
+//! Filters against plain JSON trees, and against bytes that are none. Over 500 lines because the reference that they are
+//! held against, and what makes them up at random, serve all tests.
 
 use std::cmp::Ordering;
 
@@ -19,7 +20,7 @@ fn matches(description: &Json, data: &str) -> bool {
 
 #[test]
 fn the_truth_table_holds_cell_by_cell() {
-    // The columns of `propylon.filters`: absent, null, true, 5, -2.5, "5", "abc", ["a"], [5], {}.
+    // The columns of `propylon._filters.expression`: absent, null, true, 5, -2.5, "5", "abc", ["a"], [5], {}.
     let fields = ["", "null", "true", "5", "-2.5", r#""5""#, r#""abc""#, r#"["a"]"#, "[5]", "{}"];
     let rows = [
         (json!(["exists", "f"]), "0111111111"),
@@ -317,6 +318,23 @@ fn many_filters_with_many_tests_share_one_pass() {
     assert!(found(&matcher, "{}").is_empty());
     matcher.remove(40);
     assert_eq!(found(&matcher, &fields(&[3, 40, 200])), [3, 200]);
+}
+
+#[test]
+fn a_crowd_at_one_value_is_asked_in_the_one_pass() {
+    let mut matcher = Matcher::default();
+    for command in 1..=100_u32 {
+        let parts = json!(["and", ["==", "guild_id", 9], ["startswith", "content", format!("!{command} ")]]);
+        filter(&parts).insert_into(&mut matcher, command);
+    }
+    let said = |guild: u32, content: &str| format!(r#"{{"guild_id":"{guild}","content":"{content}"}}"#);
+    for command in [1, 4, 5, 50, 100] {
+        assert_eq!(found(&matcher, &said(9, &format!("!{command} now"))), [command]);
+    }
+    assert!(found(&matcher, &said(8, "!5 now")).is_empty());
+    assert_eq!(matcher.asked_apart(), 4);
+    (1..=100).rev().for_each(|command| matcher.remove(command));
+    assert!(matcher.is_bare());
 }
 
 #[test]
