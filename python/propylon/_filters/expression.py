@@ -29,13 +29,14 @@ condition                  absent  null   number              string            
 True and False equal only JSON's ``true`` and ``false``.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Never, TypeAlias, final
+
+import orjson
 
 import propylon._core as _core
 from propylon._base import UNSET, Model
@@ -361,7 +362,7 @@ Where: TypeAlias = Filter | Callable[[Any], object]
 def description(one: Filter) -> str:
     """What Rust compiles: JSON."""
     if one._description is None:
-        object.__setattr__(one, "_description", json.dumps(_described(one), separators=(",", ":")))
+        object.__setattr__(one, "_description", orjson.dumps(_described(one)).decode())
     assert one._description is not None
     return one._description
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias, get_args, get_origin
 
 import msgspec
@@ -130,6 +130,8 @@ def _fields(struct: type[msgspec.Struct]) -> dict[str, Kind]:
     return {wire: kind_of(hints[name]) for name, wire in names}
 
 
+# A bot waits a thousand times for the same field.
+@lru_cache(maxsize=512)
 def _resolve(event: str, path: str, roots: tuple[type[msgspec.Struct], ...]) -> Kind:
     kind = Kind(structs=roots)
     segments = path.split(".")

@@ -38,19 +38,26 @@ pub(super) struct Index<R> {
     longest: usize,
 }
 
-/// A number by which equal ones are found, whole floats among the integers.
+/// A number by which equal ones are found, whole floats among the integers. In half the room of an `i128`: of ten
+/// thousand values that are waited for, fewer lines of the cache hold the one that is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
-    Integer(i128),
+    Natural(u64),
+    Negative(i64),
+    /// By its bits, which are the same for equal floats: none is NaN, and zeros are natural.
     Float(u64),
 }
 
 impl From<Number> for Key {
     fn from(number: Number) -> Self {
-        match number {
-            Number::Integer(integer) => Self::Integer(integer),
-            Number::Float(float) => number.whole().map_or(Self::Float(float.to_bits()), Self::Integer),
-        }
+        let (whole, float) = match number {
+            Number::Integer(integer) => (Some(integer), 0.0),
+            Number::Float(float) => (number.whole(), float),
+        };
+        let natural = whole.and_then(|whole| u64::try_from(whole).ok()).map(Self::Natural);
+        let negative = || whole.and_then(|whole| i64::try_from(whole).ok()).map(Self::Negative);
+        // An integer has 64 bits, so what is left is a float that equals none.
+        natural.or_else(negative).unwrap_or_else(|| Self::Float(float.to_bits()))
     }
 }
 

@@ -29,9 +29,16 @@ impl Number {
         if digits.is_empty() || digits.len() > 20 || (digits[0] == b'0' && digits.len() > 1) {
             return None;
         }
-        let magnitude = digits.iter().try_fold(0_i128, |number, &digit| {
-            digit.is_ascii_digit().then(|| number * 10 + i128::from(digit - b'0'))
-        })?;
+        let magnitude = if digits.len() < 20 {
+            // Nearly all, ids among them: 64 bits are enough, and quicker.
+            i128::from(digits.iter().try_fold(0_u64, |number, &digit| {
+                digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
+            })?)
+        } else {
+            digits.iter().try_fold(0_i128, |number, &digit| {
+                digit.is_ascii_digit().then(|| number * 10 + i128::from(digit - b'0'))
+            })?
+        };
         let number = if negative { -magnitude } else { magnitude };
         (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&number).then_some(Self::Integer(number))
     }
