@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faults.conftest import Witness
-from propylon import AuthenticationFailed, Backoff, Gateway, HandshakeError
+from propylon import AuthenticationFailed, Backoff, Gateway, HandshakeError, Intents
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio
@@ -105,3 +105,18 @@ async def test_a_base_that_cannot_work_is_refused_where_it_is_written(url: str, 
         Gateway(TOKEN, api_url=url)
     # It is not asked where the gateway is known.
     Gateway(TOKEN, api_url=url, gateway_url="wss://gateway.discord.gg")
+
+
+async def test_against_a_simulator_the_identify_gate_keeps_to_what_its_gateway_bot_says(
+    propylon_simulator: Callable[..., Simulator],
+) -> None:
+    """A test that opens a gateway again with the same token need not wait for Discord's 5 s."""
+    simulator = propylon_simulator(guilds=0, identify_interval=0)
+    gateway = Gateway("token of the quick", intents=Intents.GUILDS, api_url=simulator.api_url)
+    begun = time.monotonic()
+    for _ in range(4):
+        await gateway.open(timeout=10)
+        await gateway.close()
+    assert gateway.metrics().identifies == 4
+    # One interval of Discord's is longer than that; no more is said about speed.
+    assert time.monotonic() - begun < 5

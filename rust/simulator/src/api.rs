@@ -31,6 +31,8 @@ pub(crate) async fn serve(common: &Common, stream: &mut Stream, request: Request
                         "remaining": common.session_starts().0,
                         "reset_after": common.session_starts().1,
                         "max_concurrency": common.config.max_concurrency,
+                        // Discord has no such field: it is always 5 s.
+                        "identify_interval": common.config.identify_interval,
                     },
                 }),
             ),

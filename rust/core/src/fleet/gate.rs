@@ -41,6 +41,7 @@ struct Budget {
     floor: u32,
     remaining: u32,
     max_concurrency: u32,
+    spacing: Duration,
     told: Instant,
     resets: Instant,
     /// The same as Unix time in seconds.
@@ -66,10 +67,12 @@ pub struct Permit {
 impl Permit {
     /// IDENTIFY leaves now: the 5 s run from here.
     pub fn spend(&mut self) {
-        *self.last = Some(Instant::now() + SPACING);
+        let mut spacing = SPACING;
         if let Some(budget) = &mut *self.gate.budget.lock() {
             budget.remaining = budget.remaining.saturating_sub(1);
+            spacing = budget.spacing;
         }
+        *self.last = Some(Instant::now() + spacing);
     }
 }
 
@@ -97,6 +100,7 @@ impl IdentifyGate {
             floor: floor(limit.total),
             remaining: limit.remaining,
             max_concurrency: limit.max_concurrency.max(1),
+            spacing: limit.identify_interval.map_or(SPACING, |interval| Duration::from_millis(interval).min(SPACING)),
             told: now,
             resets: now + reset_after,
             resets_at: (unix + reset_after).as_secs_f64(),
@@ -147,7 +151,20 @@ mod tests {
     use super::*;
 
     fn limit(total: u32, remaining: u32, max_concurrency: u32) -> SessionStartLimit {
-        SessionStartLimit { total, remaining, reset_after: 3_600_000, max_concurrency }
+        SessionStartLimit { total, remaining, reset_after: 3_600_000, max_concurrency, identify_interval: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulator_may_say_a_shorter_interval_and_nobody_a_longer_one() {
+        for (told, least, most) in [(Some(0), 0, 1), (Some(200), 200, 300), (Some(60_000), 5_250, 5_300)] {
+            let gate = Arc::new(IdentifyGate::default());
+            gate.learn(&SessionStartLimit { identify_interval: told, ..limit(1000, 1000, 1) });
+            let start = Instant::now();
+            Arc::clone(&gate).acquire(0).await.unwrap().spend();
+            Arc::clone(&gate).acquire(0).await.unwrap().spend();
+            let waited = start.elapsed().as_millis();
+            assert!((least..=most).contains(&waited), "{waited}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     session::{ConnectFailure, ConnectFailureKind},
-    transport::{TransportConfig, connect_stream, kind_of, retry_after},
+    transport::{TransportConfig, connect_stream, is_loopback, kind_of, retry_after},
 };
 
 /// The answer of `GET /gateway/bot`.
@@ -49,6 +49,8 @@ pub struct SessionStartLimit {
     pub reset_after: u64,
     /// IDENTIFYs in 5 s.
     pub max_concurrency: u32,
+    /// Milliseconds instead of these 5 s, as a simulator on this machine may say; Discord does not.
+    pub identify_interval: Option<u64>,
 }
 
 /// What of it can be read; nothing where `remaining` cannot: then there is no budget to keep.
@@ -63,6 +65,7 @@ fn limit_where_told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
         remaining,
         reset_after: number("reset_after").unwrap_or(0),
         max_concurrency,
+        identify_interval: number("identify_interval"),
     }))
 }
 
@@ -94,7 +97,13 @@ fn complaint(error: &serde_json::Error) -> String {
 /// HTTP 401 is [`ConnectFailureKind::Unauthorized`]; everything else may pass and is tried again. No redirect is
 /// followed: it would get the token.
 pub async fn gateway_bot(base: &Url, token: &str, config: &TransportConfig) -> Result<GatewayBot, ConnectFailure> {
-    let bot: GatewayBot = get(base, "/gateway/bot", token, config).await?;
+    let mut bot: GatewayBot = get(base, "/gateway/bot", token, config).await?;
+    if !is_loopback(base)
+        && let Some(limit) = &mut bot.session_start_limit
+    {
+        // Nobody else may talk us out of the rule that protects the token.
+        limit.identify_interval = None;
+    }
     if bot.url.len() > MAX_URL {
         return Err(ConnectFailure {
             kind: ConnectFailureKind::Unreachable,
@@ -193,7 +202,7 @@ mod tests {
                 .session_start_limit
         };
         let limit = |total, remaining, reset_after, max_concurrency| {
-            Some(SessionStartLimit { total, remaining, reset_after, max_concurrency })
+            Some(SessionStartLimit { total, remaining, reset_after, max_concurrency, identify_interval: None })
         };
         let all = r#"{"total":2000,"remaining":7,"reset_after":3600000.5,"max_concurrency":16,"new":[]}"#;
         assert_eq!(bot(all), limit(2000, 7, 3_600_000, 16));
