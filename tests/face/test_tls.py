@@ -1,6 +1,11 @@
 """Certificates: only the right one is taken, and the error names what is wrong (F39)."""
 
+import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +122,19 @@ async def test_the_systems_roots_do_not_know_a_private_authority(
     monkeypatch.setenv("SSL_CERT_FILE", str(empty))
     with pytest.raises(ValueError, match="native_roots=True, but the operating system gave no root certificate"):
         await gateway_to(sim, native_roots=True).open(timeout=10)
+
+
+async def test_the_certificate_of_a_simulator_that_nobody_closes_leaves_with_the_process(tmp_path: Path) -> None:
+    script = "from propylon.testing import Simulator\nsimulator = Simulator(tls=True).start()\nprint(simulator.ca_file)"
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=environment,
+    )
+    assert Path(done.stdout.strip()).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []

@@ -112,7 +112,7 @@ async def test_against_a_simulator_the_identify_gate_keeps_to_what_its_gateway_b
 ) -> None:
     """A test that opens a gateway again with the same token need not wait for Discord's 5 s."""
     simulator = propylon_simulator(guilds=0, identify_interval=0)
-    gateway = Gateway("token of the quick", intents=Intents.GUILDS, api_url=simulator.api_url)
+    gateway = Gateway("token-of-the-quick", intents=Intents.GUILDS, api_url=simulator.api_url)
     begun = time.monotonic()
     for _ in range(4):
         await gateway.open(timeout=10)

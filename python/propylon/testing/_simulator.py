@@ -4,7 +4,8 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -68,9 +69,9 @@ class Simulator:
         guild_creates: Send GUILD_CREATEs after READY, if the GUILDS intent was asked for.
         shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
             ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
-        identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off. A gateway
-            that asks ``/gateway/bot`` (``api_url=``, and no ``gateway_url=``) keeps to it; any other waits 5 s at its own
-            identify gate before it identifies again with the same token.
+        identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off. A
+            gateway that asks ``/gateway/bot`` (``api_url=``, and no ``gateway_url=``) keeps to it; any other waits 5 s at
+            its own identify gate before it identifies again with the same token.
         disallowed_intents: Intent bits that are answered with 4014.
         command_limit: Payloads of one connection in 60 s before 4008; 0 switches the rule off.
         payload_limit: Bytes of one payload before 4002.
@@ -176,6 +177,7 @@ class Simulator:
         }
         self._core: _core.Simulator | None = None
         self._ca_file: Path | None = None
+        self._forget_ca: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         """Where it runs."""
@@ -193,6 +195,8 @@ class Simulator:
                 with os.fdopen(file, "w") as out:
                     out.write(pem)
                 self._ca_file = Path(name)
+                # Also where nobody closes it, at the end of the process at the latest.
+                self._forget_ca = weakref.finalize(self, Path(name).unlink, missing_ok=True)
         return self
 
     def close(self) -> None:
@@ -200,9 +204,9 @@ class Simulator:
         core, self._core = self._core, None
         if core is not None:
             core.stop()
-        ca_file, self._ca_file = self._ca_file, None
-        if ca_file is not None:
-            ca_file.unlink(missing_ok=True)
+        self._ca_file = None
+        if self._forget_ca is not None:
+            self._forget_ca()
 
     def __enter__(self) -> Self:
         """Start."""
