@@ -70,8 +70,8 @@ class Simulator:
         shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
             ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
         identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off. A
-            gateway that asks ``/gateway/bot`` (``api_url=``, and no ``gateway_url=``) keeps to it; any other waits 5 s at
-            its own identify gate before it identifies again with the same token.
+            gateway that asks ``/gateway/bot`` (``api_url=``, and no ``gateway_url=``) keeps to it; any other waits 5 s
+            at its own identify gate before it identifies again with the same token.
         disallowed_intents: Intent bits that are answered with 4014.
         command_limit: Payloads of one connection in 60 s before 4008; 0 switches the rule off.
         payload_limit: Bytes of one payload before 4002.
