@@ -46,7 +46,6 @@ ONE_TYPE = {
         "connection.rs",
         "handover.rs",
         "lease.rs",
-        "lease.rs",
         "payload.rs",
     },  # Machine
     "core/src/shard/driver.rs": {"acting.rs", "reading.rs"},  # Driver

@@ -1,5 +1,6 @@
 """A new process takes the session over from one that still runs: one IDENTIFY, no event lost, and no fight."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.timeout(180)
 class Bot:
     """A process with the bot, and what it has written down."""
 
-    def __init__(self, simulator: Simulator, folder: Path, number: int) -> None:
+    def __init__(self, simulator: Simulator, folder: Path, number: int, options: tuple[str, ...]) -> None:
         self.log = folder / f"log-{number}"
-        arguments = [simulator.url, str(folder / "sessions.json"), str(self.log)]
+        arguments = [simulator.url, str(folder / "sessions.json"), str(self.log), *options]
         self.process = subprocess.Popen(
             [sys.executable, str(BOT), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -39,13 +40,13 @@ class Bot:
 
 
 @contextmanager
-def bots(simulator: Simulator, folder: Path) -> Iterator[Callable[[], Bot]]:
+def bots(simulator: Simulator, folder: Path) -> Iterator[Callable[..., Bot]]:
     """Starts bots; ends those that are left."""
     with ExitStack() as stack:
         numbers = iter(range(100))
 
-        def start() -> Bot:
-            bot = Bot(simulator, folder, next(numbers))
+        def start(*options: str) -> Bot:
+            bot = Bot(simulator, folder, next(numbers), options)
             stack.enter_context(bot.process)
             stack.callback(bot.process.kill)
             return bot
@@ -91,3 +92,24 @@ def test_three_hand_overs_under_2000_events_a_second(tmp_path: Path) -> None:
         assert len(handled()) == generated > (HAND_OVERS + 1) * RATE
         # At least once, and not everything twice: what comes again was handled after the last save.
         assert sum(len(bot.handled()) for bot in all_bots) - generated < 3 * HAND_OVERS * RATE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_old_process_that_hangs_does_not_fight(tmp_path: Path) -> None:
+    rate = 200
+    simulator = Simulator(guilds=0, events=["MESSAGE_CREATE"], rate=rate, replay_buffer=1_000_000, identify_interval=0)
+    with simulator, bots(simulator, tmp_path) as start:
+        old = start("14")
+        old.until(lambda: len(old.handled()) > rate)
+        old.process.send_signal(signal.SIGUSR1)
+        new = start()
+        # The newcomer's; then, after 5 s without a word, one of the old process; and the newcomer's again.
+        new.until(lambda: record(simulator)[1] == 3)
+        _, errors = old.process.communicate(timeout=30)
+        assert old.process.returncode == 0, errors
+        assert "Traceback" not in errors
+        enough = record(simulator)[2] + rate
+        new.until(lambda: len({*old.handled(), *new.handled()}) >= enough)
+        simulator.flood(False)
+        new.until(lambda: len({*old.handled(), *new.handled()}) == record(simulator)[2])
+        assert record(simulator)[:2] == (1, 3)
