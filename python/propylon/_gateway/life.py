@@ -437,6 +437,9 @@ class Life:
     def _conclude(self, error: PropylonError | None) -> None:
         self.consumer.suspend()
         self._unbind()
+        for check in self._checks:
+            # Nobody waits for the answer any more.
+            check.cancel()
         self._end_awaiting(error)
         self.listening.ended()
         told = False

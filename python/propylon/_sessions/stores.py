@@ -10,21 +10,16 @@ import glob
 import json
 import logging
 import os
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from propylon._sessions.locks import acquire, release
 from propylon._sessions.session import Session
 from propylon.errors import SessionTakenOver
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 __all__ = ["FencedSessionStore", "FileSessionStore", "SessionStore"]
 
@@ -179,7 +174,7 @@ class FileSessionStore:
         raise kind(number, advice, str(folder))
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         """Nobody else changes the file meanwhile, neither a thread of this process nor another one."""
         with _lock:
             descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -189,13 +184,13 @@ class FileSessionStore:
                     yield
                 finally:
                     # Not left to the closing: a child that was forked meanwhile has the descriptor too.
-                    _release(descriptor)
+                    release(descriptor)
             finally:
                 os.close(descriptor)
 
     def _wait_for_lock(self, descriptor: int) -> None:
         end = time.monotonic() + _LOCK_PATIENCE
-        while not _acquire(descriptor):
+        while not acquire(descriptor):
             if time.monotonic() > end:
                 raise TimeoutError(
                     f"another process has held the lock of {self._path} for {_LOCK_PATIENCE:g} s; see whether it hangs"
@@ -249,10 +244,11 @@ class FileSessionStore:
             _log.warning("%s is no file of sessions, or one of another version; identifying anew", self._path)
             return {}, {}
         entries = cast("dict[str, Any]", sessions)
-        epochs = cast("dict[str, Any]", content.get("epochs"))
+        epochs: Any = cast("dict[str, Any]", content).get("epochs")
+        known = cast("dict[str, Any]", epochs) if isinstance(epochs, dict) else {}
         return (
             {key: entry for key, entry in entries.items() if isinstance(entry, dict)},
-            {key: epoch for key, epoch in epochs.items() if isinstance(epoch, int)} if isinstance(epochs, dict) else {},  # pyright: ignore[reportUnnecessaryIsInstance]
+            {key: epoch for key, epoch in known.items() if isinstance(epoch, int)},
         )
 
     def _tidy(self) -> None:
@@ -276,32 +272,6 @@ class FileSessionStore:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
-
-
-if sys.platform == "win32":
-
-    def _acquire(descriptor: int) -> bool:
-        try:
-            # Of the first byte, whether it is there or not.
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _release(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-
-    def _acquire(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _release(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 _lock = threading.Lock()

@@ -20,6 +20,7 @@ use crate::{
 
 /// The options of one shard.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools)] // Options that do not depend on each other.
 pub struct ShardConfig {
     /// The bot token, without `Bot `.
     pub token: Zeroizing<String>,
