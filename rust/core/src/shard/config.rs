@@ -219,7 +219,7 @@ mod tests {
                 shard: Some((1, 4)),
                 intents: 1,
             }),
-            leased: true,
+            leased: false,
             gateway_url: Some("ws://127.0.0.1:1".to_owned()),
             api_url: "https://discord.com/api/v10".to_owned(),
             timeouts: Timeouts::default(),
