@@ -15,7 +15,7 @@ from propylon._listening.intents_check import IntentsWarning
 from propylon._listening.listener import Listener
 from propylon._listening.waiting import Stream
 from propylon._sessions.session import Closed, GatewayStatus, Session
-from propylon._sessions.stores import FileSessionStore, SessionStore
+from propylon._sessions.stores import FencedSessionStore, FileSessionStore, SessionStore
 from propylon._version import __version__
 from propylon.errors import (
     AuthenticationFailed,
@@ -37,6 +37,7 @@ from propylon.errors import (
     PropylonError,
     RateLimited,
     RequestTimeout,
+    SessionTakenOver,
     ShardingRequired,
 )
 from propylon.intents import Intents
@@ -56,6 +57,7 @@ __all__ = [
     "DecompressionError",
     "DisallowedIntents",
     "Dispatch",
+    "FencedSessionStore",
     "Field",
     "FileSessionStore",
     "Filter",
@@ -86,6 +88,7 @@ __all__ = [
     "RequestTimeout",
     "Session",
     "SessionStore",
+    "SessionTakenOver",
     "ShardingRequired",
     "Snowflake",
     "Stream",

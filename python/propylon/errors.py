@@ -9,7 +9,8 @@
     │   ├── ShardingRequired             4011
     │   ├── InvalidApiVersion            4012
     │   ├── InvalidIntents               4013
-    │   └── DisallowedIntents(intents)   4014
+    │   ├── DisallowedIntents(intents)   4014
+    │   └── SessionTakenOver             another process has claimed the session
     ├── HandshakeError                   no WebSocket: unreachable host, proxy, TLS, HTTP answer other than 101
     │   └── CertificateError             the server's certificate was refused; the text names the reason
     ├── DecompressionError               what came cannot be inflated
@@ -56,6 +57,7 @@ __all__ = [
     "PropylonError",
     "RateLimited",
     "RequestTimeout",
+    "SessionTakenOver",
     "ShardingRequired",
 ]
 
@@ -125,6 +127,25 @@ class DisallowedIntents(GatewayClosed):
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""
         return type(self), (self.code, self.reason, self.advice, self.intents)
+
+
+class SessionTakenOver(GatewayClosed):
+    """Another process has claimed the session in the store that both share, as a new version of a bot does.
+
+    A gateway ends with it, and `Gateway.run` returns. Stores raise it where an epoch is no longer the newest:
+    `FencedSessionStore`.
+    """
+
+    _without_code = "another process has taken the session over"
+
+    def __init__(
+        self,
+        code: int | None = None,
+        reason: str = "",
+        advice: str = "let this one end; or open() the gateway again, which takes the session back",
+    ) -> None:
+        """A store that raises it needs no argument."""
+        super().__init__(code, reason, advice)
 
 
 class HandshakeError(PropylonError):
@@ -281,6 +302,8 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
                 f"wait until {when}, and find out what starts so many sessions",
                 resets_at,
             )
+        case ("taken over",):
+            return SessionTakenOver()
         case ("not remade", code, str(reason)):
             return GatewayClosed(code, reason, _NOT_REMADE)
         case ("unreachable", "certificate", str(message)):

@@ -41,7 +41,13 @@ LAYERS = {
 them in another order (docs/design.md): the driver, in `shard`, carries them from one to the next."""
 
 ONE_TYPE = {
-    "core/src/session/machine/mod.rs": {"commands.rs", "connection.rs", "handover.rs", "payload.rs"},  # Machine
+    "core/src/session/machine/mod.rs": {
+        "commands.rs",
+        "connection.rs",
+        "handover.rs",
+        "lease.rs",
+        "payload.rs",
+    },  # Machine
     "core/src/shard/driver.rs": {"acting.rs", "reading.rs"},  # Driver
 }
 

@@ -1,8 +1,13 @@
-"""A bot with a session store that writes down each message it has dealt with. Run by test_restart.py."""
+"""A bot with a session store that writes down each message it has dealt with.
+
+Run by test_restart.py and test_takeover.py. SIGUSR1 blocks its event loop for the seconds of the last argument.
+"""
 
 import asyncio
 import os
+import signal
 import sys
+import time
 import warnings
 
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
@@ -10,7 +15,7 @@ warnings.filterwarnings("ignore", message="propylon._core is a debug build", cat
 from propylon import FileSessionStore, Gateway, Intents, Snowflake  # noqa: E402
 from propylon.events import Event  # noqa: E402
 
-url, store, log = sys.argv[1:]
+url, store, log, *blocked = sys.argv[1:]
 # Appended in one write each: what is in the file was dealt with, however the process ends.
 written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 gateway = Gateway("token", intents=Intents.GUILD_MESSAGES, gateway_url=url, sessions=FileSessionStore(store))
@@ -27,5 +32,8 @@ async def on_message(message: Message) -> None:
         await asyncio.sleep(0.05)
     os.write(written, f"{message.id}\n".encode())
 
+
+if blocked:
+    signal.signal(signal.SIGUSR1, lambda *_: time.sleep(float(blocked[0])))
 
 gateway.run()

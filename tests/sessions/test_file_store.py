@@ -5,16 +5,19 @@ import json
 import logging
 import os
 import stat
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from propylon import FileSessionStore, Session, SessionStore
+from propylon import FencedSessionStore, FileSessionStore, Session, SessionStore, SessionTakenOver
 from propylon._sessions import stores
 
+FILES = [".sessions.json.lock", "sessions.json"]
 SESSION = Session("secret-id", 42, "wss://gateway-us-east1-b.discord.gg", (3, 16), 513)
 
 
@@ -33,13 +36,14 @@ async def test_what_is_saved_is_loaded_by_another_process(path: Path) -> None:
     assert await store.load("a") is None
     await store.delete("a")
     assert not path.exists()
+    assert not stat.S_IMODE((path.parent / FILES[0]).stat().st_mode) & 0o077 or sys.platform == "win32"
     bare = Session("b", 1)
     await store.save("a", SESSION)
     await store.save("b", bare)
     assert (await kept(path), await kept(path, "b"), await kept(path, "c")) == (SESSION, bare, None)
     await store.delete("a")
     assert (await kept(path), await kept(path, "b")) == (None, bare)
-    assert os.listdir(path.parent) == ["sessions.json"]
+    assert sorted(os.listdir(path.parent)) == FILES
     assert "sessions.json" in repr(store)
 
 
@@ -149,7 +153,7 @@ async def test_a_write_that_fails_leaves_what_was_there(path: Path, monkeypatch:
     with pytest.raises(OSError, match="disk full"):
         await store.save("a", Session("other", 1))
     assert await store.load("a") == SESSION
-    assert os.listdir(path.parent) == ["sessions.json"]
+    assert sorted(os.listdir(path.parent)) == FILES
     with pytest.raises(FileNotFoundError):
         await FileSessionStore(path.parent / "nowhere" / "x.json").save("a", SESSION)
 
@@ -200,6 +204,142 @@ async def test_many_at_once_lose_nothing_and_a_reader_sees_whole_files(path: Pat
         reader.join()
     assert not torn
     assert [await kept(path, str(key)) for key in range(8)] == [Session("x", 4)] * 8
+
+
+class TestEpochs:
+    @pytest.mark.asyncio
+    async def test_the_newest_claim_wins_and_the_others_change_nothing(self, path: Path) -> None:
+        old: FencedSessionStore = FileSessionStore(path)
+        new = FileSessionStore(path)
+        first = await old.claim("a")
+        await old.save("a", SESSION, first)
+        other = await old.claim("b")
+        second = await new.claim("a")
+        assert second > first
+        with pytest.raises(SessionTakenOver):
+            await old.save("a", Session("x", 1), first)
+        with pytest.raises(SessionTakenOver):
+            await old.delete("a", first)
+        assert await kept(path) == SESSION
+        await new.save("a", Session("y", 2), second)
+        # Each key has its own.
+        await old.save("b", SESSION, other)
+        assert (await kept(path), await kept(path, "b")) == (Session("y", 2), SESSION)
+
+    @pytest.mark.asyncio
+    async def test_an_epoch_outlives_its_session(self, path: Path) -> None:
+        store = FileSessionStore(path)
+        first = await store.claim("a")
+        second = await store.claim("a")
+        await store.save("a", SESSION, second)
+        await store.delete("a", second)
+        with pytest.raises(SessionTakenOver):
+            await store.save("a", SESSION, first)
+        with pytest.raises(SessionTakenOver):
+            await store.delete("a", first)
+        assert await kept(path) is None
+
+    @pytest.mark.asyncio
+    async def test_a_file_that_was_removed_costs_nobody_the_session(self, path: Path) -> None:
+        store = FileSessionStore(path)
+        epoch = await store.claim("a")
+        path.unlink()
+        await store.save("a", SESSION, epoch)
+        assert await kept(path) == SESSION
+        later = await store.claim("a")
+        assert later > epoch
+        path.unlink()
+        # Not one that somebody may have.
+        assert await store.claim("a") > epoch
+
+    @pytest.mark.asyncio
+    async def test_epochs_without_a_session_go_in_time(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = FileSessionStore(path)
+        epochs = {key: await store.claim(key) for key in "abc"}
+        await store.save("b", SESSION, epochs["b"])
+        now = stores.time.time()
+        monkeypatch.setattr(stores.time, "time", lambda: now + 599)
+        await store.save("b", SESSION, epochs["b"])
+        assert set(json.loads(path.read_text())["epochs"]) == {"a", "b", "c"}
+        monkeypatch.setattr(stores.time, "time", lambda: now + 602)
+        await store.save("b", SESSION, epochs["b"])
+        assert set(json.loads(path.read_text())["epochs"]) == {"b"}
+        # Whoever still lives with one of them goes on.
+        await store.save("a", SESSION, epochs["a"])
+        assert await store.load("a") == SESSION
+
+    @pytest.mark.parametrize("epochs", [None, [], {"a": "1"}])
+    @pytest.mark.asyncio
+    async def test_epochs_that_are_none(self, path: Path, epochs: Any) -> None:
+        path.write_text(json.dumps({"version": 1, "sessions": {}, "epochs": epochs}))
+        store = FileSessionStore(path)
+        await store.save("a", SESSION, await store.claim("a"))
+        assert await kept(path) == SESSION
+
+    def test_processes_that_claim_at_once_get_different_ones(self, path: Path) -> None:
+        program = (
+            "import asyncio, sys, warnings; warnings.simplefilter('ignore'); from propylon import FileSessionStore\n"
+            "async def main():\n"
+            "    store = FileSessionStore(sys.argv[1])\n"
+            "    print(*[await store.claim('a') for _ in range(50)])\n"
+            "asyncio.run(main())"
+        )
+        processes = [
+            subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True)
+            for _ in range(4)
+        ]
+        epochs = [[int(word) for word in process.communicate(timeout=60)[0].split()] for process in processes]
+        assert len({epoch for of_one in epochs for epoch in of_one}) == 4 * 50
+        assert all(of_one == sorted(of_one) for of_one in epochs)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="fcntl")
+    def test_a_process_that_hangs_with_the_lock_is_told_of(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stores, "_LOCK_PATIENCE", 0.05)
+        store = FileSessionStore(path)
+        asyncio.run(store.save("a", SESSION))
+        program = (
+            "import fcntl, os, sys\n"
+            "lock = os.open(sys.argv[1], os.O_RDWR)\n"
+            "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+            "print('held', flush=True)\n"
+            "sys.stdin.read()"
+        )
+        arguments = [sys.executable, "-c", program, str(path.parent / FILES[0])]
+        with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            with pytest.raises(TimeoutError, match="has held the lock"):
+                asyncio.run(store.save("a", Session("x", 1)))
+            # What is there can be read all the same.
+            assert asyncio.run(store.load("a")) == SESSION
+            process.kill()
+        asyncio.run(store.save("a", Session("x", 1)))
+        assert asyncio.run(kept(path)) == Session("x", 1)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+    def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(self, path: Path) -> None:
+        store = FileSessionStore(path)
+        go_on, wait = os.pipe()
+        with store._locked():
+            child = os.fork()
+            if child == 0:
+                os.close(wait)
+                os.read(go_on, 1)
+                os._exit(0)
+        os.close(go_on)
+        begin = time.monotonic()
+        asyncio.run(store.save("a", SESSION))
+        assert time.monotonic() - begin < stores._LOCK_PATIENCE
+        os.close(wait)
+        os.waitpid(child, 0)
+
+    @pytest.mark.asyncio
+    async def test_a_folder_that_is_not_there(self, path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"make it, or name another: .*nowhere"):
+            await FileSessionStore(path.parent / "nowhere" / "x.json").claim("a")
+        path.touch()
+        with pytest.raises(NotADirectoryError, match="make it, or name another"):
+            await FileSessionStore(path / "x.json").claim("a")
 
 
 def test_it_works_where_the_loop_has_no_threads_left(path: Path) -> None:

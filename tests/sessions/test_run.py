@@ -66,7 +66,7 @@ def test_an_exception_of_the_bots_own(tmp_path: Path, context: bool) -> None:
                 async with gateway:
                     raise LookupError
             await gateway.open(timeout=10)
-            await eventually(path.exists)
+            await eventually(lambda: path.exists() and '"sequence"' in path.read_text())
             raise LookupError
 
         with pytest.raises(LookupError):

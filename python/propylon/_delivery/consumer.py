@@ -387,6 +387,19 @@ class Consumer:
                 return False
         return True
 
+    async def finished(self, patience: float) -> bool:
+        """Return when every call of a listener has finished, or when that stands still for ``patience`` seconds.
+
+        Calls that have finished with their event, because they close the gateway, are not waited for. Whether all have.
+        """
+        while calls := [call for call, dispatch in self._tasks.items() if dispatch is not None]:
+            done, _ = await asyncio.wait(calls, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                return False
+            # The callbacks that take them out of the list come after this in the loop.
+            await asyncio.sleep(0)
+        return True
+
 
 def _rest(
     dispatch: Dispatch[Any], value: Any, calls: Iterator[Call], steps: Iterator[Step]

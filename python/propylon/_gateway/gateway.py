@@ -252,6 +252,8 @@ class Gateway:
             GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
             CertificateError: The server's certificate is refused.
             HandshakeError: ``auto_reconnect=False`` and no connection came about.
+            FileNotFoundError, NotADirectoryError, PermissionError: The session store is set up wrong, such as a
+                `FileSessionStore` whose folder is not there.
             RuntimeError: It is open already.
             ValueError: With ``intents="auto"``, a listener needs a privileged intent; the text says how to ask for it.
             ForkedError: It belongs to the parent process.
@@ -291,7 +293,7 @@ class Gateway:
 
         Raises:
             GatewayClosed: The connection ended and is not made anew: a fatal close code, ``auto_reconnect=False``, or
-                an ``on_close`` handler returned False.
+                an ``on_close`` handler returned False. `SessionTakenOver`: another process goes on with the session.
         """
         await self._life.wait_closed()
 
@@ -308,7 +310,8 @@ class Gateway:
     def run(self) -> None:
         """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.
 
-        Starts an event loop of its own; inside a running one use ``async with gateway``.
+        Starts an event loop of its own; inside a running one use ``async with gateway``. It also returns, rather than
+        raise `SessionTakenOver`, when another process has taken the session over and the listeners are done.
 
         Raises:
             GatewayClosed: Discord refuses for good: one of its subclasses.

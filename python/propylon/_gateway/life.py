@@ -24,10 +24,10 @@ from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.handlers import is_task
 from propylon._listening.intents_check import derived, warn_of_missing
-from propylon._sessions.keeping import SessionKeeper, finished_mark, session_key
+from propylon._sessions.keeping import SessionKeeper, finished_mark, is_fenced, session_key
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import SessionStore
-from propylon.errors import ForkedError, NotConnected, PropylonError, error_of_end
+from propylon.errors import ForkedError, NotConnected, PropylonError, SessionTakenOver, error_of_end
 from propylon.events._decoding import Misfits
 from propylon.intents import Intents
 
@@ -64,6 +64,7 @@ class Life:
         self.intents = Intents.NONE if intents == "auto" else intents
         self.shard_pair: Final = shard
         self.listening: Final = ListenerFace(owner, check_usable=self._check_usable, adding=self._warn_of_missing)
+        options = {**options, "leased": is_fenced(sessions)}
         self.shard: Final = _core.Shard(options, self.listening.registry.subscriptions)
         self.consumer: Final = Consumer(
             self.shard,
@@ -90,6 +91,7 @@ class Life:
             mark=lambda: finished_mark(self.shard, self.consumer, self.listening.unread()),
             fits=self._fits,
             is_ready=lambda: self.status is GatewayStatus.READY,
+            taken_over=self.shard.taken_over,
         )
         self._delivery: Delivery | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,6 +100,7 @@ class Life:
         self._all_guilds: asyncio.Future[None] | None = None
         self._unraised: PropylonError | None = None
         self._handlers: Final[set[asyncio.Task[Any]]] = set()
+        self._checks: Final[set[asyncio.Task[None]]] = set()
         self._winding_up: asyncio.Task[None] | None = None
         self._waiters = 0
         self._closing = False
@@ -232,12 +235,13 @@ class Life:
         return why
 
     async def _recall(self, deadline: float | None) -> None:
-        """Take the session that the store has, unless there is one at hand."""
-        if self.shard.session is not None:
-            return
+        """Claim the session, and take the one that the store has, unless there is one at hand."""
+        session: Session | None = None
         try:
             async with asyncio.timeout_at(deadline):
-                session = await self._keeper.load()
+                await self._keeper.claim()
+                if self.shard.session is None:
+                    session = await self._keeper.load()
         except TimeoutError:
             raise TimeoutError("the session store did not answer in time") from None
         if self._closing:
@@ -349,6 +353,11 @@ class Life:
             code, reason, why, reconnect = facts
             self._keeper.nudge()
             self._connection_closed(Closed(code, reason, error_of_end(why, self.intents), reconnect))
+        elif kind == "check lease":
+            (check,) = facts
+            task = asyncio.get_running_loop().create_task(self._check_lease(check), name="propylon lease")
+            self._checks.add(task)
+            task.add_done_callback(self._checks.discard)
         elif kind == "guilds ready":
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
@@ -364,6 +373,11 @@ class Life:
             self._winding_up.add_done_callback(lambda _: self._conclude(error))
         else:
             self._log.log(_LEVELS[kind], "%s", *facts)
+
+    async def _check_lease(self, check: int) -> None:
+        """The engine dials, and does not resume before it knows that the session is still this process's."""
+        if await self._keeper.is_held():
+            self.shard.lease_held(check)
 
     def _connection_closed(self, closed: Closed) -> None:
         self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
@@ -382,12 +396,18 @@ class Life:
 
     async def _wind_up(self, error: PropylonError | None) -> None:
         """What came before the end is still handed out, and what hears of the end has its say."""
-        if not self._closing and not await self.consumer.drained(_DRAIN_PATIENCE) and not self._closing:
+        taken_over = isinstance(error, SessionTakenOver)
+        if taken_over:
+            # What still waits is the other process's by now.
+            self._log.info("another process has taken the session over; this gateway ends when its listeners are done")
+        elif not self._closing and not await self.consumer.drained(_DRAIN_PATIENCE) and not self._closing:
             self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
         # No listener is called any more: what is saved below stays true.
         self.consumer.suspend()
         # Now and not after the handlers, which may be waiting for just these.
         self._end_awaiting(error)
+        if taken_over and not await self.consumer.finished(_DRAIN_PATIENCE):
+            self._log.warning("the gateway ends, but %d listener calls have not finished", self.consumer.pending)
         await self._let_handlers_finish()
         if self._keeper.keeps:
             await self._keeper.finish()
@@ -418,6 +438,9 @@ class Life:
     def _conclude(self, error: PropylonError | None) -> None:
         self.consumer.suspend()
         self._unbind()
+        for check in self._checks:
+            # Nobody waits for the answer any more.
+            check.cancel()
         self._end_awaiting(error)
         self.listening.ended()
         told = False

@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
+from propylon.errors import SessionTakenOver
+
 __all__ = ["serve"]
 
 
@@ -16,7 +18,10 @@ class _Servable(Protocol):
 
 
 async def serve(gateway: _Servable, is_opening: Callable[[], bool]) -> None:
-    """Open it and wait for its end; SIGINT and SIGTERM close it, or stop the opening."""
+    """Open it and wait for its end; SIGINT and SIGTERM close it, or stop the opening.
+
+    It is no error where another process has taken the session over.
+    """
     loop = asyncio.get_running_loop()
     caught: list[signal.Signals] = []
     serving = asyncio.current_task()
@@ -44,6 +49,9 @@ async def serve(gateway: _Servable, is_opening: Callable[[], bool]) -> None:
             await gateway.wait_closed()
         finally:
             await gateway.close()
+    except SessionTakenOver:
+        # Not a failure: the new version of the bot goes on with the session.
+        pass
     except asyncio.CancelledError:
         # Stopped while it was opening; `open` has closed it.
         if not stoppable or caught:

@@ -2,6 +2,9 @@
 
 What is saved is the finished mark: the largest sequence number up to which every call of a listener has finished. The
 next process resumes from there, so what was under way when this one ended comes again rather than not at all.
+
+Where the store is fenced, each opening claims the session, and whoever has claimed it before is told by the store when
+it saves: that this happens before each RESUME and IDENTIFY is the engine's care, which asks `SessionKeeper.is_held`.
 """
 
 import asyncio
@@ -12,16 +15,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import propylon._core as _core
 from propylon._arguments import bare_token, user_of_token
 from propylon._core import Dispatch
 from propylon._delivery.consumer import Consumer
 from propylon._sessions.session import Session
-from propylon._sessions.stores import SessionStore
+from propylon._sessions.stores import FencedSessionStore, SessionStore
+from propylon.errors import SessionTakenOver
 
-__all__ = ["SessionKeeper", "finished_mark", "session_key"]
+__all__ = ["SessionKeeper", "finished_mark", "is_fenced", "session_key"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -33,6 +37,10 @@ _LONG_CALL: Final = 300.0
 """Seconds after which an unfinished call holds the mark back no longer."""
 _PATIENCE: Final = 5.0
 """Seconds that the end of a gateway waits for its store."""
+_CHECK_PATIENCE: Final = 3.0
+"""Seconds that the store has to say whether the session is still ours. Below the engine's own patience of 5 s."""
+_MISCONFIGURED: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""Errors of a claim that no later attempt mends."""
 
 
 def session_key(token: str, shard: tuple[int, int] | None) -> str:
@@ -71,6 +79,11 @@ def finished_mark(shard: _core.Shard, consumer: Consumer, unread: Iterable[Itera
     return replace(session, sequence=finished)
 
 
+def is_fenced(store: SessionStore | None) -> bool:
+    """Whether the store tells who has claimed a session."""
+    return callable(getattr(store, "claim", None))
+
+
 def _check_store(store: object) -> None:
     missing = [name for name in ("load", "save", "delete") if not callable(getattr(store, name, None))]
     if missing:
@@ -95,18 +108,28 @@ class SessionKeeper:
         mark: Callable[[], Session | None],
         fits: Callable[[Session], bool],
         is_ready: Callable[[], bool],
+        taken_over: Callable[[], object],
     ) -> None:
         """``mark`` gives the session up to what is finished, ``fits`` tells whether one is of this gateway.
+
+        ``taken_over`` is called once when another process has claimed the session; nothing is saved from then on.
 
         Raises TypeError where ``store`` is none.
         """
         if store is not None:
             _check_store(store)
         self._store: Final = store
+        self._fenced: Final = cast("FencedSessionStore", store) if is_fenced(store) else None
         self._key: Final = key
         self._mark: Final = mark
         self._fits: Final = fits
         self._is_ready: Final = is_ready
+        self._taken_over: Final = taken_over
+        self._epoch: int | None = None
+        self._lost = False
+        """Another process has claimed the session."""
+        self._asked: list[asyncio.Future[None]] = []
+        """Those who wait for a word of the store."""
         self._known = False
         self._stored: Session | None = None
         """What the store has, where that is known."""
@@ -120,6 +143,22 @@ class SessionKeeper:
     def keeps(self) -> bool:
         """Whether there is a store."""
         return self._store is not None
+
+    async def claim(self) -> None:
+        """Take the session over from whoever has it.
+
+        Raises what a store says that is set up wrong; with any other error it is claimed by the next save.
+        """
+        self._lost = False
+        self._epoch = None
+        if self._fenced is None:
+            return
+        try:
+            self._epoch = await self._fenced.claim(self._key)
+        except _MISCONFIGURED:
+            raise
+        except Exception as error:
+            _log.warning("the session store failed (%r); the session is not claimed yet", error)
 
     async def load(self) -> Session | None:
         """The session to go on with."""
@@ -152,6 +191,16 @@ class SessionKeeper:
         if self._nudged is not None:
             self._nudged.set()
 
+    async def is_held(self) -> bool:
+        """Whether the session is still ours, by the store's word. A store that gives none costs no session."""
+        word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(word)
+        self.nudge()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CHECK_PATIENCE):
+                await word
+        return not self._lost
+
     async def finish(self) -> None:
         """Save a last time. The gateway has ended and calls no listener any more."""
         task, self._task = self._task, None
@@ -169,37 +218,56 @@ class SessionKeeper:
                 task.cancel()
 
     async def _run(self, nudged: asyncio.Event) -> None:
-        while not self._stopping:
+        while not (self._stopping or self._lost):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL):
                     await nudged.wait()
+            # Where a connection began or ended, somebody else may be the reason.
+            check = nudged.is_set() and self._fenced is not None
             nudged.clear()
-            await self._look()
+            asked, self._asked = self._asked, []
+            await self._look(check=check)
+            for word in asked:
+                if not word.done():
+                    word.set_result(None)
 
-    async def _look(self) -> None:
-        if self._store is None:
+    async def _look(self, *, check: bool = False) -> None:
+        """Save what has moved; ``check``: ask the store also where nothing has."""
+        if self._store is None or self._lost:
             return
         session = self._mark()
         if session is not None and session.sequence == 0:
             # Nothing of it is finished, not even READY: there is nothing to go on from yet.
             session = None
-        if self._known and session == self._stored:
+        if self._known and session == self._stored and not check:
             lives = session is not None and self._is_ready()
             if not lives or time.monotonic() - self._stored_at < _REFRESH:
                 return
-        if session is None:
-            stored = await self._try(partial(self._store.delete, self._key))
-        else:
-            stored = await self._try(partial(self._store.save, self._key, session))
-        if stored:
+        if await self._try(partial(self._put, self._store, session)):
             self._known = True
             self._stored = session
             self._stored_at = time.monotonic()
+
+    async def _put(self, store: SessionStore, session: Session | None) -> None:
+        if self._fenced is None:
+            await (store.delete(self._key) if session is None else store.save(self._key, session))
+            return
+        if self._epoch is None:
+            self._epoch = await self._fenced.claim(self._key)
+        if session is None:
+            await self._fenced.delete(self._key, self._epoch)
+        else:
+            await self._fenced.save(self._key, session, self._epoch)
 
     async def _try(self, change: Callable[[], Awaitable[None]]) -> bool:
         try:
             # Called here: a store may raise before there is anything to await.
             await change()
+        except SessionTakenOver:
+            if not self._lost:
+                self._lost = True
+                self._taken_over()
+            return False
         except Exception as error:
             if not self._failing:
                 _log.warning("the session store failed (%r); a restart may identify anew. Trying on, silently", error)

@@ -114,6 +114,7 @@ fn ended(py: Python<'_>, how: Ended) -> PyResult<Bound<'_, PyTuple>> {
         }
         Ended::BudgetExhausted { resets_at } => ("budget exhausted", resets_at).into_pyobject(py),
         Ended::NotRemade { code, reason } => ("not remade", code, reason).into_pyobject(py),
+        Ended::TakenOver => ("taken over",).into_pyobject(py),
         Ended::Unreachable(failure) => ("unreachable", kind_name(failure.kind), failure.message).into_pyobject(py),
     }
 }
@@ -139,6 +140,7 @@ fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyT
         Notice::Ended(how) => (key, "ended", ended(py, how)?).into_pyobject(py),
         Notice::CommandDone(id, outcome) => (key, "done", id, send_error(outcome)).into_pyobject(py),
         Notice::Reply(dispatch) => (key, "reply", PyDispatch::from(dispatch)).into_pyobject(py),
+        Notice::CheckLease(check) => (key, "check lease", check).into_pyobject(py),
         Notice::Warn(text) => (key, "warn", text).into_pyobject(py),
         Notice::Log(Level::Debug, text) => (key, "debug", text).into_pyobject(py),
         Notice::Log(Level::Info, text) => (key, "info", text).into_pyobject(py),

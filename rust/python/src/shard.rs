@@ -92,6 +92,7 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
         auto_reconnect: option(options, "auto_reconnect")?,
         shard: option(options, "shard")?,
         session: None,
+        leased: option(options, "leased")?,
         gateway_url: option(options, "gateway_url")?,
         api_url: option(options, "api_url")?,
         timeouts: Timeouts {
@@ -237,6 +238,16 @@ impl PyShard {
     /// Makes no further connection.
     fn stop_reconnecting(&self) -> PyResult<bool> {
         self.request(Request::StopReconnecting)
+    }
+
+    /// Answers `("check lease", check)`: the session is still this process's.
+    fn lease_held(&self, check: u64) -> PyResult<bool> {
+        self.request(Request::LeaseHeld(check))
+    }
+
+    /// Another process has claimed the session: `("ended", …)` follows.
+    fn taken_over(&self) -> PyResult<bool> {
+        self.request(Request::TakenOver)
     }
 
     /// Stops or resumes the hand-over of events: back-pressure of the listeners.

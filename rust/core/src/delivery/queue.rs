@@ -70,6 +70,9 @@ pub enum Notice {
     Reply(Dispatch),
     /// A command was written, or never will be.
     CommandDone(u64, Result<(), SendError>),
+    /// Whether the session is still this process's; answered by [`crate::shard::Request::LeaseHeld`] with this number, or
+    /// [`crate::shard::Request::TakenOver`].
+    CheckLease(u64),
     /// Worth a line in the log.
     Warn(String),
     /// A line for the log that is no warning.

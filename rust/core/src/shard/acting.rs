@@ -42,6 +42,7 @@ impl Driver {
                         next.linger(self.close_timeout);
                     }
                 }
+                Action::CheckLease(check) => self.news.push(Notice::CheckLease(check)),
                 Action::AcquirePermit => {
                     let gate = Arc::clone(&self.gate);
                     self.asking = Some(Box::pin(gate.acquire(self.shard_id)));

@@ -20,6 +20,7 @@ use crate::{
 
 /// The options of one shard.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools)] // Options that do not depend on each other.
 pub struct ShardConfig {
     /// The bot token, without `Bot `.
     pub token: Zeroizing<String>,
@@ -37,6 +38,9 @@ pub struct ShardConfig {
     pub shard: Option<(u32, u32)>,
     /// A session to resume.
     pub session: Option<Session>,
+    /// Another process may take the session over: whether one has is asked before each RESUME and IDENTIFY
+    /// ([`crate::delivery::Notice::CheckLease`]).
+    pub leased: bool,
     /// Where to connect; `None`: `api_url` is asked.
     pub gateway_url: Option<String>,
     /// `https://discord.com/api/v10`.
@@ -183,6 +187,7 @@ impl ShardConfig {
             assumed_url: assumed_url(&self.api_url),
             allow_plaintext: self.allow_plaintext,
             presence_limiter: PresenceLimiter::default(),
+            leased: self.leased,
         }
     }
 }
@@ -214,6 +219,7 @@ mod tests {
                 shard: Some((1, 4)),
                 intents: 1,
             }),
+            leased: false,
             gateway_url: Some("ws://127.0.0.1:1".to_owned()),
             api_url: "https://discord.com/api/v10".to_owned(),
             timeouts: Timeouts::default(),

@@ -241,6 +241,8 @@ impl Driver {
                     self.machine.cancel(id);
                 }
                 Request::StopReconnecting => self.machine.stop_reconnecting(),
+                Request::LeaseHeld(check) => self.machine.lease_held(now, check),
+                Request::TakenOver => self.machine.taken_over(),
             }
             self.act(now);
             moved = true;

@@ -47,6 +47,10 @@ pub enum Request {
     Cancel(u64),
     /// No further connection.
     StopReconnecting,
+    /// The answer to [`crate::delivery::Notice::CheckLease`] with this number: the session is still this process's.
+    LeaseHeld(u64),
+    /// Another process has claimed the session: close so that it lives on, and end.
+    TakenOver,
 }
 
 /// Plain counters, written by the driver alone.

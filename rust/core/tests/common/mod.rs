@@ -93,6 +93,7 @@ pub(crate) fn shard(gateway_url: Option<String>, system: System) -> ShardConfig 
         auto_reconnect: true,
         shard: None,
         session: None,
+        leased: false,
         gateway_url,
         api_url: "http://127.0.0.1:1".to_owned(),
         timeouts: Timeouts::default(),

@@ -24,6 +24,7 @@ impl Machine {
         self.phase = Phase::Connecting { deadline: now + self.config.timeouts.connect };
         self.set_status(Status::Connecting);
         self.actions.push_back(Action::Connect { resume_url });
+        self.check_lease();
     }
 
     pub(super) fn usable_resume_url(&mut self) -> Option<String> {
@@ -232,7 +233,8 @@ impl Machine {
 
     /// A connection that opened to resume ended without RESUMED.
     pub(super) fn note_failed_resume(&mut self, now: Time) {
-        if !self.resuming || self.session.is_none() {
+        // Without a word on the lease it has asked for nothing yet.
+        if !self.resuming || self.session.is_none() || matches!(self.phase, Phase::AwaitLease { .. }) {
             return;
         }
         if self.failed_resumes == 0 {

@@ -41,6 +41,7 @@ impl Machine {
             let resume_url = self.usable_resume_url();
             self.handover = Some(Handover { at_resume_url: resume_url.is_some(), began: now, open: false });
             self.actions.push_back(Action::Connect { resume_url });
+            self.check_lease();
         }
         possible
     }

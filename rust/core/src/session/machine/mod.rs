@@ -1,9 +1,11 @@
 //! The machine itself: its phases, its inputs and the order of its actions. Payloads are read in
-//! `payload`, connections are chosen and lost in `connection`, commands wait in `commands`.
+//! `payload`, connections are chosen and lost in `connection`, commands wait in `commands`, and whether the session
+//! is still ours is `lease`'s.
 
 mod commands;
 mod connection;
 mod handover;
+mod lease;
 mod payload;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use commands::Commands;
 use handover::Handover;
+use lease::Lease;
 pub use types::{
     Action, Closed, ConnectFailure, ConnectFailureKind, Ended, Fault, MachineConfig, SendError, Stats, Timeouts,
     Verdict,
@@ -32,6 +35,8 @@ enum Phase {
     Connecting { deadline: Time },
     /// The WebSocket is open; the server speaks first.
     AwaitHello { deadline: Time },
+    /// HELLO is in; nobody has said yet whether the session is still this process's. A RESUME waits until `deadline`.
+    AwaitLease { deadline: Option<Time> },
     /// HELLO is in, the identify gate has been asked.
     AwaitPermit,
     /// IDENTIFY is sent. Acknowledged heartbeats move the deadline (an outage: stay connected).
@@ -82,6 +87,7 @@ pub struct Machine {
     reading_paused: bool,
     /// op 7: the next connection, beside the current one.
     handover: Option<Handover>,
+    lease: Lease,
     /// What the transport said of the connection that is about to end.
     fault: Option<Fault>,
     stats: Stats,
@@ -107,6 +113,7 @@ impl Machine {
             failed_resumes_since: Time::ZERO,
             reading_paused: false,
             handover: None,
+            lease: Lease::default(),
             fault: None,
             stats: Stats::default(),
             status: Status::Unconnected,
@@ -251,6 +258,7 @@ impl Machine {
             Phase::AwaitHello { deadline } | Phase::Identifying { deadline, .. } | Phase::Resuming { deadline } => {
                 (!self.reading_paused).then_some(deadline)
             }
+            Phase::AwaitLease { deadline } => deadline,
             Phase::Idle | Phase::AwaitPermit | Phase::Ready { .. } | Phase::Ended => None,
         };
         let beat = self.heartbeat.as_ref().map(Heartbeat::deadline);
@@ -280,6 +288,7 @@ impl Machine {
                 self.session = None;
                 self.lose(now, "no RESUMED", true);
             }
+            Phase::AwaitLease { deadline: Some(deadline) } if now >= deadline => self.resume_on_credit(now),
             Phase::Closing { deadline, .. } if now >= deadline => {
                 self.actions.push_back(Action::Drop);
                 self.closed(now, None, "");

@@ -99,6 +99,14 @@ impl Machine {
         }
         self.heartbeat = Some(heartbeat);
         self.new_send_window(interval);
+        if !self.await_lease(now) {
+            self.log_in(now);
+        }
+        Verdict::Control
+    }
+
+    /// RESUME leaves, or the identify gate is asked.
+    pub(super) fn log_in(&mut self, now: Time) {
         if let Some(session) = &self.session {
             let payload = command::resume(&self.config.token, &session.id, session.sequence);
             self.note_sent(now);
@@ -110,7 +118,6 @@ impl Machine {
             self.set_status(Status::Identifying);
             self.actions.push_back(Action::AcquirePermit);
         }
-        Verdict::Control
     }
 
     /// The identify gate said yes: IDENTIFY leaves now.

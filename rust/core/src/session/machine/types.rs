@@ -65,6 +65,8 @@ pub struct MachineConfig {
     pub allow_plaintext: bool,
     /// What the presence limit of the session given has seen.
     pub presence_limiter: PresenceLimiter,
+    /// Another process may take the session over: RESUME and IDENTIFY wait until the lease has been looked at.
+    pub leased: bool,
 }
 
 impl fmt::Debug for MachineConfig {
@@ -176,6 +178,8 @@ pub enum Ended {
     },
     /// No connection could be made and none will be tried.
     Unreachable(ConnectFailure),
+    /// Another process has claimed the session.
+    TakenOver,
 }
 
 impl Ended {
@@ -208,6 +212,9 @@ pub enum Action {
     TakeNext,
     /// Close the connection that was opened beside the current one.
     DropNext,
+    /// See whether the session is still this process's; answer with [`super::Machine::lease_held`] and this number, or with
+    /// [`super::Machine::taken_over`].
+    CheckLease(u64),
     /// Ask the identify gate; answer with [`super::Machine::permitted`] or [`super::Machine::permit_refused`].
     AcquirePermit,
     /// IDENTIFY was answered (READY, op 9, close): the gate's key is free.
@@ -252,6 +259,7 @@ impl fmt::Debug for Action {
             Self::AbortConnect => f.write_str("AbortConnect"),
             Self::TakeNext => f.write_str("TakeNext"),
             Self::DropNext => f.write_str("DropNext"),
+            Self::CheckLease(check) => write!(f, "CheckLease({check})"),
             Self::AcquirePermit => f.write_str("AcquirePermit"),
             Self::ReleasePermit => f.write_str("ReleasePermit"),
             Self::Send(text) => write!(f, "Send({} bytes)", text.len()),

@@ -9,6 +9,7 @@ mod close_codes;
 mod commands;
 mod heartbeat;
 mod identify;
+mod lease;
 mod lifecycle;
 mod model;
 mod properties;

@@ -65,6 +65,9 @@ pub(super) struct Model {
     /// HELLO came on it, the machine is taking it.
     switching: bool,
     connection: Connection,
+    /// Whether the session is still ours is answered: at once, or when nothing else is to be done.
+    answers_at_once: bool,
+    check: Option<u64>,
     /// Asked for and not given yet.
     asking: bool,
     /// Given and not released yet.
@@ -89,6 +92,7 @@ impl Model {
         let mut config = config();
         config.session = with_session.then(|| session(5));
         config.auto_reconnect = auto_reconnect;
+        config.leased = seed.is_multiple_of(5);
         let mut model = Self {
             machine: Machine::new(config, seed),
             now: Duration::from_secs(100),
@@ -100,6 +104,8 @@ impl Model {
             taken: 0,
             switching: false,
             connection: Connection::default(),
+            answers_at_once: seed.is_multiple_of(2),
+            check: None,
             asking: false,
             permit: false,
             session: with_session.then(|| ("old".to_owned(), 5)),
@@ -255,6 +261,7 @@ impl Model {
                 assert!(!self.act(), "nothing is to be done before HELLO");
             }
             Link::Open if self.connection.interval.is_none() => self.hello(self.interval),
+            Link::Open if self.check.is_some() => self.answer_check(),
             Link::Open if self.asking => {
                 self.asking = false;
                 self.permit = true;
@@ -511,6 +518,12 @@ impl Model {
                     self.link = if open { Link::Open } else { Link::Dialling { at_resume_url } };
                     self.connection = Connection { at_resume_url, ..Connection::default() };
                 }
+                Action::CheckLease(check) => {
+                    self.check = Some(check);
+                    if self.answers_at_once {
+                        self.answer_check();
+                    }
+                }
                 Action::AcquirePermit => {
                     assert!(self.connection.interval.is_some() && !self.asking && !self.permit);
                     self.asking = true;
@@ -549,6 +562,12 @@ impl Model {
         acted
     }
 
+    fn answer_check(&mut self) {
+        let check = self.check.take().expect("a check");
+        self.machine.lease_held(self.now, check);
+        self.act();
+    }
+
     fn sent(&mut self, text: &str) {
         assert!(self.link == Link::Open && !self.connection.closing, "sends without a connection");
         let connection = &mut self.connection;
@@ -563,6 +582,7 @@ impl Model {
             self.ack_due |= self.acks;
         } else if text.starts_with(r#"{"op":2,"#) {
             assert!(!connection.at_resume_url, "I5: IDENTIFY on the resume URL");
+            assert!(self.check.is_none(), "IDENTIFY before the word on the lease");
             assert!(self.permit && !connection.identified && !connection.resumed, "IDENTIFY out of turn");
             connection.identified = true;
             self.reached.identified += 1;

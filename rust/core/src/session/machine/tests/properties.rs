@@ -111,7 +111,7 @@ fn the_scripts_reach_every_state() {
 
     let mut runner = TestRunner::deterministic();
     let mut reached = Reached::default();
-    for seed in 0..2000 {
+    for seed in 0..2500 {
         let script = prop::collection::vec(input(), 90).new_tree(&mut runner).unwrap().current();
         let mut model = Model::new(seed, 45_000, seed % 3 != 0, seed % 2 == 0, true);
         for input in script {

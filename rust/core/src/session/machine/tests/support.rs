@@ -45,6 +45,7 @@ pub(super) fn config() -> MachineConfig {
         assumed_url: BASE.to_owned(),
         allow_plaintext: false,
         presence_limiter: PresenceLimiter::default(),
+        leased: false,
     }
 }
 
