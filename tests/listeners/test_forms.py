@@ -5,7 +5,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Optional, Union
 
 import pytest
 
@@ -83,6 +83,9 @@ def test_the_explicit_form_never_looks_at_the_first_annotation(gateway: Gateway)
         (Dispatch[MessageCreate], [("MESSAGE_CREATE", None)]),
         (Dispatch[MessageCreate | MessageUpdate], [("MESSAGE_CREATE", None), ("MESSAGE_UPDATE", None)]),
         (Dispatch[Ready] | MessageCreate, [("READY", None), ("MESSAGE_CREATE", MessageCreate)]),
+        (Optional[MessageCreate], [("MESSAGE_CREATE", MessageCreate)]),  # noqa: UP045
+        (MessageCreate | None | Ready, [("MESSAGE_CREATE", MessageCreate), ("READY", Ready)]),
+        (Dispatch[MessageCreate] | None, [("MESSAGE_CREATE", None)]),
     ],
 )
 def test_an_annotation_says_which_events_and_as_what(gateway: Gateway, annotation: Any, expected: Any) -> None:

@@ -350,21 +350,23 @@ class Gateway:
 
         The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
         them, a narrow class of yours, `Dispatch` (every event, raw) or ``Dispatch[MessageCreate]``. Further parameters
-        annotated `Gateway` or `Dispatch` receive those. Sync or async; events of one shard come in order, and an async
-        listener runs up to its first suspension before the next event is handed out.
+        annotated `Gateway` or `Dispatch` receive those; one with a default that is neither keeps it. Sync or async;
+        events of one shard come in order, and an async listener runs up to its first suspension before the next event
+        is handed out.
 
         Args:
             events: What it gets, instead of the annotation.
             priority: Listeners with a higher one are called first; those with the same in the order of adding.
             once: Call it for one event, then remove it.
-            concurrency: At most so many unfinished calls of this (async) listener; further events wait for their turn,
-                in order, and count as pending. 1: an event is done with before the next one is begun.
+            concurrency: At most so many unfinished calls of this listener, which is async or returns what can be
+                awaited; further events wait for their turn, in order, and count as pending. 1: an event is done with
+                before the next one is begun.
             where: A condition made from `field`: Rust drops other events, and Python never hears of them. Or a function
                 that is called with the event before the listener, in Python; what it raises counts as the listener's.
 
         Raises:
             TypeError: The signature does not say which event (the text shows the explicit form), ``concurrency`` is
-                given for a function that is not async, or ``where`` does not fit a field.
+                given for a plain function, or ``where`` does not fit a field.
             ValueError: ``concurrency`` is less than 1, or ``where`` names a field that an event does not have.
         """
         return self._listening.listen(arguments, Options(priority, once, concurrency, where), names_of_caller())
