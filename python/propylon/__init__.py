@@ -14,6 +14,7 @@ from propylon._listening.groups import Listeners, listen
 from propylon._listening.intents_check import IntentsWarning
 from propylon._listening.listener import Listener
 from propylon._listening.waiting import Stream
+from propylon._names import UnknownNameWarning
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import FileSessionStore, SessionStore
 from propylon._version import __version__
@@ -90,6 +91,7 @@ __all__ = [
     "Snowflake",
     "Stream",
     "Timeouts",
+    "UnknownNameWarning",
     "VoiceServer",
     "__version__",
     "field",

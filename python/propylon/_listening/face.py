@@ -24,6 +24,7 @@ from propylon._listening.payload_log import payload_writer
 from propylon._listening.registry import Registry
 from propylon._listening.signature import is_event, wanted_from, wants_of
 from propylon._listening.waiting import Stream, Wait
+from propylon._names import warn_of_event
 from propylon.errors import NotConnected, PropylonError
 
 __all__ = ["Feed", "ListenerFace"]
@@ -154,6 +155,7 @@ class ListenerFace:
             if not isinstance(event, str):
                 wanted += [want.raw() for want in wanted_from(event, who="log_payloads()")]
             elif _EVENT_NAME.fullmatch(event):
+                warn_of_event(event, who="log_payloads()", stacklevel=3)
                 wanted.append(Wanted(event, None))
             else:
                 raise ValueError(f"log_payloads(): {event!r} is no name of an event, such as MESSAGE_CREATE")
@@ -283,6 +285,7 @@ class ListenerFace:
     def ended(self) -> None:
         """The end is over: who waits from now on waits for the next opening."""
         self._ending = False
+        self.handlers.ended()
 
 
 def _narrowed(
