@@ -1,6 +1,7 @@
 """Propylon: a Discord Gateway client for Python whose engine is Rust."""
 
 from propylon import _core as _core  # First: it says so where it cannot be used, before others are imported.
+from propylon._base import or_none
 from propylon._commands.answers import Members, RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._core import Dispatch
@@ -96,6 +97,7 @@ __all__ = [
     "__version__",
     "field",
     "listen",
+    "or_none",
     "snowflake_time",
 ]
 

@@ -19,7 +19,7 @@ def test_a_package_exports_exactly_what_its_files_do(package: ModuleType) -> Non
         if module.name not in INTERNAL:
             names |= set(importlib.import_module(f"{package.__name__}.{module.name}").__all__)
     extra = {"EVENTS", "Event"} if package is events else {"NO_ID", "UNSET", "UnsetType", "Unchecked"} | {
-        "Model", "Identified", "OpenIntEnum", "OpenStrEnum",
+        "Model", "Identified", "OpenIntEnum", "OpenStrEnum", "or_none",
     }  # fmt: skip
     assert set(package.__all__) == names | extra
     assert len(package.__all__) == len(set(package.__all__))

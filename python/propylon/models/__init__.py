@@ -2,9 +2,9 @@
 
 How Discord's tables read as types, in all of them:
 
-- A field that Discord may leave out is `UNSET` then, which is false; one that may be null is None. A null that is not
-  documented decodes too where the field may be left out, as None: ``if message.guild_id:`` is right in every case.
-  In a field with another default, null is that default.
+- A field that Discord may leave out is `UNSET` then, which is false (`or_none` makes it None); one that may be null is
+  None. A null that is not documented decodes too where the field may be left out, as None: ``if message.guild_id:`` is
+  right in every case. In a field with another default, null is that default.
 - A field that Discord documents as always there has a plain type. Where it has been left out nevertheless, or stands
   in a partial object, it has an empty default (None, False, 0, "", (), `NO_ID`) instead of failing the event.
 - Ids are `Snowflake`, sequences tuples, timestamps aware datetimes, unless the field says otherwise.
@@ -14,7 +14,7 @@ How Discord's tables read as types, in all of them:
   may be without it, see `Dispatch.mended`.
 """
 
-from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType
+from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType, or_none
 from propylon.models._application import (
     Application,
     ApplicationFlags,
@@ -370,4 +370,5 @@ __all__ = [
     "VoiceState",
     "WelcomeScreen",
     "WelcomeScreenChannel",
+    "or_none",
 ]
