@@ -1,8 +1,12 @@
 """Asking for members of a guild."""
 
 import asyncio
+import os
+import sys
+import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 
 from propylon._commands.answers import Members
@@ -13,6 +17,8 @@ from propylon.errors import CommandError
 from propylon.events import GuildMembersChunk
 
 __all__ = ["MembersPending", "MembersRequest"]
+
+_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 
 Send: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
 """Sends the request's payload; calls back when it has left."""
@@ -88,18 +94,43 @@ class MembersPending(Pending):
                 )
 
 
+def _line_of_caller() -> tuple[str, int]:
+    """File and line of the user's call: of the first frame outside this package."""
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
 class MembersRequest:
     """A request for members, from `Gateway.request_members`: await it, or iterate over its chunks. Once.
 
     Awaited it gives `Members`. ``async for`` gives each `GuildMembersChunk` as it comes, which needs no memory for all
-    of a large guild. Nothing is sent before either begins.
+    of a large guild. Nothing is sent before either begins; one that is let go before is warned of (RuntimeWarning).
     """
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_made_at", "_pending", "_taken")
 
     def __init__(self, pending: MembersPending) -> None:
         """Made by `Gateway.request_members`."""
         self._pending: Final = pending
+        self._made_at: Final = _line_of_caller()
+        self._taken = False
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn_explicit) -> None:
+        """Warn where nobody awaited it or iterated over it, as Python does of a coroutine.
+
+        ``_warn`` is bound here because the module may be gone when the interpreter ends.
+        """
+        if not self._taken:
+            file, line = self._made_at
+            _warn(
+                f"request_members({self._pending.guild_id}) was never awaited or iterated over, so nothing was asked: "
+                "write `await gateway.request_members(...)` or `async for chunk in gateway.request_members(...)`",
+                RuntimeWarning,
+                file,
+                line,
+            )
 
     @property
     def nonce(self) -> str:
@@ -113,10 +144,12 @@ class MembersRequest:
 
     def __aiter__(self) -> AsyncIterator[GuildMembersChunk]:
         """Ask, and give chunk by chunk as they come, each one once, in whatever order."""
+        self._taken = True
         return self._pending.chunks()
 
     def __await__(self) -> Generator[Any, None, Members]:
         """Ask, and give all members together."""
+        self._taken = True
         return self._gather().__await__()
 
     async def _gather(self) -> Members:

@@ -588,7 +588,8 @@ class Gateway:
 
         With neither ``query`` nor ``user_ids`` all members are requested, which Discord allows once in 30 s for each
         guild. Answers are told from those to other requests by the nonce. A request outlives a reconnect that resumes;
-        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over. Listeners of
+        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over, and a
+        RuntimeWarning tells of a request that never is. Listeners of
         `GuildMembersChunk` get the chunks too. https://discord.com/developers/docs/events/gateway-events#request-guild-members
 
         Args:

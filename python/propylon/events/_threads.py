@@ -4,7 +4,7 @@ from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import GUILD_MEMBERS, GUILDS
 from propylon.models._channel import Channel, ChannelType, ThreadMember
-from propylon.models._presence import Presence
+from propylon.models._presence import ReceivedPresence
 from propylon.snowflake import Snowflake
 
 __all__ = [
@@ -77,7 +77,7 @@ class ThreadMemberUpdate(ThreadMember, Event, event="THREAD_MEMBER_UPDATE", inte
 class AddedThreadMember(ThreadMember):
     """Somebody who came into a thread; `member` and `presence` need the intent GUILD_MEMBERS."""
 
-    presence: Presence | UnsetType | None = UNSET
+    presence: ReceivedPresence | UnsetType | None = UNSET
 
 
 class ThreadMembersUpdate(Event, event="THREAD_MEMBERS_UPDATE", intents=GUILDS | GUILD_MEMBERS):
