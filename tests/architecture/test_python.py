@@ -127,9 +127,10 @@ def documented(kind: type) -> set[str]:
             Gateway,
             {
                 *("add", "batches", "close", "collect", "guilds_ready", "identify_blocked_until", "intents", "latency"),
-                *("listen", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit", "request_members"),
-                *("request_channel_info", "request_soundboard_sounds", "run", "send", "session", "set_presence"),
-                *("shard", "status", "stream", "update_voice_state", "wait_closed", "wait_for", "wait_guilds_ready"),
+                *("listen", "listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit"),
+                *("request_members", "request_channel_info", "request_soundboard_sounds", "run", "send", "session"),
+                *("set_presence", "shard", "status", "stream", "update_voice_state", "wait_closed", "wait_for"),
+                "wait_guilds_ready",
             },
         ),
     ],

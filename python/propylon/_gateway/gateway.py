@@ -202,6 +202,14 @@ class Gateway:
         return self._life.intents
 
     @property
+    def listeners(self) -> tuple[Listener[..., Any], ...]:
+        """The listeners that are here, in the order in which an event that all of them want goes to them.
+
+        Functions, methods of groups, and `log_payloads`; what is awaited (`wait_for`, `stream`, …) is not among them.
+        """
+        return self._listening.listeners
+
+    @property
     def rate_limit(self) -> RateLimit:
         """What Discord's limit of 120 payloads in 60 s still takes. From any thread.
 
@@ -661,7 +669,7 @@ class Gateway:
 
         Raises:
             CommandError: An argument that Discord would not take, or `Intents.GUILD_VOICE_STATES` is missing, without
-                which the answer would not come.
+                which the answer would not come. Or the bot was disconnected or moved elsewhere while it joined.
             RequestTimeout: No answer: the bot may not see or join the channel, for one.
             RateLimited: Discord wants us to wait.
             NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.

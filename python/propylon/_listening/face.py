@@ -59,6 +59,8 @@ class ListenerFace:
         self._check_usable: Final = check_usable
         self._adding: Final = adding
         self.registry: Final = Registry()
+        self._listeners: Final[dict[Entry, Listener[..., Any]]] = {}
+        """What users know of the entries, waits and streams aside."""
         self.handlers: Final = Handlers(owner)
         self.excused: Final[WeakSet[Exception]] = WeakSet()
         """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
@@ -94,7 +96,16 @@ class ListenerFace:
             function = function.__wrapped__
         entry = self._entry_of(function, explicit, options, names)
         self._attach(entry)
-        return Listener(function, entry)
+        return self._listener_of(function, entry)
+
+    def _listener_of(self, function: Callable[..., Any], entry: Entry) -> Listener[..., Any]:
+        listener = self._listeners[entry] = Listener(function, entry)
+        return listener
+
+    @property
+    def listeners(self) -> tuple[Listener[..., Any], ...]:
+        """All that are there, in the order in which they are called."""
+        return tuple(self._listeners[entry] for entry in self.registry.entries if entry in self._listeners)
 
     def _entry_of(
         self, function: Callable[..., Any], explicit: list[Wanted] | None, options: Options, names: dict[str, Any]
@@ -123,9 +134,8 @@ class ListenerFace:
             raise TypeError(f"add() takes an object of a class that derives from Listeners, not {group!r}; {made}")
         if any(place is self._owner for place, _ in added(group)):
             raise ValueError(f"{group!r} has been added already; make another object, or remove() it first")
-        entries = [
-            self._entry_of(method, mark.explicit, mark.options, mark.names) for method, mark in marked_methods(group)
-        ]
+        methods = list(marked_methods(group))
+        entries = [self._entry_of(method, mark.explicit, mark.options, mark.names) for method, mark in methods]
         on_error, on_close = handler_of(group, "on_error"), handler_of(group, "on_close")
         if not (entries or on_close):
             raise ValueError(f"{type(group).__qualname__} has no method that is marked with @listen")
@@ -137,12 +147,14 @@ class ListenerFace:
 
         def remove() -> None:
             added(group).remove(place)
-            self.registry.remove(entries)
+            self._detach(*entries)
             if closing is not None:
                 self.handlers.remove_of_ends(closing)
 
         place = (self._owner, remove)
         self._attach(*entries)
+        for (method, _), entry in zip(methods, entries, strict=True):
+            self._listener_of(method, entry)
         if closing is not None:
             self.handlers.add_of_ends(closing)
         added(group).append(place)
@@ -162,14 +174,19 @@ class ListenerFace:
         write = payload_writer()
         entry = Entry(write, wanted or [Wanted(ALL, None)], self._remove, name=name_of(write))
         self._attach(entry)
-        return Listener(write, entry)
+        return self._listener_of(write, entry)
 
     def _attach(self, *entries: Entry) -> None:
         self._adding(entries)
         self.registry.add(entries)
 
     def _remove(self, entry: Entry) -> None:
-        self.registry.remove([entry])
+        self._detach(entry)
+
+    def _detach(self, *entries: Entry) -> None:
+        self.registry.remove(entries)
+        for entry in entries:
+            self._listeners.pop(entry, None)
 
     # ------------------------------------------------------------------ what is awaited
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args, get_ori
 
 from propylon._core import Dispatch
 from propylon._listening.entry import ALL, Wanted, name_of
-from propylon.events import Event
+from propylon._names import nearest
+from propylon.events import EVENTS, Event
 
 if TYPE_CHECKING:
     # Part of every type checker; not needed at run time.
@@ -55,10 +56,20 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
         if annotation is Event:
             raise TypeError(f"{who}: Event is no event by itself; listen to a class of propylon.events or to Dispatch")
         return [Wanted(annotation.__event_name__, annotation, change=annotation.__guild_change__)]
+    if isinstance(annotation, str):
+        raise TypeError(f"{who}: {annotation!r} is no event class; {_class_for(annotation)}")
     raise TypeError(
         f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
         f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
     )
+
+
+def _class_for(name: str) -> str:
+    """What to write in place of the name of an event."""
+    kind = EVENTS.get(name) or EVENTS.get(nearest(name.upper(), EVENTS) or "")
+    if kind is not None:
+        return f"give {kind.__name__}: `from propylon.events import {kind.__name__}`"
+    return f'derive one, class Mine(Event, event="{name}"), and give that; Dispatch takes every event'
 
 
 def is_event(argument: Any) -> bool:

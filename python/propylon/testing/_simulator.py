@@ -183,7 +183,12 @@ class Simulator:
     # -- life --
 
     def start(self) -> Self:
-        """Start the server; nothing if it runs. Raises `OSError` for a taken port, `ValueError` for bad options."""
+        """Start the server; nothing if it runs.
+
+        Raises:
+            OSError: The port is taken; the text names it, and what to do.
+            ValueError: An option cannot work.
+        """
         if self._core is None:
             self._core = _core.Simulator(orjson.dumps(self._config).decode())
             pem = self._core.ca_pem
