@@ -154,7 +154,6 @@ impl PyDispatch {
     #[pyo3(signature = (
         r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0, guild_change = None, received_time = None
     ))]
-    #[expect(clippy::too_many_arguments, reason = "keywords of Python's")]
     fn new(
         r#type: &str,
         raw: &[u8],
