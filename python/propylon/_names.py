@@ -6,6 +6,7 @@ The names of events are the engine's table; which fields an event has is told by
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Final
 
 from propylon import _core
@@ -30,13 +31,16 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> str | Non
     return next(iter(get_close_matches(name, known, n=1, cutoff=likeness)), None)
 
 
+@lru_cache(maxsize=256)
+def _meant(event: str) -> str | None:
+    """The documented event that was probably meant. Kept: a test sends the same name thousands of times."""
+    return nearest(event, _core.event_index(), _SURE)
+
+
 def warn_of_event(event: str, *, who: str, stacklevel: int) -> None:
     """Warn where a name looks like a misspelt one of an event. ``stacklevel`` 1 is the caller of this."""
-    known = _core.event_index()
-    if event in known:
-        return
-    meant = nearest(event, known, _SURE)
-    if meant is not None:
+    meant = _meant(event)
+    if meant not in (None, event):
         warnings.warn(
             f"{who}: Discord documents no event {event!r}; did you mean {meant!r}?",
             UnknownNameWarning,

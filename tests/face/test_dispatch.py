@@ -44,6 +44,8 @@ def test_it_tells_when_it_was_received_by_the_wall_clock(dispatch: Dispatch[Mess
     assert Dispatch("READY", b"{}", received_time=then).received_time == then
     with pytest.raises(ValueError, match="no time zone"):
         Dispatch("READY", b"{}", received_time=datetime(2026, 1, 2))
+    with pytest.raises(TypeError, match="takes a datetime"):
+        Dispatch("READY", b"{}", received_time="now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_data_is_decoded_once_and_shared(dispatch: Dispatch[MessageCreate]) -> None:

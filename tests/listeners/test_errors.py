@@ -106,8 +106,21 @@ async def test_a_failing_listener_logs_its_first_traceback_and_then_a_count(
     _, count = caplog.records
     assert count.exc_info is None
     text = count.getMessage()
-    assert "of MESSAGE_CREATE failed like this 499 more times in 0 s: Oops: oops\\nand more" in text
+    assert " failed like this 499 more times in 0 s: Oops: oops\\nand more" in text
     assert text.startswith("listener raising.<locals>.")
+
+
+@pytest.mark.asyncio
+async def test_names_that_a_server_makes_up_bring_no_further_tracebacks(
+    stage: Stage, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.listen(Dispatch)(raising(Oops("oops"), "plain"))
+    await stage.open()
+    for number in range(20):
+        stage.sim.dispatch(f"MADE_UP_{number}_BY_A_SERVER", {})
+    await stage.mark()
+    assert gateway.metrics().listener_errors > 20
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.asyncio

@@ -1,14 +1,12 @@
 """Asking for members of a guild."""
 
 import asyncio
-import os
-import sys
 import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 
+from propylon._arguments import frame_of_user
 from propylon._commands.answers import Members
 from propylon._commands.pending import ChunkHead, Head, LimitedHead, Pending
 from propylon._commands.requests import Requests
@@ -17,8 +15,6 @@ from propylon.errors import CommandError
 from propylon.events import GuildMembersChunk
 
 __all__ = ["MembersPending", "MembersRequest"]
-
-_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 
 Send: TypeAlias = Callable[[Callable[[], None]], Awaitable[None]]
 """Sends the request's payload; calls back when it has left."""
@@ -94,14 +90,6 @@ class MembersPending(Pending):
                 )
 
 
-def _line_of_caller() -> tuple[str, int]:
-    """File and line of the user's call: of the first frame outside this package."""
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
-
-
 class MembersRequest:
     """A request for members, from `Gateway.request_members`: await it, or iterate over its chunks. Once.
 
@@ -114,7 +102,8 @@ class MembersRequest:
     def __init__(self, pending: MembersPending) -> None:
         """Made by `Gateway.request_members`."""
         self._pending: Final = pending
-        self._made_at: Final = _line_of_caller()
+        frame, _ = frame_of_user()
+        self._made_at: Final = frame.f_code.co_filename, frame.f_lineno
         self._taken = False
 
     def __del__(self, _warn: Callable[..., None] = warnings.warn_explicit) -> None:

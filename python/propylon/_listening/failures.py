@@ -41,12 +41,15 @@ class FailureLog:
         """Nothing fails yet."""
         self._failing: Final[dict[_Key, _Failing]] = {}
 
-    def tell(self, who: str, error: Exception) -> None:
-        """``who`` failed: with the traceback where it did not fail like this in the minute before."""
+    def tell(self, who: str, error: Exception, event: str = "") -> None:
+        """``who`` failed, at an event: with the traceback where it did not fail like this in the minute before.
+
+        The event is no part of what is the same: a server may make up any number of names.
+        """
         key = (who, type(error), *_raised_at(error))
         failing = self._failing.get(key)
         if failing is None:
-            _log.error("%s failed", who, exc_info=error)
+            _log.error("%s%s failed", who, event and f" of {event}", exc_info=error)
             self._failing[key] = failing = _Failing()
             self._wait(key, failing)
             return

@@ -92,7 +92,7 @@ class Handlers:
             if misfit:
                 self._log_misfit(error, dispatch, entries)
             else:
-                self._failures.tell(f"listener {entry.name} of {one_line(dispatch.type)}", error)
+                self._failures.tell(f"listener {entry.name}", error, one_line(dispatch.type))
         tasks: list[asyncio.Task[Any]] = []
         for function, gateway_parameter, dispatch_parameter in tuple(handlers):
             extra: dict[str, Any] = {}

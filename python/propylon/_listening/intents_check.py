@@ -3,13 +3,11 @@
 The intents themselves are `propylon.intents`'s; which deliver an event stands at its class.
 """
 
-import os
-import sys
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
+from propylon._arguments import frame_of_user
 from propylon._filters.expression import paths
 from propylon._listening.entry import ALL, Entry, Wanted
 from propylon.events._event import intents_of
@@ -17,8 +15,6 @@ from propylon.intents import Intents
 from propylon.models._message import PartialMessage
 
 __all__ = ["IntentsWarning", "derived", "warn_of_content", "warn_of_missing"]
-
-_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 _CONTENT: Final = frozenset({"attachments", "components", "content", "embeds", "poll"})
@@ -86,7 +82,7 @@ def warn_of_missing(entries: Iterable[Entry], asked: Intents, known: set[str], *
                 f"{entry.name} listens to {wanted.event}, but no such event will come: it needs {choice}, "
                 f"which this gateway does not ask for; {advice}",
                 IntentsWarning,
-                stacklevel=_level_of_caller(),
+                stacklevel=frame_of_user()[1],
             )
 
 
@@ -101,8 +97,7 @@ def warn_of_content(entries: Iterable[Entry], asked: Intents, known: set[str], *
         return
     for entry in entries:
         for wanted in entry.wanted:
-            key = f"content of {wanted.event}"
-            if wanted.event not in _MESSAGES or key in known:
+            if wanted.event not in _MESSAGES or (key := f"content of {wanted.event}") in known:
                 continue
             read = _content_read(wanted)
             if not read:
@@ -121,7 +116,7 @@ def warn_of_content(entries: Iterable[Entry], asked: Intents, known: set[str], *
                 "Intents.MESSAGE_CONTENT that is empty in messages of guilds, unless they mention the bot or are its "
                 f"own; {advice}",
                 IntentsWarning,
-                stacklevel=_level_of_caller(),
+                stacklevel=frame_of_user()[1],
             )
 
 
@@ -138,13 +133,3 @@ def _content_read(wanted: Wanted) -> set[str]:
 def names(intents: Intents) -> str:
     """Intents as they stand in source code."""
     return " | ".join(f"Intents.{flag.name}" for flag in intents) or "Intents.NONE"
-
-
-def _level_of_caller() -> int:
-    """The ``stacklevel`` of the first frame outside this package: where the user's own line stands."""
-    level = 1
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-        level += 1
-    return level

@@ -14,7 +14,7 @@ use propylon_core::{
     session::GuildChange,
 };
 use pyo3::{
-    exceptions::{PyRuntimeError, PyValueError},
+    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
     ffi,
     prelude::*,
     sync::PyOnceLock,
@@ -90,6 +90,10 @@ pub(crate) fn note_mended(dispatch: &Bound<'_, PyDispatch>, paths: Vec<Bound<'_,
 fn hook<'py>(py: Python<'py>, hook: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
     let hook = hook.get(py).ok_or_else(|| PyRuntimeError::new_err("import propylon, not propylon._core"))?;
     Ok(hook.bind(py).clone())
+}
+
+fn datetime_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("datetime")?.getattr("datetime")
 }
 
 /// A time of the engine's clock as seconds of `time.monotonic()`.
@@ -180,6 +184,9 @@ impl PyDispatch {
         };
         let this = Self::new_of(inner, received_at, None);
         if let Some(time) = received_time {
+            if !time.is_instance(&datetime_class(time.py())?)? {
+                return Err(PyTypeError::new_err("received_time takes a datetime"));
+            }
             if time.call_method0("utcoffset")?.is_none() {
                 return Err(PyValueError::new_err("received_time has no time zone; give it one, such as datetime.UTC"));
             }
@@ -215,8 +222,8 @@ impl PyDispatch {
 
     #[getter]
     fn received_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let datetime = py.import("datetime")?;
-        datetime.getattr("datetime")?.call_method1("fromtimestamp", (self.unix_time(), datetime.getattr("UTC")?))
+        let utc = py.import("datetime")?.getattr("UTC")?;
+        datetime_class(py)?.call_method1("fromtimestamp", (self.unix_time(), utc))
     }
 
     #[getter]
