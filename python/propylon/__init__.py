@@ -1,6 +1,7 @@
 """Propylon: a Discord Gateway client for Python whose engine is Rust."""
 
 from propylon import _core as _core  # First: it says so where it cannot be used, before others are imported.
+from propylon._base import or_none
 from propylon._commands.answers import Members, RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._core import Dispatch
@@ -14,6 +15,7 @@ from propylon._listening.groups import Listeners, listen
 from propylon._listening.intents_check import IntentsWarning
 from propylon._listening.listener import Listener
 from propylon._listening.waiting import Stream
+from propylon._names import UnknownNameWarning
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import FencedSessionStore, FileSessionStore, SessionStore
 from propylon._version import __version__
@@ -93,10 +95,12 @@ __all__ = [
     "Snowflake",
     "Stream",
     "Timeouts",
+    "UnknownNameWarning",
     "VoiceServer",
     "__version__",
     "field",
     "listen",
+    "or_none",
     "snowflake_time",
 ]
 

@@ -1,14 +1,28 @@
-"""What arguments may be, where several rooms ask the same: numbers, seconds, tokens."""
+"""What several rooms ask alike of a user's call: what its arguments may be, and where it stands."""
 
 import base64
 import binascii
 import math
+import os
 import sys
+from pathlib import Path
+from types import FrameType
 from typing import Final
 
-__all__ = ["bare_token", "check_seconds", "class_name", "count_of", "user_of_token"]
+__all__ = ["bare_token", "check_seconds", "class_name", "count_of", "frame_of_user", "user_of_token"]
 
 _MAX_ID_DIGITS: Final = 20
+_PACKAGE: Final = str(Path(__file__).parent) + os.sep
+
+
+def frame_of_user() -> tuple[FrameType, int]:
+    """The first frame outside this package, where the user's own line stands, and its ``stacklevel`` for the caller."""
+    level = 1
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    return frame, level
 
 
 def count_of(name: str, value: object, least: int) -> int:

@@ -35,11 +35,13 @@ __all__ = [
     "Unchecked",
     "UnsetType",
     "one_line",
+    "or_none",
 ]
 
 NO_ID: Final = Snowflake(0)
-"""Stands for an id that was left out of a partial object. Discord promises nothing about partial objects but
-has always sent their ids; a default keeps the field a plain `Snowflake`, and no real id is 0."""
+"""Stands for an id that was left out where Discord has always sent it: in a partial object, of which it promises
+nothing, or the guild of an event that happens in guilds only. A default keeps the field a plain `Snowflake`, and no
+real id is 0."""
 
 SECRETS: Final = frozenset({"session_id", "token"})
 """Fields that a repr never shows, by the name on the wire, so that a user's own narrow class hides them too."""
@@ -192,6 +194,15 @@ class OpenStrEnum(StrEnum):
 
 
 _T = TypeVar("_T")
+
+
+def or_none(value: _T | UnsetType) -> _T | None:
+    """The value of a field that Discord may leave out, and None where it did: ``or_none(message.member)``.
+
+    For type checkers too: what was ``PartialMember | UnsetType`` is ``PartialMember | None``.
+    """
+    return None if isinstance(value, UnsetType) else value
+
 
 UNCHECKED: Final = "unchecked"
 """Marks the annotations that `Unchecked` makes."""

@@ -1,5 +1,6 @@
 import builtins
 from collections.abc import Callable
+from datetime import datetime
 from types import GenericAlias
 from typing import Any, Final, Generic, Literal, TypeAlias, final
 
@@ -30,6 +31,7 @@ class Dispatch(Generic[_E], Buffer):
         sequence: int | None = None,
         received_at: float = 0.0,
         guild_change: GuildChange | None = None,
+        received_time: datetime | None = None,
     ) -> Dispatch[Any]: ...
     @property
     def type(self) -> str:
@@ -42,7 +44,14 @@ class Dispatch(Generic[_E], Buffer):
         """``s`` of the payload; None where the server sent none."""
     @property
     def received_at(self) -> float:
-        """When it was read from the socket: seconds of `time.monotonic`."""
+        """When it was read from the socket: seconds of `time.monotonic`; `received_time` is the same as a date."""
+    @property
+    def received_time(self) -> datetime:
+        """When it was read from the socket, by the wall clock: aware, UTC; survives pickling.
+
+        Worked out from `received_at` when it is first asked for, and the same from then on: where the machine was
+        suspended or its clock was set between the two, it is off by as much.
+        """
     @property
     def guild_change(self) -> GuildChange | None:
         """What a GUILD_CREATE or GUILD_DELETE means; None for other events and for a stub that says nothing yet.

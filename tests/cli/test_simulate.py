@@ -22,9 +22,13 @@ def test_a_signal_is_its_regular_end(propylon: Start, number: signal.Signals) ->
 
 def test_a_taken_port_is_one_line(finished: Finish) -> None:
     with Simulator() as taken:
-        done = finished("simulate", "--port", str(taken.port))
+        taken_port = taken.port
+        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{taken_port}: .*; 0 takes a free one"):
+            Simulator(port=taken_port).start()
+        done = finished("simulate", "--port", str(taken_port))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("propylon: OSError: ")
+    assert done.stderr.startswith(f"propylon: OSError: cannot listen on 127.0.0.1:{taken_port}: ")
+    assert "another simulator?), or choose another port; 0 takes a free one" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import linecache
 import random
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -443,7 +445,8 @@ async def test_the_largest_that_discord_takes(propylon_simulator: Start, gateway
     found = await gateway.request_members(guild(0), user_ids=range(2**64 - 100, 2**64), nonce="😀" * 8)
     assert len(found.not_found) == 100
     frame = len('{"op":8,"d":{"guild_id":"1","query":"","limit":100,"nonce":"n"}}')
-    gateway.request_members(1, query="x" * (4096 - frame), nonce="n")
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        gateway.request_members(1, query="x" * (4096 - frame), nonce="n")
     with pytest.raises(CommandTooLarge, match="4097 bytes"):
         gateway.request_members(1, query="x" * (4097 - frame), nonce="n")
 
@@ -456,4 +459,29 @@ async def test_a_missing_intent_is_named(propylon_simulator: Start, gateway_to: 
         gateway.request_members(1, query="")
     with pytest.raises(CommandError, match=r"presences needs Intents\.GUILD_PRESENCES"):
         gateway.request_members(1, query="x", presences=True)
-    gateway.request_members(1, query="", limit=5)
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        gateway.request_members(1, query="", limit=5)
+
+
+async def test_a_request_that_nobody_awaits_or_iterates_over_is_warned_of() -> None:
+    gateway = Gateway("token")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gateway.request_members(5, query="u")
+        gc.collect()
+    (warning,) = caught
+    assert warning.category is RuntimeWarning
+    assert str(warning.message).startswith("request_members(5) was never awaited or iterated over")
+    assert warning.filename == __file__
+    assert 'gateway.request_members(5, query="u")' in linecache.getline(__file__, warning.lineno)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(NotConnected):
+            await gateway.request_members(5, query="u")
+        with pytest.raises(NotConnected):
+            async for _ in gateway.request_members(5, query="u"):
+                pass
+        with pytest.raises(CommandError):
+            gateway.request_members("five")
+        gc.collect()
+    assert caught == []

@@ -143,6 +143,26 @@ async def test_changing_mute_alone_brings_no_server_and_gives_the_known_one(
     await eventually(lambda: nothing_waits(gateway))
 
 
+@pytest.mark.parametrize("channel", [None, 6])
+async def test_kicked_or_moved_while_joining_it_fails_at_once(
+    propylon_simulator: Start, gateway_to: Any, channel: int | None
+) -> None:
+    sim = propylon_simulator(guilds=0)
+    gateway: Gateway = gateway_to(sim)
+    await gateway.open(timeout=10)
+    task = await join(sim, gateway, timeout=None)
+    # Of a command or a move before this one, and of somebody else.
+    sim.dispatch("VOICE_STATE_UPDATE", state(channel, session="before"))
+    sim.dispatch("VOICE_STATE_UPDATE", state(5, session="ours"))
+    sim.dispatch("VOICE_STATE_UPDATE", state(channel, user=7))
+    await still_waits(task, gateway, "VOICE_STATE_UPDATE", 3)
+    sim.dispatch("VOICE_STATE_UPDATE", state(channel, session="ours"))
+    how = "disconnected" if channel is None else "moved to channel 6"
+    with pytest.raises(CommandError, match=f"^voice channel 5: the bot was {how} while it joined$"):
+        await asyncio.wait_for(task, 5)
+    await eventually(lambda: nothing_waits(gateway))
+
+
 async def test_no_answer(propylon_simulator: Start, gateway_to: Any) -> None:
     sim = propylon_simulator()
     gateway: Gateway = gateway_to(sim)

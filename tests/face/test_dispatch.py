@@ -4,6 +4,7 @@ import gc
 import pickle
 import time
 import weakref
+from datetime import UTC, datetime, timedelta, timezone
 from types import GenericAlias
 from typing import Any
 
@@ -29,6 +30,22 @@ def test_it_tells_what_came_with_the_event(dispatch: Dispatch[MessageCreate]) ->
     assert dispatch.raw == RAW
     assert len(dispatch) == len(RAW)
     assert repr(dispatch) == f"<Dispatch MESSAGE_CREATE shard_id=3 sequence=9 bytes={len(RAW)}>"
+
+
+def test_it_tells_when_it_was_received_by_the_wall_clock(dispatch: Dispatch[MessageCreate]) -> None:
+    earlier: Dispatch[Any] = Dispatch("READY", b"{}", received_at=time.monotonic() - 100)
+    now = datetime.now(UTC)
+    assert abs(now - dispatch.received_time) < timedelta(seconds=1)
+    assert abs(now - timedelta(seconds=100) - earlier.received_time) < timedelta(seconds=1)
+    assert dispatch.received_time.tzinfo is UTC
+    # Worked out once, and kept by a pickle, which another machine may read.
+    assert dispatch.received_time == dispatch.received_time == pickle.loads(pickle.dumps(dispatch)).received_time
+    then = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=2)))
+    assert Dispatch("READY", b"{}", received_time=then).received_time == then
+    with pytest.raises(ValueError, match="no time zone"):
+        Dispatch("READY", b"{}", received_time=datetime(2026, 1, 2))
+    with pytest.raises(TypeError, match="takes a datetime"):
+        Dispatch("READY", b"{}", received_time="now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_data_is_decoded_once_and_shared(dispatch: Dispatch[MessageCreate]) -> None:

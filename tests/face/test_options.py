@@ -25,7 +25,7 @@ from propylon.testing import Simulator
 
 Start = Callable[..., Simulator]
 
-MODEL = models.Presence()
+MODEL = models.ReceivedPresence()
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
@@ -154,7 +154,7 @@ def test_a_session_of_other_intents_or_another_shard_is_not_taken(
         ({"queue_bytes": 1 << 70}, "queue_bytes must be at most"),
         ({"identify_properties": {"os": 5}}, "identify_properties: os takes a text"),
         ({"identify_properties": "linux"}, "identify_properties takes a dict"),
-        ({"presence": MODEL}, r"takes a propylon\.Presence, not a propylon\.models\.Presence"),
+        ({"presence": MODEL}, r"takes a propylon\.Presence, not a propylon\.models\.ReceivedPresence"),
         ({"api_url": None}, "api_url takes a URL"),
         ({"gateway_url": "http://localhost"}, "ws"),
         ({"gateway_url": "not a url"}, "url|URL"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import propylon._delivery.consumer
+import propylon._listening.failures
 from face.support import eventually, loop_factories, make_gateway, message
 from listeners.conftest import Stage
 from propylon import Dispatch, Gateway, GatewayStatus
@@ -87,6 +88,73 @@ async def test_without_on_error_it_is_logged_with_its_traceback(
     assert "MESSAGE_CREATE" in record.getMessage()
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], Oops)
+
+
+@pytest.mark.asyncio
+@KINDS
+async def test_a_failing_listener_logs_its_first_traceback_and_then_a_count(
+    stage: Stage, gateway: Gateway, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.listen(Ping)(raising(Oops("oops\nand more"), kind))
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *[message()] * 500)
+    await eventually(lambda: gateway.metrics().listener_errors == 500)
+    (first,) = caplog.records
+    assert first.exc_info is not None
+    # What is counted when the gateway ends is told then.
+    await gateway.close()
+    _, count = caplog.records
+    assert count.exc_info is None
+    text = count.getMessage()
+    assert " failed like this 499 more times in 0 s: Oops: oops\\nand more" in text
+    assert text.startswith("listener raising.<locals>.")
+
+
+@pytest.mark.asyncio
+async def test_names_that_a_server_makes_up_bring_no_further_tracebacks(
+    stage: Stage, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.listen(Dispatch)(raising(Oops("oops"), "plain"))
+    await stage.open()
+    for number in range(20):
+        stage.sim.dispatch(f"MADE_UP_{number}_BY_A_SERVER", {})
+    await stage.mark()
+    assert gateway.metrics().listener_errors > 20
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.asyncio
+async def test_failures_that_go_on_are_counted_every_pause_and_forgotten_after_one_without(
+    stage: Stage, gateway: Gateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(propylon._listening.failures, "_PAUSE", 0.05)
+    gateway.listen(Ping)(raising(Oops("oops"), "plain"))
+    await stage.open()
+    failing = gateway._listening.handlers._failures._failing
+    await stage.say("MESSAGE_CREATE", message(), message(), message())
+    await eventually(lambda: not failing)
+    assert [record.exc_info is not None for record in caplog.records] == [True, False]
+    assert "failed like this 2 more times" in caplog.text
+    await stage.say("MESSAGE_CREATE", message())
+    assert [record.exc_info is not None for record in caplog.records] == [True, False, True]
+
+
+@pytest.mark.asyncio
+async def test_another_error_of_the_same_listener_has_its_traceback_too(
+    stage: Stage, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    @gateway.listen
+    def on(ping: Ping) -> None:
+        if ping.content == "1":
+            raise Oops("one")
+        if ping.content == "2":
+            raise Oops("two")
+        raise ValueError("three")
+
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in (1, 2, 1, 3, 2)])
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(error) for error in errors] == ["one", "two", "three"]
 
 
 @pytest.mark.asyncio

@@ -5,11 +5,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Optional, Union
 
 import pytest
 
-from propylon import Dispatch, Gateway, Listener
+from propylon import Dispatch, Gateway, Listener, Listeners, listen
 from propylon.events import Event, GuildAvailable, GuildCreate, GuildJoined, MessageCreate, MessageUpdate, Ready
 from propylon.snowflake import Snowflake
 
@@ -83,6 +83,9 @@ def test_the_explicit_form_never_looks_at_the_first_annotation(gateway: Gateway)
         (Dispatch[MessageCreate], [("MESSAGE_CREATE", None)]),
         (Dispatch[MessageCreate | MessageUpdate], [("MESSAGE_CREATE", None), ("MESSAGE_UPDATE", None)]),
         (Dispatch[Ready] | MessageCreate, [("READY", None), ("MESSAGE_CREATE", MessageCreate)]),
+        (Optional[MessageCreate], [("MESSAGE_CREATE", MessageCreate)]),  # noqa: UP045
+        (MessageCreate | None | Ready, [("MESSAGE_CREATE", MessageCreate), ("READY", Ready)]),
+        (Dispatch[MessageCreate] | None, [("MESSAGE_CREATE", None)]),
     ],
 )
 def test_an_annotation_says_which_events_and_as_what(gateway: Gateway, annotation: Any, expected: Any) -> None:
@@ -291,9 +294,53 @@ class TestRefused:
         for fine in (GuildJoined | GuildAvailable, GuildJoined | GuildCreate, MessageCreate | Dispatch):
             gateway.listen(fine)(lambda event: None)
 
-    @pytest.mark.parametrize("nonsense", [None, 5, "MESSAGE_CREATE", int | str])
+    @pytest.mark.parametrize("nonsense", [None, 5, int | str])
     def test_what_is_neither_function_nor_event(self, gateway: Gateway, nonsense: Any) -> None:
         self.refuses(gateway, nonsense, "no event")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("MESSAGE_CREATE", "give MessageCreate: `from propylon.events import MessageCreate`"),
+        ("message_create", "give MessageCreate: `from propylon.events import MessageCreate`"),
+        ("GUILD_MEMBER_JOIN", "give GuildMember"),
+        ("XYZ", r'derive one, class Mine\(Event, event="XYZ"\)'),
+    ],
+)
+def test_the_name_of_an_event_says_which_class_to_import(gateway: Gateway, name: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=rf"listen\(\): '{name}' is no event class; {words}"):
+        gateway.listen(name)
+    with pytest.raises(TypeError, match=rf"stream\(\): '{name}' is no event class; {words}"):
+        gateway.stream(name)
+
+
+def test_listeners_are_listed_in_the_order_of_their_calls(gateway: Gateway) -> None:
+    class Group(Listeners):
+        @listen(priority=5)
+        def method(self, message: MessageCreate) -> None: ...
+
+        @listen
+        def other(self, message: MessageCreate) -> None: ...
+
+    assert gateway.listeners == ()
+    first = gateway.listen(MessageCreate)(lambda message: None)
+    urgent = gateway.listen(Ready, priority=10)(lambda ready: None)
+    group = gateway.add(Group())
+    log = gateway.log_payloads(MessageCreate)
+    of_group = [listener for listener in gateway.listeners if listener.__wrapped__ in (group.method, group.other)]
+    assert [listener.__wrapped__ for listener in of_group] == [group.method, group.other]
+    assert gateway.listeners == (urgent, of_group[0], first, of_group[1], log)
+    assert all(isinstance(listener, Listener) for listener in gateway.listeners)
+    of_group[0].remove()
+    first.remove()
+    assert gateway.listeners == (urgent, of_group[1], log)
+    group.remove()
+    assert gateway.listeners == (urgent, log)
+    # What fails to be added is not there.
+    with pytest.raises(TypeError):
+        gateway.listen(MessageCreate | Dispatch[MessageCreate] | Ping)(lambda event: None)
+    assert gateway.listeners == (urgent, log)
 
 
 def test_a_default_needs_nothing_passed(gateway: Gateway) -> None:

@@ -1,15 +1,19 @@
 """Intents: what events need, who is warned, and what ``"auto"`` asks for (protocol.md §13)."""
 
+import ast
 import asyncio
+import inspect
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from face.support import make_gateway
-from propylon import Dispatch, Gateway, GatewayStatus, Intents, IntentsWarning, Listeners, Session, listen
+from propylon import Dispatch, Gateway, GatewayStatus, Intents, IntentsWarning, Listeners, Session, field, listen
 from propylon.events import (
     EVENTS,
     Event,
@@ -19,6 +23,7 @@ from propylon.events import (
     MessageCreate,
     MessageDelete,
     MessageReactionAdd,
+    MessageUpdate,
     PresenceUpdate,
     Ready,
     ThreadMembersUpdate,
@@ -35,7 +40,15 @@ class Ping(Event, event="MESSAGE_CREATE"):
 
 
 class GuildPing(Event, event="MESSAGE_CREATE", intents=int(I.GUILD_MESSAGES)):
-    content: str
+    id: int
+
+
+class Silent(Event, event="MESSAGE_CREATE"):
+    id: int
+
+
+class FullAndMore(MessageCreate):
+    odd: int = 0
 
 
 class Tomorrow(Event, event="GUILD_TOMORROW_OF_INTENTS", intents=int(I.GUILD_WEBHOOKS)):
@@ -126,6 +139,81 @@ class TestWarning:
             with pytest.raises(IntentsWarning, match=r"deaf listens to MESSAGE_DELETE"):
                 gateway.add(Group())
         assert gateway._listening.registry.entries == []
+
+    @pytest.mark.parametrize(
+        ("kind", "where", "words"),
+        [
+            (Ping, None, "reads content of MESSAGE_CREATE"),
+            (Dispatch[MessageCreate], field("embeds").exists(), "reads embeds of MESSAGE_CREATE"),
+            (MessageUpdate, (field("author.id") == 7) & ~field("poll").exists(), "reads poll of MESSAGE_UPDATE"),
+            (Ping, field("attachments").exists(), "reads attachments and content of MESSAGE_CREATE"),
+        ],
+    )
+    def test_reading_content_without_message_content_is_warned_of(self, kind: Any, where: Any, words: str) -> None:
+        gateway = Gateway("token", intents=I.GUILD_MESSAGES)
+
+        def on(event: object) -> None: ...
+
+        with pytest.warns(IntentsWarning, match=words) as caught:
+            gateway.listen(kind, where=where)(on)
+        (warning,) = caught
+        text = str(warning.message)
+        assert ".on reads" in text
+        assert "Developer Portal" in text
+        assert "add it to Gateway(intents=...)" in text
+        assert warning.filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            # Once for each event of a gateway.
+            gateway.listen(kind, where=where)(on)
+
+    @pytest.mark.parametrize(
+        ("kind", "where", "intents"),
+        [
+            # Nobody can tell whether it reads the content, and a bot that never does is left in peace.
+            (MessageCreate, None, I.GUILD_MESSAGES),
+            (FullAndMore, None, I.GUILD_MESSAGES),
+            (Dispatch, None, I.GUILD_MESSAGES),
+            (Silent, field("author.id") == 7, I.GUILD_MESSAGES),
+            (MessageCreate, lambda message: message.content, I.GUILD_MESSAGES),
+            (Ping, field("content") == "hi", I.GUILD_MESSAGES | I.MESSAGE_CONTENT),
+            # Direct messages hold their content.
+            (Ping, field("content") == "hi", I.DIRECT_MESSAGES),
+        ],
+    )
+    def test_content_that_comes_or_is_not_named_is_not_warned_of(self, kind: Any, where: Any, intents: Intents) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Gateway("token", intents=intents).listen(kind, where=where)(lambda event: None)
+
+    @pytest.mark.asyncio(loop_factories=["asyncio"])
+    async def test_reading_content_is_warned_of_under_auto_too(
+        self, propylon_simulator: Start, gateway_to: Any
+    ) -> None:
+        gateway: Gateway = gateway_to(propylon_simulator(guilds=0), intents="auto")
+
+        @gateway.listen
+        def on(ping: Ping) -> None: ...
+
+        with pytest.warns(IntentsWarning, match=r"auto.* never asks for it.*Intents\.MESSAGE_CONTENT\)") as caught:
+            await gateway.open(timeout=10)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    def test_each_intent_says_what_it_brings(self) -> None:
+        """Editors show the text that follows a member."""
+        module = ast.parse(Path(inspect.getfile(Intents)).read_text())
+        (body,) = (node.body for node in module.body if isinstance(node, ast.ClassDef) and node.name == "Intents")
+        explained = {
+            statement.targets[0].id: after.value.value
+            for statement, after in itertools.pairwise(body)
+            if isinstance(statement, ast.Assign)
+            and isinstance(statement.targets[0], ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        }
+        assert explained.keys() == Intents.__members__.keys()
+        assert all("Privileged." in explained[flag.name or ""] for flag in Intents.PRIVILEGED)
 
     @pytest.mark.asyncio(loop_factories=["asyncio"])
     async def test_waiting_for_what_cannot_come_is_warned_of_too(self) -> None:

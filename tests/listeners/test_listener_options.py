@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -349,6 +349,68 @@ async def plain_async(ping: Ping) -> None: ...
 @pytest.mark.parametrize("function", [plain_async, AsyncCallable(), functools.partial(plain_async)])
 def test_concurrency_is_for_whatever_is_async(function: Any) -> None:
     Gateway("token").listen(Ping, concurrency=2)(function)
+
+
+class Wrapped:
+    """A callable object that is not async, but returns a coroutine."""
+
+    def __init__(self, function: Callable[[Ping], Awaitable[None]]) -> None:
+        self.function = function
+
+    def __call__(self, ping: Ping) -> Awaitable[None]:
+        return self.function(ping)
+
+
+def wrapped(function: Callable[[Ping], Awaitable[None]]) -> Callable[[Ping], Awaitable[None]]:
+    @functools.wraps(function)
+    def wrapper(ping: Ping) -> Any:
+        return function(ping)
+
+    return wrapper
+
+
+def hidden(function: Callable[[Ping], Awaitable[None]]) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("wrap", [Wrapped, wrapped, hidden], ids=["object", "wraps", "arguments"])
+async def test_concurrency_holds_for_what_returns_a_coroutine(stage: Stage, gateway: Gateway, wrap: Any) -> None:
+    begun: list[str] = []
+    done: list[str] = []
+    gate = asyncio.Event()
+
+    async def on(ping: Ping) -> None:
+        begun.append(ping.content)
+        await gate.wait()
+        done.append(ping.content)
+
+    gateway.listen(Ping, concurrency=2)(wrap(on))
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *messages(10))
+    assert begun == ["0", "1"]
+    gate.set()
+    await eventually(lambda: len(done) == 10)
+    assert begun == [str(number) for number in range(10)]
+
+
+@pytest.mark.asyncio
+async def test_concurrency_of_an_object_that_returns_nothing_is_no_error(stage: Stage, gateway: Gateway) -> None:
+    class Plain:
+        calls = 0
+
+        def __call__(self, ping: Ping) -> None:
+            self.calls += 1
+
+    plain = Plain()
+    gateway.listen(concurrency=1)(plain)
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *messages(10))
+    await eventually(lambda: plain.calls == 10)
+    assert gateway.metrics().listener_errors == 0
 
 
 def test_concurrency_of_a_plain_function_is_a_type_error() -> None:

@@ -119,6 +119,28 @@ async def test_without_on_error_it_is_logged_without_the_payload(
     assert "hush" not in caplog.text
 
 
+async def test_a_class_that_misfits_again_and_again_is_logged_once_with_class_and_listener(
+    stage: Stage, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_ping(ping: Ping) -> None: ...
+
+    def on_ping_too(ping: Ping) -> None: ...
+
+    def on_full(message: MessageCreate) -> None: ...
+
+    for function in (on_ping, on_ping_too, on_full):
+        gateway.listen(function)
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *[{"id": "1"}] * 50)
+    assert gateway.metrics().undecodable == 50
+    narrow, full = (record.getMessage() for record in caplog.records)
+    assert "(class Ping of listener " in narrow
+    assert ".on_ping, " in narrow
+    assert ".on_ping_too)" in narrow
+    assert "counted in metrics().undecodable" in narrow
+    assert "(class MessageCreate of listener " in full
+
+
 async def test_an_unknown_event_of_any_shape_is_no_error(stage: Stage, gateway: Gateway) -> None:
     held: list[Any] = []
     gateway.listen(Dispatch)(held.append)

@@ -12,6 +12,8 @@ from propylon.events import Event, MessageCreate, Ready
 from propylon.models import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping as Database
+
     from propylon.events import GuildCreate
 
 
@@ -113,6 +115,68 @@ def test_an_import_for_type_checkers_alone_cannot_be_resolved(gateway: Gateway) 
 
     with pytest.raises(TypeError, match=r"'GuildCreate' .*cannot be resolved.*@gateway\.listen\(MessageCreate\)"):
         gateway.listen(on)
+
+
+def test_what_receives_nothing_is_not_resolved(gateway: Gateway) -> None:
+    """A default, and what a partial has bound, may be annotated for type checkers alone."""
+
+    @gateway.listen
+    def on(message: MessageCreate, db: Database[str, str] | None = None) -> object:
+        return db
+
+    def on_bound(prefix: Database[str, str], message: MessageCreate, *, db: Database[str, str]) -> object:
+        return prefix, db
+
+    bound = gateway.listen(functools.partial(on_bound, {"a": "b"}, db={"c": "d"}))
+    assert events(on) == events(bound) == [MessageCreate]
+    assert on._entry.call(object()) is None
+    assert bound._entry.call(object()) == ({"a": "b"}, {"c": "d"})
+    with pytest.raises(TypeError, match=r"'Database\[str, str\]' of parameter 'db' cannot be resolved"):
+        gateway.listen(functools.partial(on_bound, {}))
+    with pytest.raises(TypeError, match=r"parameter 'db' cannot be resolved"):
+        gateway.on_error(functools.partial(on_bound, {}))
+
+
+def test_what_a_partial_has_bound_is_not_replaced(gateway: Gateway) -> None:
+    def on(message: MessageCreate, gateway: Gateway, dispatch: Dispatch | None = None) -> Gateway:
+        return gateway
+
+    other = Gateway("other")
+    assert gateway.listen(functools.partial(on, gateway=other))._entry.call(object()) is other
+    assert gateway.listen(on)._entry.call(object()) is gateway
+
+
+def test_a_class_that_is_local_to_a_function_is_found_from_a_helper(gateway: Gateway) -> None:
+    def register(function: Any) -> Any:
+        Local = object()  # noqa: F841 - not the one that is meant
+        return elsewhere(gateway, function)
+
+    def bot() -> tuple[Any, type[Event]]:
+        class Local(Event, event="MESSAGE_CREATE"):
+            content: str
+
+        class Robot:
+            def method(self, message: Local) -> None: ...
+
+        def on(message: Local) -> None: ...
+
+        assert events(register(Robot().method)) == [Local]
+        return register(on), Local
+
+    listener, local = bot()
+    assert events(listener) == [local]
+
+    def forgotten() -> Any:
+        class Local(Event, event="MESSAGE_CREATE"):
+            content: str
+
+        def on(message: Local) -> None: ...
+
+        return on
+
+    # Nothing knows the class any more, where its function is over and does not enclose it.
+    with pytest.raises(TypeError, match=r"'Local' .*cannot be resolved.*@gateway\.listen\(MessageCreate\)"):
+        elsewhere(gateway, forgotten())
 
 
 def test_a_class_whose_fields_cannot_be_resolved_is_refused_when_it_is_added(gateway: Gateway) -> None:

@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from propylon.models import ChannelType, EmbedType, MessageType, OnlineStatus
+from propylon.models import ChannelType, EmbedType, MessageType, ReceivedOnlineStatus
 
 
 def test_an_unknown_number_is_kept() -> None:
@@ -24,7 +24,7 @@ def test_an_unknown_number_is_kept() -> None:
 
 
 def test_an_unknown_string_is_kept() -> None:
-    status = msgspec.json.decode(b'"away"', type=OnlineStatus)
+    status = msgspec.json.decode(b'"away"', type=ReceivedOnlineStatus)
     assert status == "away"
     assert f"{status}" == "away"
     assert not status.is_known
@@ -36,7 +36,7 @@ def test_known_values_are_the_members() -> None:
     assert msgspec.json.decode(b"19", type=MessageType) is MessageType.REPLY
     assert msgspec.json.decode(b'"rich"', type=EmbedType) is EmbedType.RICH
     assert MessageType.REPLY.is_known
-    assert OnlineStatus.DND.is_known
+    assert ReceivedOnlineStatus.DND.is_known
 
 
 def test_unknown_values_leave_nothing_behind() -> None:
@@ -54,7 +54,7 @@ def test_another_type_is_still_an_error() -> None:
     with pytest.raises(ValueError, match="is not a valid"):
         ChannelType("text")
     with pytest.raises(ValueError, match="is not a valid"):
-        OnlineStatus(7)
+        ReceivedOnlineStatus(7)
 
 
 def test_a_flood_of_unknown_values_is_no_trap() -> None:

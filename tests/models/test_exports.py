@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+import propylon
 from propylon import Intents, events, models
 from propylon.events import _intents
 
@@ -19,10 +20,22 @@ def test_a_package_exports_exactly_what_its_files_do(package: ModuleType) -> Non
         if module.name not in INTERNAL:
             names |= set(importlib.import_module(f"{package.__name__}.{module.name}").__all__)
     extra = {"EVENTS", "Event"} if package is events else {"NO_ID", "UNSET", "UnsetType", "Unchecked"} | {
-        "Model", "Identified", "OpenIntEnum", "OpenStrEnum",
+        "Model", "Identified", "OpenIntEnum", "OpenStrEnum", "or_none",
     }  # fmt: skip
     assert set(package.__all__) == names | extra
     assert len(package.__all__) == len(set(package.__all__))
+
+
+@pytest.mark.parametrize("name", ["Activity", "ActivityType", "OnlineStatus", "Presence"])
+def test_what_is_received_is_found_by_its_earlier_name_with_a_warning(name: str) -> None:
+    renamed = getattr(models, f"Received{name}")
+    with pytest.warns(DeprecationWarning, match=f"{name} is called Received{name} now.* propylon.{name}$") as caught:
+        assert getattr(models, name) is renamed
+    assert caught[0].filename == __file__
+    assert name not in models.__all__
+    assert getattr(propylon, name) is not renamed
+    with pytest.raises(AttributeError, match="no attribute 'Presense'"):
+        _ = models.Presense  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("package", [events, models], ids=["events", "models"])

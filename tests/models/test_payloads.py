@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from propylon import Dispatch, events, models
-from propylon.models import NO_ID, UNSET, ActivityType, ChannelType, OnlineStatus, Permissions
+from propylon.models import NO_ID, UNSET, ChannelType, Permissions, ReceivedActivityType, ReceivedOnlineStatus
 
 
 def decode(cls: type[Any], payload: Any) -> Any:
@@ -94,7 +94,7 @@ def test_objects_inside_a_guild_lack_its_id() -> None:
         },
     )
     assert guild.voice_states[0].guild_id is UNSET
-    assert guild.presences[0].client_status.vr == OnlineStatus.DND
+    assert guild.presences[0].client_status.vr == ReceivedOnlineStatus.DND
     assert guild.channels[0].is_voice
     assert guild.threads[0].is_thread
 
@@ -119,7 +119,7 @@ ODD: list[Any] = [None, True, 0, -1, 1.5, "", "text", "12", [], [1, None], {}, {
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_a_presence_decodes_whatever_its_fields_hold(odd: Any) -> None:
     """Discord: "no fields are required, and the types of the fields are not validated"."""
-    activity = {f.encode_name: odd for f in msgspec.structs.fields(models.Activity)}
+    activity = {f.encode_name: odd for f in msgspec.structs.fields(models.ReceivedActivity)}
     user = {f.encode_name: odd for f in msgspec.structs.fields(models.PresenceUser) if f.encode_name != "id"}
     decode(events.PresenceUpdate, {"user": {"id": "1"}, "status": odd, "activities": odd, "client_status": odd})
     decode(events.PresenceUpdate, {"user": {"id": "1", **user}, "activities": [odd, activity]})
@@ -147,8 +147,8 @@ def test_an_ordinary_presence_is_typed() -> None:
     presence = decode(
         events.PresenceUpdate, {"user": {"id": "1"}, "guild_id": "2", "status": "idle", "activities": [activity]}
     )
-    assert presence.status is OnlineStatus.IDLE
-    assert presence.activities[0].type is ActivityType.LISTENING
+    assert presence.status is ReceivedOnlineStatus.IDLE
+    assert presence.activities[0].type is ReceivedActivityType.LISTENING
     assert presence.activities[0].timestamps.start == 1714979100000
 
 

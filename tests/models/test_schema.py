@@ -14,7 +14,7 @@ from propylon.events import EVENTS, Event
 
 # Example objects by section of Discord's documentation.
 OBJECTS: dict[str, type[msgspec.Struct]] = {
-    "Activity Object": models.Activity,
+    "Activity Object": models.ReceivedActivity,
     "Application Object": models.Application,
     "Auto Moderation Rule Object": models.AutoModerationRule,
     "Channel Object": models.Channel,

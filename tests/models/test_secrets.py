@@ -48,7 +48,7 @@ def test_no_repr_shows_a_secret_and_everything_else_keeps_it(holder: Any) -> Non
 
 def test_a_secret_deep_inside_is_hidden_too() -> None:
     guild = events.GuildCreate(id=NO_ID, voice_states=(models.VoiceState(session_id=SECRET),))
-    activity = models.Activity(secrets=models.ActivitySecrets(join=SECRET))
+    activity = models.ReceivedActivity(secrets=models.ActivitySecrets(join=SECRET))
     presence = events.PresenceUpdate(user=models.PresenceUser(), activities=(activity,))
     assert SECRET not in repr(guild) + repr(presence)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from propylon._commands.answers import VoiceServer
 from propylon._commands.pending import Head, LimitedHead, Pending, VoiceStateHead
 from propylon._core import Dispatch
+from propylon.errors import CommandError
 from propylon.events import ChannelInfo, SoundboardSounds, VoiceServerUpdate
 
 __all__ = ["ChannelInfoRequest", "SoundboardRequest", "VoiceRequest"]
@@ -38,14 +39,28 @@ class VoiceRequest(Pending):
     def takes(self, head: Head, dispatch: Dispatch[Any]) -> bool:
         """Take either part. Never alone: several may wait for the same."""
         if isinstance(head, VoiceStateHead):
-            ours = self._session_id is None if self._user_id is None else head.user_id == self._user_id
-            if ours and head.guild_id == self._guild_id and head.channel_id == self._channel_id:
-                self._session_id = head.session_id
+            if head.guild_id == self._guild_id and self._is_ours(head):
+                self._take_state(head)
         elif isinstance(head, VoiceServerUpdate) and head.guild_id == self._guild_id:
             # Without an endpoint the server is yet to be found: another event follows.
             self._server = head if head.endpoint else None
         self._wake()
         return False
+
+    def _is_ours(self, head: VoiceStateHead) -> bool:
+        if self._user_id is not None:
+            return head.user_id == self._user_id
+        return self._session_id in (None, head.session_id)
+
+    def _take_state(self, head: VoiceStateHead) -> None:
+        if head.channel_id == self._channel_id:
+            self._session_id = head.session_id
+        elif self._session_id is not None:
+            # It was there, and is not any more: no server will be told for it. What comes before it was there is of a
+            # command or a move before this one.
+            self._session_id = None
+            where = "disconnected" if head.channel_id is None else f"moved to channel {head.channel_id}"
+            self.fail(CommandError(f"{self._what}: the bot was {where} while it joined"))
 
     def is_limited(self, limited: LimitedHead) -> bool:
         """By its guild."""

@@ -1,10 +1,12 @@
 """Asking for members of a guild."""
 
 import asyncio
+import warnings
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, ClassVar, Final, TypeAlias
 
+from propylon._arguments import frame_of_user
 from propylon._commands.answers import Members
 from propylon._commands.pending import ChunkHead, Head, LimitedHead, Pending
 from propylon._commands.requests import Requests
@@ -92,14 +94,32 @@ class MembersRequest:
     """A request for members, from `Gateway.request_members`: await it, or iterate over its chunks. Once.
 
     Awaited it gives `Members`. ``async for`` gives each `GuildMembersChunk` as it comes, which needs no memory for all
-    of a large guild. Nothing is sent before either begins.
+    of a large guild. Nothing is sent before either begins; one that is let go before is warned of (RuntimeWarning).
     """
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_made_at", "_pending", "_taken")
 
     def __init__(self, pending: MembersPending) -> None:
         """Made by `Gateway.request_members`."""
         self._pending: Final = pending
+        frame, _ = frame_of_user()
+        self._made_at: Final = frame.f_code.co_filename, frame.f_lineno
+        self._taken = False
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn_explicit) -> None:
+        """Warn where nobody awaited it or iterated over it, as Python does of a coroutine.
+
+        ``_warn`` is bound here because the module may be gone when the interpreter ends.
+        """
+        if not self._taken:
+            file, line = self._made_at
+            _warn(
+                f"request_members({self._pending.guild_id}) was never awaited or iterated over, so nothing was asked: "
+                "write `await gateway.request_members(...)` or `async for chunk in gateway.request_members(...)`",
+                RuntimeWarning,
+                file,
+                line,
+            )
 
     @property
     def nonce(self) -> str:
@@ -113,10 +133,12 @@ class MembersRequest:
 
     def __aiter__(self) -> AsyncIterator[GuildMembersChunk]:
         """Ask, and give chunk by chunk as they come, each one once, in whatever order."""
+        self._taken = True
         return self._pending.chunks()
 
     def __await__(self) -> Generator[Any, None, Members]:
         """Ask, and give all members together."""
+        self._taken = True
         return self._gather().__await__()
 
     async def _gather(self) -> Members:

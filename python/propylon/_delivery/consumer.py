@@ -8,14 +8,14 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from operator import length_hint
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 from weakref import WeakSet
 
 import propylon._core as _core
@@ -34,9 +34,15 @@ _SLICE: Final = 0.002
 
 _EAGER: Final = sys.version_info >= (3, 12)
 
-Reporter: TypeAlias = Callable[[Exception, Dispatch[Any], Entry | None], Iterable[asyncio.Task[Any]]]
-"""Takes an error, the event it came with, and the entry that raised it (None: the event does not fit its class); gives
-the handlers that are still at work on it."""
+
+class Reporter(Protocol):
+    """Takes an error and the event it came with; gives the handlers that are still at work on it."""
+
+    def __call__(
+        self, error: Exception, dispatch: Dispatch[Any], entries: Sequence[Entry], *, misfit: bool = False
+    ) -> Iterable[asyncio.Task[Any]]:
+        """``entries``: the one that raised it; or, with ``misfit``, those whose class the event does not fit."""
+        ...
 
 
 _Batch: TypeAlias = tuple[int, list[Dispatch[Any]], Iterator[Dispatch[Any]], Iterator[tuple[Dispatch[Any], Route]]]
@@ -254,7 +260,7 @@ class Consumer:
                                 raise
                             value = mend(dispatch, kind, error)
                         except Exception as failure:
-                            self._undecodable(dispatch, failure, decode)
+                            self._undecodable(dispatch, failure, decode, calls)
                             continue
                 left = iter(calls)
                 for entry, call, inject, isolated in left:
@@ -288,7 +294,13 @@ class Consumer:
                 return False
         return True
 
-    def _undecodable(self, dispatch: Dispatch[Any], error: Exception, decode: Callable[[Dispatch[Any]], Any]) -> None:
+    def _undecodable(
+        self,
+        dispatch: Dispatch[Any],
+        error: Exception,
+        decode: Callable[[Dispatch[Any]], Any],
+        calls: tuple[Call, ...],
+    ) -> None:
         """Counts an event once, reports each class that it does not fit once, however many listeners want it."""
         if self._misfit[0] is not dispatch:
             self.undecodable += 1
@@ -296,10 +308,10 @@ class Consumer:
         known = self._misfit[1]
         if decode not in known:
             known.append(decode)
-            self._tell(error, dispatch, None)
+            self._tell(error, dispatch, *(entry for entry, *_ in calls), misfit=True)
 
-    def _tell(self, error: Exception, dispatch: Dispatch[Any], entry: Entry | None) -> None:
-        for task in self._report(error, dispatch, entry):
+    def _tell(self, error: Exception, dispatch: Dispatch[Any], *entries: Entry, misfit: bool = False) -> None:
+        for task in self._report(error, dispatch, entries, misfit=misfit):
             # As the listener's own call: a flood of errors is held back too.
             self._tasks[task] = None
             task.add_done_callback(self._handled)

@@ -44,7 +44,7 @@ from propylon._core import Dispatch
 from propylon._filters.types import Operand, fit
 from propylon.events import Event
 
-__all__ = ["Field", "Filter", "Where", "asks_equality", "compiled", "description", "field", "fitted"]
+__all__ = ["Field", "Filter", "Where", "asks_equality", "compiled", "description", "field", "fitted", "paths"]
 
 _PATH: Final = re.compile(r"[^.]+(\.[^.]+)*")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -399,6 +399,11 @@ def fitted(one: Filter, event: str, kind: type[Event] | None = None) -> Filter:
     if isinstance(operand, tuple):
         operand = _set(operand)
     return one if operand == one._operand else Filter(one._operator, (), one._path, operand)
+
+
+def paths(one: Filter) -> set[str]:
+    """The fields that it asks."""
+    return {one._path} if not one._parts else {path for part in one._parts for path in paths(part)}
 
 
 def asks_equality(one: Filter) -> bool:

@@ -202,6 +202,14 @@ class Gateway:
         return self._life.intents
 
     @property
+    def listeners(self) -> tuple[Listener[..., Any], ...]:
+        """The listeners that are here, in the order in which an event that all of them want goes to them.
+
+        Functions, methods of groups, and `log_payloads`; what is awaited (`wait_for`, `stream`, …) is not among them.
+        """
+        return self._listening.listeners
+
+    @property
     def rate_limit(self) -> RateLimit:
         """What Discord's limit of 120 payloads in 60 s still takes. From any thread.
 
@@ -353,21 +361,23 @@ class Gateway:
 
         The annotation of the first parameter (or the classes named) says what it gets: an event class or a union of
         them, a narrow class of yours, `Dispatch` (every event, raw) or ``Dispatch[MessageCreate]``. Further parameters
-        annotated `Gateway` or `Dispatch` receive those. Sync or async; events of one shard come in order, and an async
-        listener runs up to its first suspension before the next event is handed out.
+        annotated `Gateway` or `Dispatch` receive those; one with a default that is neither keeps it. Sync or async;
+        events of one shard come in order, and an async listener runs up to its first suspension before the next event
+        is handed out.
 
         Args:
             events: What it gets, instead of the annotation.
             priority: Listeners with a higher one are called first; those with the same in the order of adding.
             once: Call it for one event, then remove it.
-            concurrency: At most so many unfinished calls of this (async) listener; further events wait for their turn,
-                in order, and count as pending. 1: an event is done with before the next one is begun.
+            concurrency: At most so many unfinished calls of this listener, which is async or returns what can be
+                awaited; further events wait for their turn, in order, and count as pending. 1: an event is done with
+                before the next one is begun.
             where: A condition made from `field`: Rust drops other events, and Python never hears of them. Or a function
                 that is called with the event before the listener, in Python; what it raises counts as the listener's.
 
         Raises:
             TypeError: The signature does not say which event (the text shows the explicit form), ``concurrency`` is
-                given for a function that is not async, or ``where`` does not fit a field.
+                given for a plain function, or ``where`` does not fit a field.
             ValueError: ``concurrency`` is less than 1, or ``where`` names a field that an event does not have.
         """
         return self._listening.listen(arguments, Options(priority, once, concurrency, where), names_of_caller())
@@ -589,7 +599,8 @@ class Gateway:
 
         With neither ``query`` nor ``user_ids`` all members are requested, which Discord allows once in 30 s for each
         guild. Answers are told from those to other requests by the nonce. A request outlives a reconnect that resumes;
-        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over. Listeners of
+        when a new session has to begin it fails. Nothing is asked before it is awaited or iterated over, and a
+        RuntimeWarning tells of a request that never is. Listeners of
         `GuildMembersChunk` get the chunks too. https://discord.com/developers/docs/events/gateway-events#request-guild-members
 
         Args:
@@ -661,7 +672,7 @@ class Gateway:
 
         Raises:
             CommandError: An argument that Discord would not take, or `Intents.GUILD_VOICE_STATES` is missing, without
-                which the answer would not come.
+                which the answer would not come. Or the bot was disconnected or moved elsewhere while it joined.
             RequestTimeout: No answer: the bot may not see or join the channel, for one.
             RateLimited: Discord wants us to wait.
             NotConnected: The gateway is not open, was closed meanwhile, or had to begin a new session.

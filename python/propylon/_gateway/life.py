@@ -23,7 +23,7 @@ from propylon._gateway.settings import session_facts
 from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.handlers import is_task
-from propylon._listening.intents_check import derived, warn_of_missing
+from propylon._listening.intents_check import derived, warn_of_content, warn_of_missing
 from propylon._sessions.keeping import SessionKeeper, finished_mark, is_fenced, session_key
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import SessionStore
@@ -156,12 +156,15 @@ class Life:
         # Worked out only when it is opened, "auto" has nothing to say before.
         if not self._auto_intents or self.shard.running:
             warn_of_missing(entries, self.intents, self._warned_of, auto=self._auto_intents)
+            warn_of_content(entries, self.intents, self._warned_of, auto=self._auto_intents)
 
     def _derive_intents(self) -> None:
         """With ``intents="auto"``: from the listeners that are there now."""
         if not self._auto_intents:
             return
-        self.intents = derived(self.listening.registry.entries)
+        entries = self.listening.registry.entries
+        self.intents = derived(entries)
+        warn_of_content(entries, self.intents, self._warned_of, auto=True)
         self.shard.set_intents(int(self.intents))
         session = self.session
         if session is not None and session.intents != int(self.intents):

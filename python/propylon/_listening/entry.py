@@ -4,9 +4,11 @@ This is what the engine and the consumer see of a listener, a wait or a stream; 
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final, TypeAlias, cast
 
 from propylon._core import Dispatch
 from propylon._filters.expression import Filter, Where, fitted
@@ -70,10 +72,11 @@ class Options:
 
     def check(self, function: Callable[..., Any]) -> None:
         """Raise TypeError where the function cannot have them."""
-        if self.concurrency is not None and not is_async(function):
+        if self.concurrency is not None and _is_plainly_sync(function):
             raise TypeError(
                 f"{name_of(function)}: concurrency= is for async listeners; a plain function has finished when it "
-                "returns, so its calls never overlap. Make it `async def`, or leave concurrency= out"
+                "returns, so its calls never overlap. Make it `async def`, annotate what it returns where that is "
+                "awaitable, or leave concurrency= out"
             )
 
 
@@ -168,7 +171,10 @@ class Entry:
                 turns, of_loop = asyncio.Semaphore(limit), loop
             async with turns:
                 if not self.removed:
-                    await call(event, **extra)
+                    result = call(event, **extra)
+                    # A wrapper need not be async to return what an async function gave it.
+                    if inspect.isawaitable(result):
+                        await result
 
         return in_turn
 
@@ -202,6 +208,27 @@ def _check_decodes(kind: type[Event] | None, *, who: str) -> None:
             "names of its module that exist when the listener is added, outside functions and `if TYPE_CHECKING:`, and "
             "with unions that JSON can tell apart; or listen to Dispatch[...] and decode it yourself"
         ) from None
+
+
+def _is_plainly_sync(function: Any) -> bool:
+    """Whether calling it gives nothing to await, as far as can be seen.
+
+    An object, what `functools.wraps` made, and a function of ``*args``, as wrappers are, may return a coroutine; and so
+    does one that says it returns something.
+    """
+    while isinstance(function, partial):
+        function = cast("Any", function.func)
+    function = getattr(function, "__func__", function)
+    if is_async(function) or not inspect.isfunction(function) or hasattr(function, "__wrapped__"):
+        return False
+    if function.__code__.co_flags & inspect.CO_VARARGS:
+        return False
+    try:
+        returned: object = function.__annotations__.get("return")
+    except NameError:
+        # Python 3.14 looks names up here: one that cannot be looked up is not None.
+        return False
+    return returned in (None, "None")
 
 
 def name_of(function: Any) -> str:

@@ -24,6 +24,7 @@ from propylon._listening.payload_log import payload_writer
 from propylon._listening.registry import Registry
 from propylon._listening.signature import is_event, wanted_from, wants_of
 from propylon._listening.waiting import Stream, Wait
+from propylon._names import warn_of_event
 from propylon.errors import NotConnected, PropylonError
 
 __all__ = ["Feed", "ListenerFace"]
@@ -58,6 +59,8 @@ class ListenerFace:
         self._check_usable: Final = check_usable
         self._adding: Final = adding
         self.registry: Final = Registry()
+        self._listeners: Final[dict[Entry, Listener[..., Any]]] = {}
+        """What users know of the entries, waits and streams aside."""
         self.handlers: Final = Handlers(owner)
         self.excused: Final[WeakSet[Exception]] = WeakSet()
         """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
@@ -98,7 +101,16 @@ class ListenerFace:
             function = function.__wrapped__
         entry = self._entry_of(function, explicit, options, names)
         self._attach(entry)
-        return Listener(function, entry)
+        return self._listener_of(function, entry)
+
+    def _listener_of(self, function: Callable[..., Any], entry: Entry) -> Listener[..., Any]:
+        listener = self._listeners[entry] = Listener(function, entry)
+        return listener
+
+    @property
+    def listeners(self) -> tuple[Listener[..., Any], ...]:
+        """All that are there, in the order in which they are called."""
+        return tuple(self._listeners[entry] for entry in self.registry.entries if entry in self._listeners)
 
     def _entry_of(
         self, function: Callable[..., Any], explicit: list[Wanted] | None, options: Options, names: dict[str, Any]
@@ -127,9 +139,8 @@ class ListenerFace:
             raise TypeError(f"add() takes an object of a class that derives from Listeners, not {group!r}; {made}")
         if any(place is self._owner for place, _ in added(group)):
             raise ValueError(f"{group!r} has been added already; make another object, or remove() it first")
-        entries = [
-            self._entry_of(method, mark.explicit, mark.options, mark.names) for method, mark in marked_methods(group)
-        ]
+        methods = list(marked_methods(group))
+        entries = [self._entry_of(method, mark.explicit, mark.options, mark.names) for method, mark in methods]
         on_error, on_close = handler_of(group, "on_error"), handler_of(group, "on_close")
         if not (entries or on_close):
             raise ValueError(f"{type(group).__qualname__} has no method that is marked with @listen")
@@ -141,12 +152,14 @@ class ListenerFace:
 
         def remove() -> None:
             added(group).remove(place)
-            self.registry.remove(entries)
+            self._detach(*entries)
             if closing is not None:
                 self.handlers.remove_of_ends(closing)
 
         place = (self._owner, remove)
         self._attach(*entries)
+        for (method, _), entry in zip(methods, entries, strict=True):
+            self._listener_of(method, entry)
         if closing is not None:
             self.handlers.add_of_ends(closing)
         added(group).append(place)
@@ -159,20 +172,26 @@ class ListenerFace:
             if not isinstance(event, str):
                 wanted += [want.raw() for want in wanted_from(event, who="log_payloads()")]
             elif _EVENT_NAME.fullmatch(event):
+                warn_of_event(event, who="log_payloads()", stacklevel=3)
                 wanted.append(Wanted(event, None))
             else:
                 raise ValueError(f"log_payloads(): {event!r} is no name of an event, such as MESSAGE_CREATE")
         write = payload_writer()
         entry = Entry(write, wanted or [Wanted(ALL, None)], self._remove, name=name_of(write))
         self._attach(entry)
-        return Listener(write, entry)
+        return self._listener_of(write, entry)
 
     def _attach(self, *entries: Entry) -> None:
         self._adding(entries)
         self.registry.add(entries)
 
     def _remove(self, entry: Entry) -> None:
-        self.registry.remove([entry])
+        self._detach(entry)
+
+    def _detach(self, *entries: Entry) -> None:
+        self.registry.remove(entries)
+        for entry in entries:
+            self._listeners.pop(entry, None)
 
     # ------------------------------------------------------------------ what is awaited
 
@@ -292,6 +311,7 @@ class ListenerFace:
     def ended(self) -> None:
         """The end is over: who waits from now on waits for the next opening."""
         self._ending = False
+        self.handlers.ended()
 
 
 def _narrowed(

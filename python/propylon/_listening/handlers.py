@@ -1,16 +1,21 @@
-"""Who hears of errors and of closed connections: `on_error` and `on_close`. Their own failures go to the log."""
+"""Who hears of errors and of closed connections: `on_error` and `on_close`. Their own failures go to the log.
+
+How often the same failure is logged is `propylon._listening.failures`'s.
+"""
 
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeGuard
 
 from propylon._base import one_line
 from propylon._core import Dispatch
-from propylon._listening.entry import Entry, ErrorHandler
+from propylon._listening.entry import ALL, Entry, ErrorHandler
+from propylon._listening.failures import FailureLog
 from propylon._listening.signature import wants_of
 from propylon.errors import ModelError
+from propylon.events import Event
 from propylon.events._decoding import model_error
 
 __all__ = ["CloseHandler", "Handlers", "is_task"]
@@ -30,6 +35,9 @@ class Handlers:
         self._of_ends: Final[list[CloseHandler]] = []
         self._of_errors: Final[list[ErrorHandler]] = []
         self._background: Final[set[asyncio.Task[Any]]] = set()
+        self._failures: Final = FailureLog()
+        self._misfitting: Final[set[tuple[str, type[Event] | None]]] = set()
+        """Classes that an event did not fit: told once each."""
 
     def close_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> CloseHandler:
         """A function as `on_close` takes it; ``names`` are those that its annotations may use besides globals."""
@@ -63,21 +71,28 @@ class Handlers:
             results.append(self._call("on_close", function, closed, extra))
         return results
 
-    def report(self, error: Exception, dispatch: Dispatch[Any], entry: Entry | None) -> list[asyncio.Task[Any]]:
-        """An error of an entry (or, without one, of a payload): to the handlers, else to the log.
+    def ended(self) -> None:
+        """The owner has ended: what is counted for the log goes there."""
+        self._failures.flush()
+
+    def report(
+        self, error: Exception, dispatch: Dispatch[Any], entries: Sequence[Entry], *, misfit: bool = False
+    ) -> list[asyncio.Task[Any]]:
+        """An error of an entry: to the handlers, else to the log. Or of a payload that ``entries`` do not get for it.
 
         Returns the handlers that are still at work.
         """
         if isinstance(error, ModelError):
             error = error if error.dispatch is not None else ModelError(str(error), dispatch)
-        elif entry is None:
+        elif misfit:
             error = model_error(dispatch, error, dispatch)
-        handlers = self._of_errors if entry is None or entry.on_error is None else [entry.on_error]
+        entry = entries[0]
+        handlers = self._of_errors if misfit or entry.on_error is None else [entry.on_error]
         if not handlers:
-            if entry is None:
-                _log.error("%s", error)
+            if misfit:
+                self._log_misfit(error, dispatch, entries)
             else:
-                _log.error("listener %s of %s failed", entry.name, one_line(dispatch.type), exc_info=error)
+                self._failures.tell(f"listener {entry.name}", error, one_line(dispatch.type))
         tasks: list[asyncio.Task[Any]] = []
         for function, gateway_parameter, dispatch_parameter in tuple(handlers):
             extra: dict[str, Any] = {}
@@ -90,12 +105,27 @@ class Handlers:
                 tasks.append(result)
         return tasks
 
+    def _log_misfit(self, error: Exception, dispatch: Dispatch[Any], entries: Sequence[Entry]) -> None:
+        """Once for each class: what one event has, all of them may."""
+        wanted = (want for want in entries[0].wanted if want.event in (dispatch.type, ALL))
+        kind = next((want.kind for want in wanted), None)
+        if (dispatch.type, kind) in self._misfitting:
+            return
+        self._misfitting.add((dispatch.type, kind))
+        _log.error(
+            "%s (class %s of listener %s). Further events that do not fit this class are counted in "
+            "metrics().undecodable, and not logged; on_error hears of each",
+            error,
+            "?" if kind is None else kind.__qualname__,
+            ", ".join(dict.fromkeys(entry.name for entry in entries)),
+        )
+
     def _call(self, name: str, function: Callable[..., Any], argument: object, extra: dict[str, Any]) -> object:
         """Calls a handler; its own failure goes to the log. The task of an async one, else its result."""
         try:
             result = function(argument, **extra)
-        except Exception:
-            _log.exception("%s handler failed", name)
+        except Exception as error:
+            self._failures.tell(f"{name} handler", error)
             return None
         if not inspect.isawaitable(result):
             return result
@@ -104,8 +134,8 @@ class Handlers:
         async def guarded() -> Any:
             try:
                 return await awaitable
-            except Exception:
-                _log.exception("%s handler failed", name)
+            except Exception as error:
+                self._failures.tell(f"{name} handler", error)
 
         task = asyncio.get_running_loop().create_task(guarded())
         # The loop itself would let it be collected.

@@ -1,26 +1,31 @@
-"""What listeners need of the intents: the warning that one will hear nothing, and ``intents="auto"``.
+"""What listeners need of the intents: the warnings that one will hear or read nothing, and ``intents="auto"``.
 
 The intents themselves are `propylon.intents`'s; which deliver an event stands at its class.
 """
 
-import os
-import sys
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
+from propylon._arguments import frame_of_user
+from propylon._filters.expression import paths
 from propylon._listening.entry import ALL, Entry, Wanted
 from propylon.events._event import intents_of
 from propylon.intents import Intents
+from propylon.models._message import PartialMessage
 
-__all__ = ["IntentsWarning", "derived", "warn_of_missing"]
+__all__ = ["IntentsWarning", "derived", "warn_of_content", "warn_of_missing"]
 
-_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
+
+_CONTENT: Final = frozenset({"attachments", "components", "content", "embeds", "poll"})
+"""Fields of a message that MESSAGE_CONTENT fills: https://discord.com/developers/docs/events/gateway#message-content-intent."""
+_MESSAGES: Final = frozenset({"MESSAGE_CREATE", "MESSAGE_UPDATE"})
+_CONTENT_BIT: Final = int(Intents.MESSAGE_CONTENT)
+_GUILD_MESSAGES_BIT: Final = int(Intents.GUILD_MESSAGES)
 
 
 class IntentsWarning(UserWarning):
-    """A listener hears nothing, because its event needs an intent that the gateway does not ask for."""
+    """A listener hears nothing, or reads what comes empty, for want of an intent that the gateway does not ask for."""
 
 
 def _needed(wanted: Wanted) -> int:
@@ -77,20 +82,54 @@ def warn_of_missing(entries: Iterable[Entry], asked: Intents, known: set[str], *
                 f"{entry.name} listens to {wanted.event}, but no such event will come: it needs {choice}, "
                 f"which this gateway does not ask for; {advice}",
                 IntentsWarning,
-                stacklevel=_level_of_caller(),
+                stacklevel=frame_of_user()[1],
             )
+
+
+def warn_of_content(entries: Iterable[Entry], asked: Intents, known: set[str], *, auto: bool) -> None:
+    """Warn of what reads the content of messages without MESSAGE_CONTENT, once for each event.
+
+    Only what names such a field is warned of: a narrow class, or a filter. Whether a listener of the full class reads
+    its content nobody can tell. Direct messages hold their content all the same.
+    """
+    asked_bits = int(asked)
+    if asked_bits & _CONTENT_BIT or not asked_bits & _GUILD_MESSAGES_BIT:
+        return
+    for entry in entries:
+        for wanted in entry.wanted:
+            if wanted.event not in _MESSAGES or (key := f"content of {wanted.event}") in known:
+                continue
+            read = _content_read(wanted)
+            if not read:
+                continue
+            known.add(key)
+            advice = "enable it for the application in the Developer Portal and "
+            if auto:
+                advice += (
+                    'name the intents: intents="auto" never asks for it, so write '
+                    f"Gateway(..., intents={names(asked | Intents.MESSAGE_CONTENT)})"
+                )
+            else:
+                advice += "add it to Gateway(intents=...)"
+            warnings.warn(
+                f"{entry.name} reads {' and '.join(sorted(read))} of {wanted.event}, but without "
+                "Intents.MESSAGE_CONTENT that is empty in messages of guilds, unless they mention the bot or are its "
+                f"own; {advice}",
+                IntentsWarning,
+                stacklevel=frame_of_user()[1],
+            )
+
+
+def _content_read(wanted: Wanted) -> set[str]:
+    """The fields by the names on the wire. What a class derived from the full one inherits need not be read."""
+    named: set[str] = set()
+    if wanted.kind is not None and not issubclass(wanted.kind, PartialMessage):
+        named.update(wanted.kind.__struct_encode_fields__)
+    if wanted.where is not None:
+        named.update(path.partition(".")[0] for path in paths(wanted.where))
+    return named & _CONTENT
 
 
 def names(intents: Intents) -> str:
     """Intents as they stand in source code."""
     return " | ".join(f"Intents.{flag.name}" for flag in intents) or "Intents.NONE"
-
-
-def _level_of_caller() -> int:
-    """The ``stacklevel`` of the first frame outside this package: where the user's own line stands."""
-    level = 1
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-        level += 1
-    return level

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args, get_ori
 
 from propylon._core import Dispatch
 from propylon._listening.entry import ALL, Wanted, name_of
-from propylon.events import Event
+from propylon._names import nearest
+from propylon.events import EVENTS, Event
 
 if TYPE_CHECKING:
     # Part of every type checker; not needed at run time.
@@ -44,7 +45,9 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
             return [Wanted(ALL, None)]
         return [wanted.raw() for wanted in wanted_from(inner, who=who)]
     if origin in (typing.Union, types.UnionType):
-        return [wanted for member in get_args(annotation) for wanted in wanted_from(member, who=who)]
+        # No event is None: `MessageCreate | None` is written where a function is called by others too.
+        members = [member for member in get_args(annotation) if member is not type(None)]
+        return [wanted for member in members for wanted in wanted_from(member, who=who)]
     if origin is typing.Annotated:
         return wanted_from(get_args(annotation)[0], who=who)
     if isinstance(annotation, _ALIAS):
@@ -53,10 +56,20 @@ def wanted_from(annotation: Any, *, who: str) -> list[Wanted]:
         if annotation is Event:
             raise TypeError(f"{who}: Event is no event by itself; listen to a class of propylon.events or to Dispatch")
         return [Wanted(annotation.__event_name__, annotation, change=annotation.__guild_change__)]
+    if isinstance(annotation, str):
+        raise TypeError(f"{who}: {annotation!r} is no event class; {_class_for(annotation)}")
     raise TypeError(
         f"{who}: {annotation!r} is no event. Annotate the first parameter with an event class such as MessageCreate, "
         f"a union of them, Dispatch, or Dispatch[MessageCreate]; or {_EXPLICIT}"
     )
+
+
+def _class_for(name: str) -> str:
+    """What to write in place of the name of an event."""
+    kind = EVENTS.get(name) or EVENTS.get(nearest(name.upper(), EVENTS) or "")
+    if kind is not None:
+        return f"give {kind.__name__}: `from propylon.events import {kind.__name__}`"
+    return f'derive one, class Mine(Event, event="{name}"), and give that; Dispatch takes every event'
 
 
 def is_event(argument: Any) -> bool:
@@ -84,6 +97,28 @@ def _definition(function: Any) -> Any:
     return inspect.unwrap(function)
 
 
+def _names_where_defined(code: types.CodeType) -> dict[str, Any]:
+    """The local names of the functions and class bodies around a definition that still run, the inner ones first.
+
+    A helper may listen on behalf of the function in which an event class is local: it stands further up the stack.
+    """
+    names: dict[str, Any] = {}
+    frame: types.FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if frame.f_locals is not frame.f_globals and _defines(frame.f_code, code):
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
+
+
+def _defines(outer: types.CodeType, code: types.CodeType) -> bool:
+    return any(
+        constant is code or _defines(constant, code)
+        for constant in outer.co_consts
+        if isinstance(constant, types.CodeType)
+    )
+
+
 def _resolve(
     annotation: Any, function: Any, local_names: dict[str, Any], *, who: str, parameter: str, advice: str
 ) -> Any:
@@ -91,8 +126,8 @@ def _resolve(
         return annotation
     inner = _definition(function)
     code_globals: dict[str, Any] = getattr(inner, "__globals__", {})
-    names = dict(local_names)
     code = getattr(inner, "__code__", None)
+    names = {**local_names, **({} if code is None else _names_where_defined(code))}
     for name, cell in zip(getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or (), strict=False):
         # A cell is empty while the enclosing function has not assigned it yet.
         try:
@@ -111,6 +146,15 @@ def _resolve(
     return kind
 
 
+def _bound_by_partials(function: Any) -> set[str]:
+    """The parameters that `functools.partial` has given a value by name; what it gave by position is none any more."""
+    bound: set[str] = set()
+    while isinstance(function, partial):
+        bound.update(function.keywords)
+        function = cast("Any", function.func)
+    return bound
+
+
 def wants_of(
     function: Callable[..., Any],
     explicit: list[Wanted] | None,
@@ -119,8 +163,9 @@ def wants_of(
 ) -> tuple[list[Wanted], str | None, str | None]:
     """What a function listens to, and the names of its parameters that take the gateway and the `Dispatch`.
 
-    Only the annotations of its parameters are resolved, with the globals and the closure of the function and the
-    names of the caller. Raises TypeError, with the explicit form, where that fails.
+    Only the annotations of parameters that receive something are resolved, with the globals and the closure of the
+    function, the names where it is defined, as long as that runs, and the names of the caller. Raises TypeError, with
+    the explicit form, where that fails.
     """
     who = name_of(function)
     if not callable(function):
@@ -147,14 +192,20 @@ def wants_of(
         annotation = _resolve(first.annotation, function, local_names, who=who, parameter=first.name, advice=_EXPLICIT)
         wanted = wanted_from(annotation, who=who)
     gateway_parameter = dispatch_parameter = None
+    bound = _bound_by_partials(function)
     for parameter in others:
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL or parameter.name in bound:
             continue
         kind = None
         if parameter.annotation is not inspect.Parameter.empty:
-            kind = _resolve(
-                parameter.annotation, function, local_names, who=who, parameter=parameter.name, advice=_IMPORT
-            )
+            try:
+                kind = _resolve(
+                    parameter.annotation, function, local_names, who=who, parameter=parameter.name, advice=_IMPORT
+                )
+            except TypeError:
+                # It has a default, and needs nothing from here.
+                if parameter.default is inspect.Parameter.empty:
+                    raise
         if isinstance(kind, type) and kind is not object and issubclass(gateway_class, kind):
             gateway_parameter = parameter.name
         elif kind is Dispatch or get_origin(kind) is Dispatch:

@@ -24,6 +24,8 @@ class ChannelCreate(Channel, Event, event="CHANNEL_CREATE", intents=GUILDS):
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#channel-create
     """
 
+    guild_id: Snowflake = NO_ID
+
 
 class ChannelUpdate(Channel, Event, event="CHANNEL_UPDATE", intents=GUILDS):
     """A channel changed; it is all told anew. A new `last_message_id` alone does not cause it.
@@ -31,12 +33,16 @@ class ChannelUpdate(Channel, Event, event="CHANNEL_UPDATE", intents=GUILDS):
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#channel-update
     """
 
+    guild_id: Snowflake = NO_ID
+
 
 class ChannelDelete(Channel, Event, event="CHANNEL_DELETE", intents=GUILDS):
     """A channel was deleted, or is no longer visible to the bot.
 
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#channel-delete
     """
+
+    guild_id: Snowflake = NO_ID
 
 
 class ChannelPinsUpdate(Event, event="CHANNEL_PINS_UPDATE", intents=GUILDS | DIRECT_MESSAGES):

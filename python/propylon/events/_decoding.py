@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from typing import Any, Final, cast
 from weakref import WeakValueDictionary
@@ -273,9 +274,23 @@ def _decode_as(dispatch: Dispatch[Any], kind: Any) -> Any:
 
 
 def _restore(
-    kind: str, raw: bytes, shard_id: int, sequence: int | None, received_at: float, guild_change: Any
+    kind: str,
+    raw: bytes,
+    shard_id: int,
+    sequence: int | None,
+    received_at: float,
+    guild_change: Any,
+    received_time: datetime | None = None,
 ) -> Dispatch[Any]:
-    return Dispatch(kind, raw, shard_id=shard_id, sequence=sequence, received_at=received_at, guild_change=guild_change)
+    return Dispatch(
+        kind,
+        raw,
+        shard_id=shard_id,
+        sequence=sequence,
+        received_at=received_at,
+        guild_change=guild_change,
+        received_time=received_time,
+    )
 
 
 _core.set_decoders(_decode, _to_json, _decode_as, _restore)

@@ -1,11 +1,13 @@
 """`Event`, the base of every gateway event, and the metaclass that knows which event a class stands for."""
 
 import re
+import warnings
 from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 
 import msgspec
 
 from propylon._base import Model, ModelMeta
+from propylon._names import UnknownNameWarning, nearest, warn_of_event
 
 __all__ = ["Event", "EventMeta", "intents_of"]
 
@@ -15,6 +17,11 @@ _Meta = TypeVar("_Meta", bound="EventMeta")
 
 _INTENTS: Final[dict[str, int]] = {}
 """Event name to the intents that deliver it, told by the classes of this package as they are made."""
+_FIELDS: Final[dict[str, set[str]]] = {}
+"""Event name to its fields, by their names on the wire, told likewise."""
+_PACKAGE: Final = "propylon.events."
+_LIKE: Final = 0.8
+"""Likeness of a field that may well be one that Discord has added: it has a default, as such a field should."""
 
 
 def intents_of(event: str) -> int:
@@ -62,7 +69,33 @@ class EventMeta(ModelMeta):
             guild_change = next(filter(None, inherited), None)
         namespace["__guild_change__"] = guild_change
         namespace["__intents__"] = intents if intents is not None else intents_of(event or "")
-        return super().__new__(mcls, name, bases, namespace, **config)
+        cls = super().__new__(mcls, name, bases, namespace, **config)
+        if cls.__module__.startswith(_PACKAGE):
+            _FIELDS.setdefault(event or "", set()).update(cls.__struct_encode_fields__)
+        elif event in _FIELDS:
+            _check_fields(cls, event, bases)
+        elif event is not None:
+            warn_of_event(event, who=name, stacklevel=2)
+        return cls
+
+
+def _check_fields(cls: EventMeta, event: str, bases: tuple[type, ...]) -> None:
+    """Warn of the fields of a narrow class that its event does not have, as far as is known."""
+    inherited = {field for base in bases if isinstance(base, EventMeta) for field in base.__struct_fields__}
+    # The defaults belong to the last fields.
+    defaults = dict(zip(reversed(cls.__struct_fields__), reversed(cls.__struct_defaults__), strict=False))
+    known = sorted(_FIELDS[event])
+    for field, wire in zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True):
+        if field in inherited or wire in known:
+            continue
+        required = defaults.get(field, msgspec.NODEFAULT) is msgspec.NODEFAULT
+        meant = nearest(wire, known) if required else nearest(wire, known, _LIKE)
+        if not (meant or required):
+            continue
+        advice = f"did you mean {meant!r}?" if meant else f"it has {', '.join(known)}."
+        if required:
+            advice += " Without a default for it, an event that lacks it never comes; UNSET is one"
+        warnings.warn(f"{cls.__qualname__}: {event} has no field {wire!r}; {advice}", UnknownNameWarning, stacklevel=3)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))

@@ -47,6 +47,8 @@ class GuildSoundboardSoundCreate(
     Intent: GUILD_EXPRESSIONS. https://discord.com/developers/docs/events/gateway-events#guild-soundboard-sound-create
     """
 
+    guild_id: Snowflake = NO_ID
+
 
 class GuildSoundboardSoundUpdate(
     SoundboardSound, Event, event="GUILD_SOUNDBOARD_SOUND_UPDATE", intents=GUILD_EXPRESSIONS
@@ -55,6 +57,8 @@ class GuildSoundboardSoundUpdate(
 
     Intent: GUILD_EXPRESSIONS. https://discord.com/developers/docs/events/gateway-events#guild-soundboard-sound-update
     """
+
+    guild_id: Snowflake = NO_ID
 
 
 class GuildSoundboardSoundDelete(Event, event="GUILD_SOUNDBOARD_SOUND_DELETE", intents=GUILD_EXPRESSIONS):

@@ -8,7 +8,7 @@ from propylon.events._intents import GUILDS
 from propylon.models._channel import Channel
 from propylon.models._guild import Guild, UnavailableGuild
 from propylon.models._member import Member
-from propylon.models._presence import Presence
+from propylon.models._presence import ReceivedPresence
 from propylon.models._scheduled_event import GuildScheduledEvent
 from propylon.models._soundboard import SoundboardSound
 from propylon.models._stage import StageInstance
@@ -49,8 +49,8 @@ class GuildCreate(Guild, Event, event="GUILD_CREATE", intents=GUILDS):
     """Without `Channel.guild_id`."""
     threads: tuple[Channel, ...] = ()
     """The active ones that the bot may see."""
-    presences: tuple[Presence, ...] = ()
-    """Without `Presence.guild_id`; with the intent GUILD_PRESENCES only."""
+    presences: tuple[ReceivedPresence, ...] = ()
+    """Without `ReceivedPresence.guild_id`; with the intent GUILD_PRESENCES only."""
     stage_instances: tuple[StageInstance, ...] = ()
     guild_scheduled_events: tuple[GuildScheduledEvent, ...] = ()
     soundboard_sounds: tuple[SoundboardSound, ...] = ()

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from propylon._base import UNSET, UnsetType
+from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import GUILD_INVITES
 from propylon.models._application import Application
@@ -24,7 +24,7 @@ class InviteCreate(Event, event="INVITE_CREATE", intents=GUILD_INVITES):
     code: str
     """What follows ``https://discord.gg/``."""
     created_at: datetime
-    guild_id: Snowflake | UnsetType = UNSET
+    guild_id: Snowflake = NO_ID
     inviter: User | UnsetType = UNSET
     max_age: int = 0
     """Seconds; 0 for ever."""
@@ -53,5 +53,5 @@ class InviteDelete(Event, event="INVITE_DELETE", intents=GUILD_INVITES):
     """
 
     channel_id: Snowflake
-    guild_id: Snowflake | UnsetType = UNSET
+    guild_id: Snowflake = NO_ID
     code: str

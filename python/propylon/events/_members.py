@@ -6,7 +6,7 @@ from propylon._base import UNSET, Unchecked, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import GUILD_MEMBERS, GUILD_MODERATION, NO_INTENT
 from propylon.models._member import Member, PartialMember
-from propylon.models._presence import OnlineStatus, Presence
+from propylon.models._presence import ReceivedOnlineStatus, ReceivedPresence
 from propylon.models._user import User
 from propylon.snowflake import Snowflake
 
@@ -56,17 +56,17 @@ class GuildMemberRemove(Event, event="GUILD_MEMBER_REMOVE", intents=GUILD_MEMBER
     user: User
 
 
-class ChunkPresence(Presence):
+class ChunkPresence(ReceivedPresence):
     """A presence that was requested together with its member.
 
     Discord's table for this place puts the fields of `client_status` into the presence itself, while its gateway sends
     `client_status`; both are read.
     """
 
-    desktop: Unchecked[OnlineStatus] | UnsetType = UNSET
-    mobile: Unchecked[OnlineStatus] | UnsetType = UNSET
-    web: Unchecked[OnlineStatus] | UnsetType = UNSET
-    vr: Unchecked[OnlineStatus] | UnsetType = UNSET
+    desktop: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    mobile: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    web: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    vr: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
 
 
 class GuildMembersChunk(Event, event="GUILD_MEMBERS_CHUNK", intents=NO_INTENT):

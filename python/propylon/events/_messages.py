@@ -2,7 +2,7 @@
 
 import msgspec
 
-from propylon._base import UNSET, UnsetType
+from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import DIRECT_MESSAGES, GUILD_MESSAGES
 from propylon.models._message import Message, PartialMessage
@@ -53,4 +53,4 @@ class MessageDeleteBulk(Event, event="MESSAGE_DELETE_BULK", intents=GUILD_MESSAG
 
     ids: tuple[Snowflake, ...]
     channel_id: Snowflake
-    guild_id: Snowflake | UnsetType = UNSET
+    guild_id: Snowflake = NO_ID

@@ -8,14 +8,14 @@ from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import DIRECT_MESSAGE_TYPING, GUILD_MESSAGE_TYPING, GUILD_PRESENCES
 from propylon.models._member import Member
-from propylon.models._presence import Presence
+from propylon.models._presence import ReceivedPresence
 from propylon.models._user import PresenceUser
 from propylon.snowflake import Snowflake
 
 __all__ = ["PresenceUpdate", "TypingStart"]
 
 
-class PresenceUpdate(Presence, Event, event="PRESENCE_UPDATE", intents=GUILD_PRESENCES):
+class PresenceUpdate(ReceivedPresence, Event, event="PRESENCE_UPDATE", intents=GUILD_PRESENCES):
     """The status, the activities or the profile of a user changed; sent once per shared guild.
 
     Discord checks neither presence nor types of the fields; see `Unchecked`.

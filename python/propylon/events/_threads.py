@@ -1,10 +1,10 @@
 """Threads."""
 
-from propylon._base import UNSET, UnsetType
+from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import GUILD_MEMBERS, GUILDS
 from propylon.models._channel import Channel, ChannelType, ThreadMember
-from propylon.models._presence import Presence
+from propylon.models._presence import ReceivedPresence
 from propylon.snowflake import Snowflake
 
 __all__ = [
@@ -24,6 +24,8 @@ class ThreadCreate(Channel, Event, event="THREAD_CREATE", intents=GUILDS):
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#thread-create
     """
 
+    guild_id: Snowflake = NO_ID
+
     newly_created: bool | UnsetType = UNSET
     """True if it was just made; left out if the bot was added."""
 
@@ -34,6 +36,8 @@ class ThreadUpdate(Channel, Event, event="THREAD_UPDATE", intents=GUILDS):
     Intent: GUILDS. https://discord.com/developers/docs/events/gateway-events#thread-update
     """
 
+    guild_id: Snowflake = NO_ID
+
 
 class ThreadDelete(Event, event="THREAD_DELETE", intents=GUILDS):
     """A thread that the bot could see was deleted.
@@ -43,7 +47,7 @@ class ThreadDelete(Event, event="THREAD_DELETE", intents=GUILDS):
 
     id: Snowflake
     type: ChannelType
-    guild_id: Snowflake | UnsetType = UNSET
+    guild_id: Snowflake = NO_ID
     parent_id: Snowflake | UnsetType | None = UNSET
 
 
@@ -73,7 +77,7 @@ class ThreadMemberUpdate(ThreadMember, Event, event="THREAD_MEMBER_UPDATE", inte
 class AddedThreadMember(ThreadMember):
     """Somebody who came into a thread; `member` and `presence` need the intent GUILD_MEMBERS."""
 
-    presence: Presence | UnsetType | None = UNSET
+    presence: ReceivedPresence | UnsetType | None = UNSET
 
 
 class ThreadMembersUpdate(Event, event="THREAD_MEMBERS_UPDATE", intents=GUILDS | GUILD_MEMBERS):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from propylon._base import UNSET, UnsetType
+from propylon._base import NO_ID, UNSET, UnsetType
 from propylon.events._event import Event
 from propylon.events._intents import GUILD_VOICE_STATES, GUILDS, NO_INTENT
 from propylon.models._emoji import Emoji
@@ -25,6 +25,7 @@ class VoiceStateUpdate(VoiceState, Event, event="VOICE_STATE_UPDATE", intents=GU
     """
 
     user_id: Snowflake = msgspec.field()
+    guild_id: Snowflake = NO_ID
 
 
 class VoiceServerUpdate(Event, event="VOICE_SERVER_UPDATE", intents=NO_INTENT):

@@ -2,9 +2,9 @@
 
 How Discord's tables read as types, in all of them:
 
-- A field that Discord may leave out is `UNSET` then, which is false; one that may be null is None. A null that is not
-  documented decodes too where the field may be left out, as None: ``if message.guild_id:`` is right in every case.
-  In a field with another default, null is that default.
+- A field that Discord may leave out is `UNSET` then, which is false (`or_none` makes it None); one that may be null is
+  None. A null that is not documented decodes too where the field may be left out, as None: ``if message.guild_id:`` is
+  right in every case. In a field with another default, null is that default.
 - A field that Discord documents as always there has a plain type. Where it has been left out nevertheless, or stands
   in a partial object, it has an empty default (None, False, 0, "", (), `NO_ID`) instead of failing the event.
 - Ids are `Snowflake`, sequences tuples, timestamps aware datetimes, unless the field says otherwise.
@@ -14,7 +14,10 @@ How Discord's tables read as types, in all of them:
   may be without it, see `Dispatch.mended`.
 """
 
-from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType
+import warnings
+from typing import TYPE_CHECKING, TypeAlias
+
+from propylon._base import NO_ID, UNSET, Identified, Model, OpenIntEnum, OpenStrEnum, Unchecked, UnsetType, or_none
 from propylon.models._application import (
     Application,
     ApplicationFlags,
@@ -145,7 +148,6 @@ from propylon.models._message import (
 from propylon.models._permissions import Permissions
 from propylon.models._poll import Poll, PollAnswer, PollAnswerCount, PollLayoutType, PollMedia, PollResults
 from propylon.models._presence import (
-    Activity,
     ActivityAssets,
     ActivityButton,
     ActivityEmoji,
@@ -153,10 +155,11 @@ from propylon.models._presence import (
     ActivityParty,
     ActivitySecrets,
     ActivityTimestamps,
-    ActivityType,
     ClientStatus,
-    OnlineStatus,
-    Presence,
+    ReceivedActivity,
+    ReceivedActivityType,
+    ReceivedOnlineStatus,
+    ReceivedPresence,
     StatusDisplayType,
 )
 from propylon.models._reaction import Reaction, ReactionCountDetails, ReactionType
@@ -194,7 +197,6 @@ __all__ = [
     "NO_ID",
     "NO_USER",
     "UNSET",
-    "Activity",
     "ActivityAssets",
     "ActivityButton",
     "ActivityEmoji",
@@ -202,7 +204,6 @@ __all__ = [
     "ActivityParty",
     "ActivitySecrets",
     "ActivityTimestamps",
-    "ActivityType",
     "Application",
     "ApplicationCommandPermission",
     "ApplicationCommandPermissionType",
@@ -295,7 +296,6 @@ __all__ = [
     "Model",
     "Nameplate",
     "NsfwLevel",
-    "OnlineStatus",
     "OpenIntEnum",
     "OpenStrEnum",
     "Overwrite",
@@ -313,12 +313,15 @@ __all__ = [
     "PollResults",
     "PremiumTier",
     "PremiumType",
-    "Presence",
     "PresenceUser",
     "PrimaryGuild",
     "Reaction",
     "ReactionCountDetails",
     "ReactionType",
+    "ReceivedActivity",
+    "ReceivedActivityType",
+    "ReceivedOnlineStatus",
+    "ReceivedPresence",
     "RecurrenceFrequency",
     "RecurrenceMonth",
     "RecurrenceNWeekday",
@@ -370,4 +373,32 @@ __all__ = [
     "VoiceState",
     "WelcomeScreen",
     "WelcomeScreenChannel",
+    "or_none",
 ]
+
+_RENAMED = {
+    "Activity": ReceivedActivity,
+    "ActivityType": ReceivedActivityType,
+    "OnlineStatus": ReceivedOnlineStatus,
+    "Presence": ReceivedPresence,
+}
+"""Earlier names of what is received, which are those of what is sent, in `propylon`."""
+
+if TYPE_CHECKING:
+    Activity: TypeAlias = ReceivedActivity
+    ActivityType: TypeAlias = ReceivedActivityType
+    OnlineStatus: TypeAlias = ReceivedOnlineStatus
+    Presence: TypeAlias = ReceivedPresence
+else:
+
+    def __getattr__(name: str) -> object:
+        """An earlier name of a class, with a DeprecationWarning."""
+        renamed = _RENAMED.get(name)
+        if renamed is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warnings.warn(
+            f"propylon.models.{name} is called {renamed.__name__} now; the {name} that a bot sends is propylon.{name}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return renamed

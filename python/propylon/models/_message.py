@@ -301,6 +301,7 @@ class PartialMessage(Model):
     author: User | UnsetType = UNSET
     """No real user if `webhook_id` is set."""
     content: str | UnsetType = UNSET
+    """The text. Empty without the intent MESSAGE_CONTENT, see above."""
     timestamp: datetime | UnsetType = UNSET
     """When it was sent."""
     edited_timestamp: datetime | UnsetType | None = UNSET
@@ -312,7 +313,9 @@ class PartialMessage(Model):
     mention_channels: tuple[ChannelMention, ...] | UnsetType = UNSET
     """Crossposted messages only."""
     attachments: tuple[Attachment, ...] | UnsetType = UNSET
+    """Empty without the intent MESSAGE_CONTENT, see above."""
     embeds: tuple[Embed, ...] | UnsetType = UNSET
+    """Empty without the intent MESSAGE_CONTENT, see above."""
     reactions: tuple[Reaction, ...] | UnsetType = UNSET
     nonce: int | str | UnsetType = UNSET
     """What the sender made up to recognise the message; a number sent as a string stays a string."""
@@ -334,6 +337,7 @@ class PartialMessage(Model):
     thread: Channel | UnsetType = UNSET
     """The thread that was started from it."""
     components: tuple[Component, ...] | UnsetType = UNSET
+    """Empty without the intent MESSAGE_CONTENT, see above."""
     sticker_items: tuple[StickerItem, ...] | UnsetType = UNSET
     stickers: tuple[Sticker, ...] | UnsetType = UNSET
     """No longer sent, see `sticker_items`."""
@@ -342,6 +346,7 @@ class PartialMessage(Model):
     role_subscription_data: RoleSubscriptionData | UnsetType = UNSET
     resolved: ResolvedData | UnsetType = UNSET
     poll: Poll | UnsetType = UNSET
+    """Left out without the intent MESSAGE_CONTENT, see above."""
     call: MessageCall | UnsetType = UNSET
     shared_client_theme: SharedClientTheme | UnsetType = UNSET
     # The rest is told by gateway events only. It stands here, not in them, to keep the order of all fields
@@ -369,6 +374,7 @@ class Message(PartialMessage):
     channel_id: Snowflake = msgspec.field()
     author: User = msgspec.field()
     content: str = ""
+    """The text. Empty without the intent MESSAGE_CONTENT, see `PartialMessage`."""
     timestamp: datetime = msgspec.field()
     edited_timestamp: datetime | None = None
     tts: bool = False
@@ -376,10 +382,13 @@ class Message(PartialMessage):
     mentions: tuple[UserMention, ...] = ()
     mention_roles: tuple[Snowflake, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    """Empty without the intent MESSAGE_CONTENT, see `PartialMessage`."""
     embeds: tuple[Embed, ...] = ()
+    """Empty without the intent MESSAGE_CONTENT, see `PartialMessage`."""
     pinned: bool = False
     type: MessageType = MessageType.DEFAULT
     components: tuple[Component, ...] = ()
+    """Empty without the intent MESSAGE_CONTENT, see `PartialMessage`."""
 
     @property
     def created_at(self) -> datetime:

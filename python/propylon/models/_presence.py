@@ -1,4 +1,4 @@
-"""Presences: who is online, on what, doing what.
+"""Received presences: who is online, on what, doing what. What a bot shows of itself is `propylon.presence`.
 
 Discord does not check what it sends here, see `Unchecked`: the types are those it documents and practically always
 sends, but a listener that must not fail looks before it computes.
@@ -12,7 +12,6 @@ from propylon.models._user import PresenceUser
 from propylon.snowflake import Snowflake
 
 __all__ = [
-    "Activity",
     "ActivityAssets",
     "ActivityButton",
     "ActivityEmoji",
@@ -20,16 +19,17 @@ __all__ = [
     "ActivityParty",
     "ActivitySecrets",
     "ActivityTimestamps",
-    "ActivityType",
     "ClientStatus",
-    "OnlineStatus",
-    "Presence",
+    "ReceivedActivity",
+    "ReceivedActivityType",
+    "ReceivedOnlineStatus",
+    "ReceivedPresence",
     "StatusDisplayType",
 ]
 
 
-class OnlineStatus(OpenStrEnum):
-    """The dot beside a name.
+class ReceivedOnlineStatus(OpenStrEnum):
+    """The dot beside a name, as others show it; a bot sets its own by `propylon.OnlineStatus`.
 
     See https://discord.com/developers/docs/events/gateway-events#update-presence-status-types.
     """
@@ -41,8 +41,8 @@ class OnlineStatus(OpenStrEnum):
     OFFLINE = "offline"
 
 
-class ActivityType(OpenIntEnum):
-    """The verb of an activity.
+class ReceivedActivityType(OpenIntEnum):
+    """The verb of an activity that was received; one to send has `propylon.ActivityType`.
 
     See https://discord.com/developers/docs/events/gateway-events#activity-object-activity-types.
     """
@@ -160,16 +160,16 @@ class ActivityButton(Model):
     url: Unchecked[str] = ""
 
 
-class Activity(Model):
-    """Something that a user does or says.
+class ReceivedActivity(Model):
+    """Something that a user does or says; what a bot shows is `propylon.Activity`.
 
     See https://discord.com/developers/docs/events/gateway-events#activity-object.
     """
 
     name: Unchecked[str] = ""
-    type: Unchecked[ActivityType] = ActivityType.PLAYING
+    type: Unchecked[ReceivedActivityType] = ReceivedActivityType.PLAYING
     url: Unchecked[str] | UnsetType | None = UNSET
-    """Of the stream, for `ActivityType.STREAMING`."""
+    """Of the stream, for `ReceivedActivityType.STREAMING`."""
     created_at: Unchecked[int] = 0
     """Milliseconds since 1970 when it was added to the session."""
     timestamps: Unchecked[ActivityTimestamps] | UnsetType = UNSET
@@ -204,20 +204,23 @@ class ClientStatus(Model):
     See https://discord.com/developers/docs/events/gateway-events#client-status-object.
     """
 
-    desktop: Unchecked[OnlineStatus] | UnsetType = UNSET
-    mobile: Unchecked[OnlineStatus] | UnsetType = UNSET
-    web: Unchecked[OnlineStatus] | UnsetType = UNSET
+    desktop: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    mobile: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    web: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
     """A browser; bots too."""
-    vr: Unchecked[OnlineStatus] | UnsetType = UNSET
+    vr: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
 
 
-class Presence(Model):
-    """What a user does: https://discord.com/developers/docs/events/gateway-events#presence."""
+class ReceivedPresence(Model):
+    """What a user does; what a bot shows is `propylon.Presence`.
+
+    See https://discord.com/developers/docs/events/gateway-events#presence.
+    """
 
     user: PresenceUser = PresenceUser()
     """Only `PresenceUser.id` is certain."""
     guild_id: Snowflake | UnsetType = UNSET
     """Left out inside other objects."""
-    status: Unchecked[OnlineStatus] | UnsetType = UNSET
-    activities: Unchecked[tuple[Unchecked[Activity], ...]] = ()
+    status: Unchecked[ReceivedOnlineStatus] | UnsetType = UNSET
+    activities: Unchecked[tuple[Unchecked[ReceivedActivity], ...]] = ()
     client_status: Unchecked[ClientStatus] = ClientStatus()

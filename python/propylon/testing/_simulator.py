@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, TypeAlias
 import orjson
 
 import propylon._core as _core
+from propylon._names import warn_of_event
 from propylon.testing.steps import Step
 
 __all__ = ["Connection", "Simulator", "Until"]
@@ -186,7 +187,12 @@ class Simulator:
     # -- life --
 
     def start(self) -> Self:
-        """Start the server; nothing if it runs. Raises `OSError` for a taken port, `ValueError` for bad options."""
+        """Start the server; nothing if it runs.
+
+        Raises:
+            OSError: The port is taken; the text names it, and what to do.
+            ValueError: An option cannot work.
+        """
         if self._core is None:
             self._core = _core.Simulator(orjson.dumps(self._config).decode())
             pem = self._core.ca_pem
@@ -275,8 +281,10 @@ class Simulator:
     def dispatch(self, event: str, data: object, *, session: str | None = None) -> int:
         """Send an event to one session, or all; returns to how many. Kept for a RESUME, also while nobody is connected.
 
-        ``data`` is ``d``; bytes are sent as they are, JSON or not.
+        ``data`` is ``d``; bytes are sent as they are, JSON or not. Any name is sent; one that looks like a misspelt
+        event of Discord's is warned of with an `UnknownNameWarning`.
         """
+        warn_of_event(event, who="dispatch()", stacklevel=2)
         text = data if isinstance(data, bytes) else orjson.dumps(data)
         return self._running.dispatch(event, text.decode(), session)
 

@@ -2,7 +2,11 @@
 //! buffer, so that decoders read the bytes in place.
 #![allow(unsafe_code)] // The buffer protocol has no safe form.
 
-use std::{os::raw::c_int, sync::OnceLock};
+use std::{
+    os::raw::c_int,
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use propylon_core::{
     delivery::{Dispatch, Heard},
@@ -10,7 +14,7 @@ use propylon_core::{
     session::GuildChange,
 };
 use pyo3::{
-    exceptions::{PyRuntimeError, PyValueError},
+    exceptions::{PyRuntimeError, PyTypeError, PyValueError},
     ffi,
     prelude::*,
     sync::PyOnceLock,
@@ -23,6 +27,8 @@ pub(crate) struct PyDispatch {
     inner: Dispatch,
     /// Seconds of `time.monotonic()`.
     received_at: f64,
+    /// The same as Unix time, worked out when it is asked for: hardly anybody does.
+    received_time: OnceLock<f64>,
     /// The typed payload, or the error that came instead.
     decoded: PyOnceLock<Result<Py<PyAny>, Py<PyAny>>>,
     /// What decoding has left out so far. A list, made by the first: hardly any event needs one.
@@ -86,6 +92,10 @@ fn hook<'py>(py: Python<'py>, hook: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'p
     Ok(hook.bind(py).clone())
 }
 
+fn datetime_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("datetime")?.getattr("datetime")
+}
+
 /// A time of the engine's clock as seconds of `time.monotonic()`.
 pub(crate) fn monotonic(time: std::time::Duration) -> f64 {
     MONOTONIC_OFFSET.get().copied().unwrap_or(0.0) + time.as_secs_f64()
@@ -106,7 +116,16 @@ impl PyDispatch {
     }
 
     fn new_of(inner: Dispatch, received_at: f64, owner: Option<u64>) -> Self {
-        Self { inner, received_at, decoded: PyOnceLock::new(), mended: PyOnceLock::new(), owner }
+        let received_time = OnceLock::new();
+        Self { inner, received_at, received_time, decoded: PyOnceLock::new(), mended: PyOnceLock::new(), owner }
+    }
+
+    /// When it was read: seconds of Unix time, the same each time it is asked.
+    fn unix_time(&self) -> f64 {
+        *self.received_time.get_or_init(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            now - (monotonic(propylon_core::clock::now()) - self.received_at)
+        })
     }
 
     /// The JSON text of `d`.
@@ -136,7 +155,9 @@ impl PyDispatch {
 #[pymethods]
 impl PyDispatch {
     #[new]
-    #[pyo3(signature = (r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0, guild_change = None))]
+    #[pyo3(signature = (
+        r#type, raw, *, shard_id = 0, sequence = None, received_at = 0.0, guild_change = None, received_time = None
+    ))]
     fn new(
         r#type: &str,
         raw: &[u8],
@@ -144,6 +165,7 @@ impl PyDispatch {
         sequence: Option<u64>,
         received_at: f64,
         guild_change: Option<&str>,
+        received_time: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let guild_change = guild_change.map(|name| {
             let change = GuildChange::ALL.into_iter().find(|change| change.name() == name);
@@ -160,7 +182,17 @@ impl PyDispatch {
             guild_change: guild_change.transpose()?,
             heard: Heard::default(),
         };
-        Ok(Self::new_of(inner, received_at, None))
+        let this = Self::new_of(inner, received_at, None);
+        if let Some(time) = received_time {
+            if !time.is_instance(&datetime_class(time.py())?)? {
+                return Err(PyTypeError::new_err("received_time takes a datetime"));
+            }
+            if time.call_method0("utcoffset")?.is_none() {
+                return Err(PyValueError::new_err("received_time has no time zone; give it one, such as datetime.UTC"));
+            }
+            let _ = this.received_time.set(time.call_method0("timestamp")?.extract()?);
+        }
+        Ok(this)
     }
 
     #[getter]
@@ -186,6 +218,12 @@ impl PyDispatch {
     #[getter]
     fn received_at(&self) -> f64 {
         self.received_at
+    }
+
+    #[getter]
+    fn received_time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let utc = py.import("datetime")?.getattr("UTC")?;
+        datetime_class(py)?.call_method1("fromtimestamp", (self.unix_time(), utc))
     }
 
     #[getter]
@@ -243,6 +281,7 @@ impl PyDispatch {
             this.inner.sequence,
             this.received_at(),
             this.guild_change(),
+            this.received_time(py)?,
         );
         (hook(py, &RESTORE)?, arguments).into_pyobject(py)
     }

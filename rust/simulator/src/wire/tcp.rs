@@ -6,8 +6,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Listens on loopback; port 0 takes a free one.
+/// Listens on loopback; port 0 takes a free one. The error names the port and says what to do.
 pub(crate) fn bind(port: u16, send_buffer: Option<u32>) -> io::Result<TcpListener> {
+    listen(port, send_buffer).map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "stop what listens there (another simulator?), or choose another port",
+            io::ErrorKind::PermissionDenied => "choose a port from 1024 on",
+            _ => "choose another port",
+        };
+        let text = format!("cannot listen on {}:{port}: {error}; {advice}; 0 takes a free one", Ipv4Addr::LOCALHOST);
+        io::Error::new(error.kind(), text)
+    })
+}
+
+fn listen(port: u16, send_buffer: Option<u32>) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     // `listen again` while old connections of the port are still in TIME_WAIT
     socket.set_reuseaddr(true)?;
