@@ -64,7 +64,7 @@ def test_it_cannot_be_pickled_or_copied(dump: Callable[[Gateway], object]) -> No
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", " ", f"{TOKEN}\n", f" {TOKEN}", "hush-hush ä", "hush\0hush", f"Bot {TOKEN} x", 5, None, TOKEN.encode()],
+    ["", " ", f"{TOKEN}\n{TOKEN}", "hush-hush ä", "hush\0hush", f"Bot {TOKEN} x", 5, None, TOKEN.encode()],
 )
 def test_the_error_of_a_malformed_one_does_not_repeat_it(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="token") as raised:
