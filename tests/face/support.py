@@ -31,9 +31,11 @@ async def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Non
             pause = min(pause + 0.001, 0.01)
 
 
-def run_and_abandon(main: Coroutine[Any, Any, None]) -> None:
+def run_and_abandon(
+    main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+) -> None:
     """Run it in a loop that ends as `asyncio.run` does not: nobody is told, and what is open stays open."""
-    loop = asyncio.new_event_loop()
+    loop = factory()
     loop.run_until_complete(main)
     loop.close()
 
