@@ -115,7 +115,8 @@ def _resolve(
 def class_of(annotation: Any) -> type | None:
     """The class of which values are that an annotation describes: of ``dict[str, int]`` a `dict`. None: no class."""
     kind = annotation if isinstance(annotation, type) else get_origin(annotation)
-    return kind if isinstance(kind, type) and kind is not types.UnionType else None
+    # `Any` is a class since Python 3.11, `types.UnionType` what ``int | str`` comes from.
+    return kind if isinstance(kind, type) and kind not in (Any, types.UnionType) else None
 
 
 def return_of(function: Callable[..., Any]) -> Any:
@@ -137,11 +138,7 @@ def _is_given(kind: Any, given: type | None, *, required: bool) -> bool:
         return False
     if given is object:
         return required
-    try:
-        return issubclass(given, wanted)
-    except TypeError:
-        # A protocol that cannot be asked.
-        return False
+    return issubclass(given, wanted)
 
 
 def wants_of(
