@@ -16,9 +16,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stoppable:
-    """A context that signals stop: the first one asks, every further one raises KeyboardInterrupt where the code stands.
+    """A context that signals stop: the first asks, every further one raises KeyboardInterrupt where the code stands.
 
-    Not the loop's signal handlers: those wait until the loop gets its turn, which a listener that blocks never gives it.
+    Not the loop's signal handlers: those wait until the loop gets its turn, which never comes while a listener blocks.
     Those of `signal.signal` run in the main thread between two instructions of Python, and break off a blocking call.
 
     Several may be entered at a time, and left in any order: all are asked. Outside the main thread Python allows no

@@ -129,7 +129,7 @@ def documented(kind: type) -> set[str]:
                 *("listen", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit", "request_members"),
                 *("request_channel_info", "request_soundboard_sounds", "run", "send", "serve", "session"),
                 *("set_presence", "shard", "status", "stream", "update_voice_state", "wait_closed", "wait_for"),
-                    "wait_guilds_ready",
+                "wait_guilds_ready",
             },
         ),
     ],

@@ -25,9 +25,9 @@ def test_a_gateway_left_open_at_the_end_of_its_loop_warns_and_is_closed(
 ) -> None:
     sim = propylon_simulator(guilds=0)
     gateway = make_gateway(sim)
-    with pytest.warns(ResourceWarning, match=r"<Gateway READY> was left open at the end .* `async with`"):
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(gateway.open(timeout=10))
+    told = r"<Gateway READY> was left open at the end .* `async with`"
+    with pytest.warns(ResourceWarning, match=told), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(gateway.open(timeout=10))
     assert gateway.status is GatewayStatus.DISCONNECTED
     assert closes(sim) == [1000]
 

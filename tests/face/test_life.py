@@ -116,7 +116,7 @@ class TestOpen:
         assert gateway.metrics().identifies == 1
 
     async def test_run_refuses_a_running_loop(self, propylon_simulator: Start, gateway_to: Any) -> None:
-        with pytest.raises(RuntimeError, match="await gateway.serve"):
+        with pytest.raises(RuntimeError, match=r"await gateway\.serve\(\)"):
             gateway_to(propylon_simulator()).run()
 
 

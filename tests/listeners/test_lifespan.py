@@ -91,7 +91,9 @@ def test_what_it_does_not_give_is_refused_where_that_is_told(kind: type) -> None
     def on_message(message: MessageCreate, other: Any) -> None: ...
 
     on_message.__annotations__["other"] = kind
-    with pytest.raises(TypeError, match=r"'other'; annotate it Gateway or Dispatch, or .*Session as the lifespan gives"):
+    with pytest.raises(
+        TypeError, match=r"'other'; annotate it Gateway or Dispatch, or .*Session as the lifespan gives"
+    ):
         gateway.listen(on_message)
 
 
@@ -184,7 +186,7 @@ async def without_decorator(gateway: Gateway) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("wrong", [5, without_decorator, eventually])
 def test_what_is_no_lifespan_is_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="@contextlib.asynccontextmanager"):
+    with pytest.raises(TypeError, match=r"@contextlib\.asynccontextmanager"):
         Gateway("token", lifespan=wrong)
 
 

@@ -340,8 +340,8 @@ class Gateway:
         SIGINT and SIGTERM close it, resumably where there is a store: the first one stops the opening, or closes with
         ``drain``. A further one, of either kind, raises KeyboardInterrupt where the main thread stands, also inside a
         listener that blocks. Both hold from the beginning of this call to its end; then the handlers are back that were
-        there before. Outside the main thread Python has no signals. On Windows there is only Ctrl-C: what ends a process
-        there otherwise is no signal.
+        there before. Outside the main thread Python has no signals. On Windows there is only Ctrl-C: what ends a
+        process there otherwise is no signal.
 
         It ends when the calls of listeners have: at any end they have ``drain`` seconds, and are cancelled then. Where
         this call is cancelled, they are at once.

@@ -24,9 +24,7 @@ _ADVICE: Final = (
 class Lifespan:
     """The lifespan of one gateway, or none."""
 
-    def __init__(
-        self, owner: object, function: Callable[[Any], AbstractAsyncContextManager[object]] | None
-    ) -> None:
+    def __init__(self, owner: object, function: Callable[[Any], AbstractAsyncContextManager[object]] | None) -> None:
         """``function`` is given the ``owner``. Raises TypeError where it is none."""
         if function is not None and not callable(cast("object", function)):
             raise TypeError(f"{_ADVICE}, not {function!r:.100}")
@@ -47,7 +45,9 @@ class Lifespan:
         first, *_ = *get_args(return_of(self._function)), None
         return class_of(first) or object
 
-    def given_to(self, function: Callable[..., Any], parameter: tuple[str, type] | None, who: str) -> Callable[..., Any]:
+    def given_to(
+        self, function: Callable[..., Any], parameter: tuple[str, type] | None, who: str
+    ) -> Callable[..., Any]:
         """``function`` as one that needs no value for its parameter any more: it is looked up at each call."""
         if parameter is None:
             return function
@@ -61,8 +61,8 @@ class Lifespan:
     def _value_for(self, who: str, name: str, kind: type) -> object:
         if not self._values:
             raise RuntimeError(
-                f"{who}: parameter {name!r} takes the value of the lifespan, which is there only under serve() or run(); "
-                "open() does not begin it"
+                f"{who}: parameter {name!r} takes the value of the lifespan, which is there only under serve() or "
+                "run(); open() does not begin it"
             )
         (value,) = self._values
         if not isinstance(value, kind):

@@ -195,16 +195,10 @@ def wants_of(
         elif _is_given(kind, given, required=parameter.default is inspect.Parameter.empty):
             lifespan_parameter = parameter.name, cast("type", class_of(kind))
         elif parameter.default is inspect.Parameter.empty:
-            value = (
-                ""
-                if given is None
-                else ", or the class of the lifespan's value"
-                if given is object
-                else f", or {class_name(given)} as the lifespan gives it"
-            )
+            known = "" if given in (None, object) else f"{class_name(given)} as the lifespan gives it, "
             raise TypeError(
-                f"{who}: nothing can be passed for parameter {parameter.name!r}; annotate it Gateway or Dispatch{value}, "
-                "or give it a default"
+                f"{who}: nothing can be passed for parameter {parameter.name!r}; annotate it Gateway or Dispatch, "
+                f"{known and f'or {known}'}or give it a default"
             )
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter.name in (
             gateway_parameter,
