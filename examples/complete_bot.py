@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from propylon import Activity, Closed, FileSessionStore, Gateway, GatewayClosed, Intents, OnlineStatus, Presence
 from propylon.events import MessageCreate, Ready
@@ -29,7 +29,7 @@ class Counter:
 
 
 @contextlib.asynccontextmanager
-async def lifespan(gateway: Gateway) -> AsyncIterator[Counter]:
+async def lifespan(gateway: Gateway) -> AsyncGenerator[Counter]:
     """Around the run: SIGINT and SIGTERM let calls finish, close the gateway, and end this."""
     counter = Counter()
     try:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
 
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lifespan(gateway: Gateway) -> AsyncIterator[threading.Lock]:
+async def lifespan(gateway: Gateway) -> AsyncGenerator[threading.Lock]:
     say("begins")
     if arguments.lifespan == "begins for ever":
         await asyncio.sleep(3600)

@@ -6,7 +6,7 @@ Owns the value while it is there, and of which class it will be. What a paramete
 
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast, get_args
 
@@ -41,7 +41,7 @@ class Lifespan:
         """The class of its value: as the function is annotated, `object` where that says nothing, None without one."""
         if self._function is None:
             return None
-        # AsyncIterator[Session], AsyncGenerator[Session, None], AbstractAsyncContextManager[Session].
+        # AsyncGenerator[Session], AsyncIterator[Session], AbstractAsyncContextManager[Session].
         first, *_ = *get_args(return_of(self._function)), None
         return class_of(first) or object
 
@@ -73,7 +73,7 @@ class Lifespan:
         return value
 
     @contextlib.asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
+    async def entered(self) -> AsyncGenerator[None]:
         """Around a run. Raises RuntimeError inside another one, TypeError where the function gives no such context."""
         if self._entered:
             raise RuntimeError("the gateway is being served already")
@@ -82,7 +82,7 @@ class Lifespan:
             if self._function is None:
                 yield
                 return
-            context: object = self._function(self._owner)
+            context: Any = self._function(self._owner)
             if not isinstance(context, AbstractAsyncContextManager):
                 raise TypeError(f"{_ADVICE}; this one gave {context!r:.100}")
             async with cast("AbstractAsyncContextManager[object]", context) as value:
