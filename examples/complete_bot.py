@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
+from collections.abc import AsyncGenerator
 
 from propylon import Activity, Closed, FileSessionStore, Gateway, GatewayClosed, Intents, OnlineStatus, Presence
 from propylon.events import MessageCreate, Ready
@@ -20,10 +20,29 @@ from propylon.testing import Simulator
 log = logging.getLogger("complete_bot")
 
 
+class Counter:
+    """What listeners share while the bot runs. A real bot has its HTTP client or its database here."""
+
+    def __init__(self) -> None:
+        """Nothing counted yet."""
+        self.messages = 0
+
+
+@contextlib.asynccontextmanager
+async def lifespan(gateway: Gateway) -> AsyncGenerator[Counter]:
+    """Around the run: SIGINT and SIGTERM let calls finish, close the gateway, and end this."""
+    counter = Counter()
+    try:
+        yield counter
+    finally:
+        log.info("%d messages of users, %d events in all", counter.messages, gateway.metrics().received)
+
+
 def make_bot(token: str, gateway_url: str | None = None) -> Gateway:
     """The gateway with its listeners; nothing is sent before it is opened."""
     bot = Gateway(
         token,
+        lifespan=lifespan,
         intents=Intents.GUILDS | Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT,
         compression="zstd-stream",
         presence=Presence(activities=[Activity.custom("Waking up")], status=OnlineStatus.IDLE),
@@ -38,8 +57,9 @@ def make_bot(token: str, gateway_url: str | None = None) -> Gateway:
         await gateway.set_presence(Presence(activities=[Activity.watching("for messages")]))
 
     @bot.listen
-    async def on_message(message: MessageCreate) -> None:
+    async def on_message(message: MessageCreate, counter: Counter) -> None:
         if not message.author.bot:
+            counter.messages += 1
             log.info("#%s %s: %s", message.channel_id, message.author.username, message.content)
 
     @bot.on_close
@@ -56,29 +76,15 @@ def make_bot(token: str, gateway_url: str | None = None) -> Gateway:
     return bot
 
 
-async def serve(bot: Gateway) -> None:
-    """Open the bot and run until SIGINT or SIGTERM."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no signal handlers in the loop; there Ctrl-C cancels the task all the same.
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, lambda: task and task.cancel())
-    with contextlib.suppress(asyncio.CancelledError):
-        await bot.open(timeout=10)
-        async with bot:
-            await bot.wait_closed()
-
-
 async def main() -> None:
     """Against Discord, or against the simulator."""
     token = os.environ.get("DISCORD_TOKEN")
     if token:
-        await serve(make_bot(token))
+        await make_bot(token).serve()
         return
     log.info("DISCORD_TOKEN is not set: this is a simulated Discord with a message each half second")
     async with Simulator(rate=2, events=["MESSAGE_CREATE"]) as simulator:
-        await serve(make_bot("simulated", simulator.url))
+        await make_bot("simulated", simulator.url).serve()
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def user_of_token(token: str) -> int | None:
 
 
 def bare_token(token: str) -> str:
-    """The token without the prefix of the Authorization header."""
-    return token.removeprefix("Bot ").removeprefix("bot ")
+    """The token without the prefix of the Authorization header, nor the line end of the file that it was read from."""
+    return token.strip().removeprefix("Bot ").removeprefix("bot ").strip()
 
 
 def class_name(kind: type) -> str:

@@ -24,4 +24,5 @@ def test_the_bot_runs_against_the_simulator_and_stops_cleanly(start: Start, numb
     output, rest = bot.communicate(timeout=SECONDS)
     assert (bot.returncode, output) == (0, "")
     assert "the connection was closed with 1000" in rest
+    assert "messages of users" in rest
     assert "Traceback" not in rest

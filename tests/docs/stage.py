@@ -10,6 +10,7 @@ import runpy
 import signal
 import sys
 import threading
+from typing import Any
 
 from blocks import STAND_INS
 
@@ -36,14 +37,14 @@ PING = {
 }
 
 
-opened: list[Gateway] = []
-_open = Gateway.open
+made: list[Gateway] = []
+_make = Gateway.__init__
 
 
-async def open_noted(self: Gateway, *, timeout: float | None = None) -> None:
-    """`Gateway.open`, noting which gateways there are."""
-    opened.append(self)
-    await _open(self, timeout=timeout)
+def make_noted(self: Gateway, *arguments: Any, **options: Any) -> None:
+    """`Gateway.__init__`, noting which gateways there are."""
+    _make(self, *arguments, **options)
+    made.append(self)
 
 
 ending = threading.Lock()
@@ -57,7 +58,7 @@ def interrupt(simulator: Simulator, ended: threading.Event) -> None:
             return
     simulator.dispatch("MESSAGE_CREATE", PING)
     while not ended.wait(0.01):
-        if any(gateway.metrics().delivered >= ENOUGH for gateway in opened):
+        if any(gateway.metrics().delivered >= ENOUGH for gateway in list(made)):
             with ending:
                 if not ended.is_set():
                     os.kill(os.getpid(), signal.SIGINT)
@@ -81,7 +82,7 @@ def main(block: str) -> None:
         defaults = Gateway.__init__.__kwdefaults__
         assert defaults is not None
         defaults["gateway_url"] = simulator.url
-        Gateway.open = open_noted
+        Gateway.__init__ = make_noted
         interrupting = threading.Thread(target=interrupt, args=(simulator, ended), daemon=True)
         interrupting.start()
         try:

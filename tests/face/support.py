@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from propylon import Backoff, Gateway, Intents, Timeouts
@@ -29,6 +29,15 @@ async def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Non
         while not condition():
             await asyncio.sleep(pause)
             pause = min(pause + 0.001, 0.01)
+
+
+def run_and_abandon(
+    main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+) -> None:
+    """Run it in a loop that ends as `asyncio.run` does not: nobody is told, and what is open stays open."""
+    loop = factory()
+    loop.run_until_complete(main)
+    loop.close()
 
 
 def loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

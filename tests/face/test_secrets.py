@@ -12,7 +12,7 @@ import pytest
 
 from face.support import eventually
 from faults.proxies import ProxyServer, connect, says
-from propylon import Backoff, Closed, Gateway, GatewayStatus, HandshakeError, Presence, PropylonError
+from propylon import Backoff, Closed, Gateway, GatewayStatus, HandshakeError, Intents, Presence, PropylonError
 from propylon.events import MessageCreate, Ready, VoiceServerUpdate
 from propylon.testing import Simulator, steps
 
@@ -64,7 +64,7 @@ def test_it_cannot_be_pickled_or_copied(dump: Callable[[Gateway], object]) -> No
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", " ", f"{TOKEN}\n", f" {TOKEN}", "hush-hush ä", "hush\0hush", f"Bot {TOKEN} x", 5, None, TOKEN.encode()],
+    ["", " ", f"{TOKEN}\n{TOKEN}", "hush-hush ä", "hush\0hush", f"Bot {TOKEN} x", 5, None, TOKEN.encode()],
 )
 def test_the_error_of_a_malformed_one_does_not_repeat_it(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="token") as raised:
@@ -191,3 +191,14 @@ async def test_a_redirect_is_not_followed_with_it(propylon_simulator: Start) -> 
         await Gateway(TOKEN, gateway_url=sim.url, auto_reconnect=False).open(timeout=10)
     assert not elsewhere.record()["connections"]
     assert "authorization" not in {name.lower() for name in sim.record()["connections"][0]["headers"]}
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("around", ["{}\n", " {}\r\n", "\tBot {} ", "Bot  {}"])
+async def test_a_token_with_surrounding_whitespace_is_stripped(
+    propylon_simulator: Start, gateway_to: Any, around: str
+) -> None:
+    """As a file or an environment variable has it."""
+    sim = propylon_simulator(guilds=0, token=TOKEN)
+    async with Gateway(around.format(TOKEN), gateway_url=sim.url, intents=Intents.NONE):
+        assert sim.record()["connections"][0]["ready_ms"] is not None

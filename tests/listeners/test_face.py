@@ -10,6 +10,7 @@ from propylon._delivery.consumer import Consumer
 from propylon._delivery.plans import Plans
 from propylon._listening.entry import Options
 from propylon._listening.face import ListenerFace
+from propylon._listening.lifespan import Lifespan
 from propylon._listening.registry import EVENT_INDEX
 from propylon.events import Event
 
@@ -38,7 +39,7 @@ class Fleet:
     """Something that has several shards and one face."""
 
     def __init__(self, count: int) -> None:
-        self.face = ListenerFace(self, check_usable=lambda: None, adding=lambda entries: None)
+        self.face = ListenerFace(self, Lifespan(self, None), check_usable=lambda: None, adding=lambda entries: None)
         plans = Plans(self.face.registry)
         self.shards = [Shard() for _ in range(count)]
         self.consumers = [

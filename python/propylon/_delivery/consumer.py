@@ -32,6 +32,9 @@ _log: Final = logging.getLogger("propylon")
 _SLICE: Final = 0.002
 """Seconds after which a drain yields to the loop."""
 
+_CANCEL_PATIENCE: Final = 5.0
+"""Seconds that cancelled calls have for their end; then nobody waits for them."""
+
 _EAGER: Final = sys.version_info >= (3, 12)
 
 
@@ -76,6 +79,8 @@ class Consumer:
         self._backlog: Final[deque[_Batch]] = deque()
         self._tasks: Final[dict[asyncio.Task[Any], Dispatch[Any] | None]] = {}
         """The unfinished calls and their events, in the order of these."""
+        self._settling: Final[set[asyncio.Task[Any]]] = set()
+        """Tasks that wait for the unfinished calls, and may be such calls themselves."""
         self._done_early: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
         self._held = False
         self._scheduled = False
@@ -158,6 +163,38 @@ class Consumer:
         """Suspend for good, because the loop is about to end; return the calls that are unfinished."""
         self.suspend()
         return set(self._tasks)
+
+    async def settle(self, seconds: float) -> None:
+        """Let unfinished calls finish for so many seconds, then cancel them and wait until they have ended.
+
+        Not the calls that wait for this themselves.
+        """
+        current = asyncio.current_task()
+        assert current is not None
+        self._settling.add(current)
+        try:
+            await self._settle(seconds, current.get_loop())
+        finally:
+            self._settling.discard(current)
+
+    async def _settle(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+        def calls() -> list[asyncio.Task[Any]]:
+            tasks = (task for task in self._tasks if task not in self._settling and not task.done())
+            return [task for task in tasks if task.get_loop() is loop]
+
+        end = loop.time() + seconds
+        # Again, because a call that fails may have handlers of errors, which are calls too.
+        while (left := calls()) and (rest := end - loop.time()) > 0:
+            await asyncio.wait(left, timeout=rest)
+        if not left:
+            return
+        if seconds:
+            _log.warning("%d listener calls have not finished within %g s and are cancelled", len(left), seconds)
+        for task in left:
+            task.cancel()
+        _, stubborn = await asyncio.wait(left, timeout=_CANCEL_PATIENCE)
+        if stubborn:
+            _log.error("%d listener calls do not end although they were cancelled", len(stubborn))
 
     def block(self, full: bool) -> None:
         """A stream's buffer is full, or has room again."""

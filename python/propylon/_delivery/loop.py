@@ -5,10 +5,12 @@ One per loop, shared by all its gateways. Owns how a loop is woken; what becomes
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
+from collections.abc import AsyncGenerator
 from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import propylon._core as _core
 from propylon._core import Dispatch
@@ -37,11 +39,15 @@ class Receiver(Protocol):
         """The loop is about to end: call no more listeners; return the calls that are unfinished."""
         ...
 
+    async def left_open(self) -> None:
+        """Every task of the loop has ended, and nobody has closed it: say so, and close."""
+
 
 class Delivery:
     """The hub of one loop and the gateways behind it."""
 
-    _of_loop: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, "Delivery"]] = WeakKeyDictionary()
+    # Weak on both sides: a delivery holds its loop, by the gateways. What waits for the hub in the loop holds it.
+    _of_loop: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, ref["Delivery"]]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         """Make a delivery that no loop waits on yet; see `current`."""
@@ -50,14 +56,17 @@ class Delivery:
         self._watching: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
         self._guard: asyncio.Task[None] | None = None
+        self._last: AsyncGenerator[None, None] | None = None
 
     @classmethod
     def current(cls) -> "Delivery":
         """The delivery of the running loop."""
         loop = asyncio.get_running_loop()
-        delivery = cls._of_loop.get(loop)
+        known = cls._of_loop.get(loop)
+        delivery = None if known is None else known()
         if delivery is None:
-            delivery = cls._of_loop[loop] = cls()
+            delivery = cls()
+            cls._of_loop[loop] = ref(delivery)
         return delivery
 
     def add(self, shard: _core.Shard, receiver: Receiver) -> None:
@@ -70,6 +79,11 @@ class Delivery:
             self._guard = loop.create_task(self._until_cancelled(), name="propylon guard")
             # A loop that ends without cancelling its tasks needs no word about this one.
             self._guard._log_destroy_pending = False  # type: ignore[attr-defined]
+        if self._last is None:
+            self._last = self._until_all_ended()
+            # Begun at once, which is when the loop notes it; it awaits nothing before its yield.
+            with contextlib.suppress(StopIteration):
+                self._last.asend(None).send(None)
         shard.bind(self.hub)
 
     def remove(self, shard: _core.Shard) -> None:
@@ -97,6 +111,11 @@ class Delivery:
             self._poller = None
         elif loop is not None and not loop.is_closed():
             loop.remove_reader(self.hub.fd)
+        last, self._last = self._last, None
+        if last is not None:
+            # Where it is what closes the last gateway, it runs and cannot be closed; that is its end anyway.
+            with contextlib.suppress(StopIteration, RuntimeError):
+                last.aclose().send(None)
 
     async def _until_cancelled(self) -> None:
         """Hears of the end of the loop: `asyncio.run` cancels what is left and lets the loop run on for that.
@@ -116,6 +135,14 @@ class Delivery:
             if calls:
                 await asyncio.wait(calls)
             raise
+
+    async def _until_all_ended(self) -> AsyncGenerator[None, None]:
+        """Hears of the last that a loop does: `asyncio.run` closes asynchronous generators when no task is left."""
+        try:
+            yield
+        finally:
+            for receiver in list(self._receivers.values()):
+                await receiver.left_open()
 
     async def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         waker = socket.socket(fileno=self.hub.fd)

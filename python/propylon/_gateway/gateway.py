@@ -6,6 +6,7 @@ Over 500 lines because each option, argument and error is explained where a user
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 import propylon._core as _core
@@ -21,6 +22,7 @@ from propylon._gateway.settings import engine_options, mending_of
 from propylon._listening.batches import Batches
 from propylon._listening.entry import Options
 from propylon._listening.groups import Listeners
+from propylon._listening.lifespan import Lifespan
 from propylon._listening.listener import Listener
 from propylon._listening.signature import EventForm, names_of_caller
 from propylon._listening.waiting import Stream
@@ -88,11 +90,13 @@ class Gateway:
         native_roots: bool = False,
         identify_properties: dict[str, str] | None = None,
         allow_plaintext: bool = False,
+        lifespan: Callable[["Gateway"], AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
         """Make a gateway; nothing is sent before it is opened.
 
         Args:
-            token: The bot's token; a ``Bot `` prefix is stripped. It is kept in the engine only.
+            token: The bot's token; white space around it and a ``Bot `` prefix are stripped. It is kept in the engine
+                only.
             intents: Which events Discord sends. ``"auto"``: what the listeners need that are there at `open`, as
                 `Intents.for_events` tells; never a privileged one, and never MESSAGE_CONTENT.
             compression: ``"zstd-stream"``, ``"zlib-stream"``, ``"payload"`` or None.
@@ -121,6 +125,10 @@ class Gateway:
             native_roots: Trust the operating system's roots instead of Mozilla's.
             identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.
             allow_plaintext: Allow ``ws://`` to other hosts than this machine.
+            lifespan: What is there around `serve` and `run`: a function of the gateway that gives an async context
+                manager, such as an ``@asynccontextmanager`` function. It is entered before the gateway opens and left
+                when the last listener has finished. Listeners and handlers get its value by a parameter that is
+                annotated with its class.
 
         Raises:
             ValueError: A setting cannot work; the text says what to change.
@@ -158,6 +166,7 @@ class Gateway:
             max_pending=count_of("max_pending", max_pending, 1),
             queue_bytes=queue_bytes,
             mending=mending_of(misfits),
+            lifespan=Lifespan(self, lifespan),
         )
         self._listening: Final = self._life.listening
         self._commands: Final = self._life.commands
@@ -255,7 +264,7 @@ class Gateway:
             timeout: Seconds; when they are over the gateway is closed again. None: as long as it takes.
 
         Raises:
-            TimeoutError: Not ready in time; the text tells the last failure, and whether it waits at the identify gate.
+            TimeoutError: Not ready in time; the text tells the last failure, and what it was waiting for.
             ValueError: ``timeout`` is less than 0, or none.
             GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
             CertificateError: The server's certificate is refused.
@@ -268,21 +277,35 @@ class Gateway:
         """
         await self._life.open(timeout)
 
-    async def close(self, code: int | None = None, reason: str = "", *, resumable: bool | None = None) -> None:
+    async def close(
+        self,
+        code: int | None = None,
+        reason: str = "",
+        *,
+        resumable: bool | None = None,
+        drain: float | None = None,
+    ) -> None:
         """Close the connection and wait until it is closed; at most ``timeouts.close`` for the peer's answer.
 
         A listener that calls it has finished with its event: the event is not replayed after a restart.
+
+        Cancelled while it drains, it closes at once.
 
         Args:
             code: 1000 (the default) and 1001 end the session: the bot goes offline at once. 3000 to 4999 keep it.
             reason: At most 123 bytes.
             resumable: True: close with 4000, so that `session` can be resumed, also by another process. The default
                 where there is a store (``sessions=``) and no code is given; it has the session when this returns.
+            drain: Seconds for the calls of listeners that are under way. No further event is handed out, who waits for
+                one gets `NotConnected`, the connection stays; what has not finished by then is cancelled, and then the
+                connection is closed. Events that were not handed out are kept: a later `open` of this gateway hands
+                them out, and a store counts them as not finished. None: it is closed at once, and calls go on.
 
         Raises:
-            ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long.
+            ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long, or ``drain``
+                is less than 0.
         """
-        await self._life.close(code, reason, resumable=resumable)
+        await self._life.close(code, reason, resumable=resumable, drain=drain)
 
     async def wait_guilds_ready(self, *, timeout: float | None = None) -> None:
         """Return when `guilds_ready` is true; at once where it is.
@@ -315,15 +338,46 @@ class Gateway:
         """Close it."""
         await self.close()
 
-    def run(self) -> None:
-        """Open the gateway and serve until it is closed; SIGINT and SIGTERM close it, resumably where there is a store.
+    def __del__(self) -> None:
+        """Close what was forgotten while it was open."""
+        life: Life | None = getattr(self, "_life", None)
+        if life is not None:
+            life.forgotten()
 
-        Starts an event loop of its own; inside a running one use ``async with gateway``. It also returns, rather than
-        raise `SessionTakenOver`, when another process has taken the session over and the listeners are done.
+    async def serve(self, *, drain: float = 10.0) -> None:
+        """Open the gateway, unless it is open, and serve until it is closed; the lifespan is around all of it.
+
+        SIGINT and SIGTERM close it, resumably where there is a store: the first one stops the opening, or closes with
+        ``drain``. A further one, of either kind, raises KeyboardInterrupt where the main thread stands, also inside a
+        listener that blocks. Both hold from the beginning of this call to its end; then the handlers are back that were
+        there before. Outside the main thread Python has no signals. On Windows there is only Ctrl-C: what ends a
+        process there otherwise is no signal.
+
+        It also returns, rather than raise `SessionTakenOver`, when another process has taken the session over.
+
+        It ends when the calls of listeners have: at any end they have ``drain`` seconds, and are cancelled then. Where
+        this call is cancelled, they are at once.
+
+        Args:
+            drain: Seconds, as `close` takes them.
 
         Raises:
             GatewayClosed: Discord refuses for good: one of its subclasses.
-            KeyboardInterrupt, SystemExit: A listener raised it; the connection is closed first.
+            TypeError: ``lifespan`` gave no async context manager.
+            RuntimeError: It is being served already.
+        """
+        await serve(self._life, drain)
+
+    def run(self, *, drain: float = 10.0) -> None:
+        """Run `serve` in an event loop of its own.
+
+        Args:
+            drain: Seconds, as `close` takes them.
+
+        Raises:
+            GatewayClosed: Discord refuses for good: one of its subclasses.
+            KeyboardInterrupt: A second signal came. As any that a listener raises: the connection is closed first.
+            SystemExit: A listener raised it; the connection is closed first.
         """
         self._life.check_process()
         try:
@@ -332,8 +386,8 @@ class Gateway:
             # Left before anything runs: what the bot raises would name this one as its context.
             pass
         else:
-            raise RuntimeError("run() starts an event loop; inside one, use `async with gateway` and wait_closed()")
-        asyncio.run(serve(self, lambda: self._life.is_opening))
+            raise RuntimeError("run() starts an event loop; inside one, use `await gateway.serve()`")
+        asyncio.run(self.serve(drain=drain))
 
     # ------------------------------------------------------------------ listeners
 

@@ -2,12 +2,15 @@
 
 Builds the parts of one gateway and is the one that knows them all. What users see of it is
 `propylon._gateway.gateway`'s.
+
+Over 500 lines because what opens, ends and adopts a gateway turns on the same few futures.
 """
 
 import asyncio
 import atexit
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -20,10 +23,12 @@ from propylon._delivery.plans import Plans, Route
 from propylon._gateway.logs import GatewayLog
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.settings import session_facts
+from propylon._gateway.waiting import what_it_waits_for
 from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.handlers import is_task
 from propylon._listening.intents_check import derived, warn_of_content, warn_of_missing
+from propylon._listening.lifespan import Lifespan
 from propylon._sessions.keeping import SessionKeeper, finished_mark, is_fenced, session_key
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import SessionStore
@@ -57,13 +62,19 @@ class Life:
         max_pending: int,
         queue_bytes: int,
         mending: bool,
+        lifespan: Lifespan,
     ) -> None:
         """``owner`` is what listeners are given; ``options`` are the engine's, checked."""
         self._pid: Final = os.getpid()
+        self._owner: Final = owner
+        self.lifespan: Final = lifespan
+        self._asks: Final = options["gateway_url"] is None
         self._auto_intents: Final = intents == "auto"
         self.intents = Intents.NONE if intents == "auto" else intents
         self.shard_pair: Final = shard
-        self.listening: Final = ListenerFace(owner, check_usable=self._check_usable, adding=self._warn_of_missing)
+        self.listening: Final = ListenerFace(
+            owner, lifespan, check_usable=self._check_usable, adding=self._warn_of_missing
+        )
         options = {**options, "leased": is_fenced(sessions)}
         self.shard: Final = _core.Shard(options, self.listening.registry.subscriptions)
         self.consumer: Final = Consumer(
@@ -113,11 +124,6 @@ class Life:
     def status(self) -> GatewayStatus:
         """Where it stands."""
         return GatewayStatus[self.shard.status]
-
-    @property
-    def is_opening(self) -> bool:
-        """Whether it was not ready yet, since it was opened."""
-        return self._opened is None or not self._opened.done()
 
     @property
     def is_of_this_process(self) -> bool:
@@ -218,7 +224,8 @@ class Life:
             if opened.done() and (error := opened.exception()) is not None:
                 # The refusal came in the same moment and tells more.
                 raise error from None
-            why = self._what_it_waits_for()
+            asks = self._asks and self.session is None
+            why = what_it_waits_for(self.status, asks=asks, last_failure=self._last_failure)
             await self.close(code)
             raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
         except asyncio.CancelledError:
@@ -230,12 +237,6 @@ class Life:
                 opened.exception()
             else:
                 opened.cancel()
-
-    def _what_it_waits_for(self) -> str:
-        why = f"; the last attempt failed: {self._last_failure}" if self._last_failure else ""
-        if self.status is GatewayStatus.IDENTIFYING:
-            why += "; it waits at the identify gate, which lets one IDENTIFY of a token pass every 5 s"
-        return why
 
     async def _recall(self, deadline: float | None) -> None:
         """Claim the session, and take the one that the store has, unless there is one at hand."""
@@ -252,9 +253,12 @@ class Life:
         if session is not None:
             self.shard.set_session(session_facts(session))
 
-    async def close(self, code: int | None, reason: str = "", *, resumable: bool | None = None) -> None:
+    async def close(
+        self, code: int | None, reason: str = "", *, resumable: bool | None = None, drain: float | None = None
+    ) -> None:
         """Close the connection and wait until it is closed."""
         self.check_process()
+        check_seconds("close()", drain=drain)
         if resumable and code in (1000, 1001):
             raise ValueError(f"code {code} ends the session; leave it out to close resumably")
         if code is None:
@@ -271,17 +275,47 @@ class Life:
             return
         ended = self._adopt(ended)
         self._closing = True
-        if not (self.shard.close(code, reason) and self.shard.running):
-            # It has ended by itself; what still waits for listeners is kept for the next opening.
-            self.consumer.suspend()
         task = asyncio.current_task()
+        if task is not None:
+            self.consumer.count_as_finished(task)
+        try:
+            if drain is not None:
+                await self._let_calls_finish(drain)
+        finally:
+            # Also where it is cancelled meanwhile: nothing is handed out any more, so it would be open for nobody.
+            if not (ended.done() or (self.shard.close(code, reason) and self.shard.running)):
+                # It has ended by itself; what still waits for listeners is kept for the next opening.
+                self.consumer.suspend()
         if task in self._handlers:
             # An `on_close` handler: the end waits for it, so it must not wait for the end.
             return
-        if task is not None:
-            self.consumer.count_as_finished(task)
         await asyncio.shield(ended)
         self._unraised = None
+
+    async def _let_calls_finish(self, seconds: float) -> None:
+        """No new events; those who wait for one are told. What Discord answers to commands still comes."""
+        self.consumer.suspend()
+        self.listening.end(None)
+        await self.consumer.settle(seconds)
+
+    async def left_open(self) -> None:
+        """The loop has nothing left to do but this. For `Delivery`."""
+        try:
+            self._warn_of_open("left open at the end of its event loop")
+        finally:
+            await self.close(None)
+
+    def forgotten(self) -> None:
+        """Nobody has the gateway any more. Its loop was closed by hand, or the end of that would have been noticed."""
+        if self.is_of_this_process and self.shard.running:
+            try:
+                self._warn_of_open("forgotten while it was open")
+            finally:
+                self.shard.close(4000 if self._keeper.keeps else 1000, "")
+
+    def _warn_of_open(self, how: str) -> None:
+        advice = "close it by `async with`, or by serve() or run(), which do so at signals too"
+        warnings.warn(f"{self._owner!r} was {how}: {advice}", ResourceWarning, stacklevel=3, source=self._owner)
 
     async def wait_guilds_ready(self, timeout: float | None) -> None:
         """Return when each guild of READY has been heard of."""

@@ -1,61 +1,93 @@
-"""`Gateway.run`: serving until the gateway is closed, by a signal among others."""
+"""`Gateway.serve` and `Gateway.run`: open, until a signal or an end, drain, close; the lifespan is around it.
+
+Owns the order of these steps, and what a signal means at each. Taking signals over is `propylon._signals`'s.
+"""
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable
-from typing import Protocol
+import logging
+from typing import Final
 
+from propylon._arguments import check_seconds
+from propylon._gateway.life import Life
+from propylon._signals import Stoppable
 from propylon.errors import SessionTakenOver
 
 __all__ = ["serve"]
 
-
-class _Servable(Protocol):
-    async def open(self) -> None: ...
-    async def wait_closed(self) -> None: ...
-    async def close(self) -> None: ...
+_log: Final = logging.getLogger("propylon.gateway")
 
 
-async def serve(gateway: _Servable, is_opening: Callable[[], bool]) -> None:
-    """Open it and wait for its end; SIGINT and SIGTERM close it, or stop the opening.
+class _Serving:
+    """One run."""
 
-    It is no error where another process has taken the session over.
-    """
-    loop = asyncio.get_running_loop()
-    caught: list[signal.Signals] = []
-    serving = asyncio.current_task()
-    closing: set[asyncio.Task[None]] = set()
+    def __init__(self, life: Life, drain: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._life: Final = life
+        self._drain: Final = drain
+        self._task: Final = task
+        self._loop: Final = asyncio.get_running_loop()
+        self._signals: Final = Stoppable(lambda: self._loop.call_soon_threadsafe(self._stop))
+        self._starting = True
+        self._stopped = False
+        self._cancelling = False
+        self._closing: asyncio.Task[None] | None = None
 
-    def stop() -> None:
-        # The second signal of an impatient user has its usual effect.
-        for number in caught:
-            loop.remove_signal_handler(number)
-        caught.clear()
-        if not is_opening():
-            closing.add(loop.create_task(gateway.close()))
-        elif serving is not None:
-            serving.cancel()
+    def _stop(self) -> None:
+        """The first signal."""
+        name = self._signals.caught.name if self._signals.caught else "a signal"
+        _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
+        self._stopped = True
+        if self._starting:
+            # Into whatever is awaited: the lifespan's own beginning, the store, the connection.
+            self._cancelling = True
+            self._task.cancel()
+        else:
+            self._closing = self._loop.create_task(self._life.close(None, drain=self._drain))
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Not on Windows, and not outside the main thread.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, stop)
-            caught.append(number)
-    stoppable = bool(caught)
-    try:
-        await gateway.open()
+    def _taken_back(self) -> bool:
+        """Whether the cancellation that has come is that of `_stop`, and nobody else's; then it is over."""
+        if not self._cancelling:
+            return False
+        self._cancelling = False
+        return self._task.uncancel() == 0
+
+    async def run(self) -> None:
+        with self._signals:
+            try:
+                async with self._life.lifespan.entered():
+                    await self._served()
+            except SessionTakenOver:
+                # Not a failure: the new version of the bot goes on with the session.
+                pass
+            except asyncio.CancelledError:
+                if not self._taken_back():
+                    raise
+
+    async def _served(self) -> None:
+        life, patience = self._life, self._drain
         try:
-            await gateway.wait_closed()
+            if not (self._stopped or life.is_open()):
+                await life.open(None)
+            self._starting = False
+            if not self._stopped:
+                await life.wait_closed()
+            if self._closing is not None:
+                patience = 0.0
+                await self._closing
+        except asyncio.CancelledError:
+            patience = 0.0
+            if not self._taken_back():
+                raise
         finally:
-            await gateway.close()
-    except SessionTakenOver:
-        # Not a failure: the new version of the bot goes on with the session.
-        pass
-    except asyncio.CancelledError:
-        # Stopped while it was opening; `open` has closed it.
-        if not stoppable or caught:
-            raise
-    finally:
-        for number in caught:
-            loop.remove_signal_handler(number)
+            self._starting = False
+            # Where all is over this has nothing to do. What listeners use of the lifespan is there until they end.
+            await life.close(None)
+            await life.consumer.settle(patience)
+
+
+async def serve(life: Life, drain: float) -> None:
+    """Serve until the gateway is closed, or a signal closes it."""
+    life.check_process()
+    check_seconds("serve()", drain=drain)
+    await _Serving(life, drain).run()

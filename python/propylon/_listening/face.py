@@ -19,6 +19,7 @@ from propylon._listening.buffered import Buffered
 from propylon._listening.entry import ALL, Entry, Options, Wanted, name_of
 from propylon._listening.groups import Listeners, added, handler_of, marked_methods
 from propylon._listening.handlers import Handlers
+from propylon._listening.lifespan import Lifespan
 from propylon._listening.listener import Listener
 from propylon._listening.payload_log import payload_writer
 from propylon._listening.registry import Registry
@@ -48,20 +49,27 @@ class ListenerFace:
     """Who listens at one owner."""
 
     def __init__(
-        self, owner: object, *, check_usable: Callable[[], None], adding: Callable[[Sequence[Entry]], None]
+        self,
+        owner: object,
+        lifespan: Lifespan,
+        *,
+        check_usable: Callable[[], None],
+        adding: Callable[[Sequence[Entry]], None],
     ) -> None:
-        """``owner`` is what parameters annotated with its class receive, and where groups are added.
+        """``owner`` is what parameters annotated with its class receive, and where groups are added; ``lifespan`` gives
+        its value to those that ask for it.
 
         ``check_usable`` raises where this process or loop must not use it; ``adding`` hears of entries before they are
         added, and may warn.
         """
         self._owner: Final = owner
+        self._lifespan: Final = lifespan
         self._check_usable: Final = check_usable
         self._adding: Final = adding
         self.registry: Final = Registry()
         self._listeners: Final[dict[Entry, Listener[..., Any]]] = {}
         """What users know of the entries, waits and streams aside."""
-        self.handlers: Final = Handlers(owner)
+        self.handlers: Final = Handlers(owner, lifespan)
         self.excused: Final[WeakSet[Exception]] = WeakSet()
         """What a closed gateway raised in those who waited for events: a listener that it ends has not failed."""
         self._feeds: Final[list[Feed]] = []
@@ -115,10 +123,14 @@ class ListenerFace:
     def _entry_of(
         self, function: Callable[..., Any], explicit: list[Wanted] | None, options: Options, names: dict[str, Any]
     ) -> Entry:
-        wanted, takes_gateway, takes_dispatch = wants_of(function, explicit, names, type(self._owner))
+        wanted, takes_gateway, takes_dispatch, takes_value = wants_of(
+            function, explicit, names, type(self._owner), self._lifespan.gives
+        )
         wanted, guard = _narrowed(wanted, options.where, who="listen()")
         options.check(function)
-        call = function if takes_gateway is None else partial(function, **{takes_gateway: self._owner})
+        call = self._lifespan.given_to(function, takes_value, name_of(function))
+        if takes_gateway is not None:
+            call = partial(call, **{takes_gateway: self._owner})
         return Entry(
             call,
             wanted,

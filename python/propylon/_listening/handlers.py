@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from propylon._base import one_line
 from propylon._core import Dispatch
-from propylon._listening.entry import ALL, Entry, ErrorHandler
+from propylon._listening.entry import ALL, Entry, ErrorHandler, name_of
 from propylon._listening.failures import FailureLog
+from propylon._listening.lifespan import Lifespan
 from propylon._listening.signature import wants_of
 from propylon.errors import ModelError
 from propylon.events import Event
@@ -29,9 +30,10 @@ _log: Final = logging.getLogger("propylon")
 class Handlers:
     """The handlers of one face."""
 
-    def __init__(self, owner: object) -> None:
-        """``owner`` is what parameters annotated with its class receive."""
+    def __init__(self, owner: object, lifespan: Lifespan) -> None:
+        """``owner`` is what parameters annotated with its class receive; ``lifespan`` gives its value."""
         self._owner: Final = owner
+        self._lifespan: Final = lifespan
         self._of_ends: Final[list[CloseHandler]] = []
         self._of_errors: Final[list[ErrorHandler]] = []
         self._background: Final[set[asyncio.Task[Any]]] = set()
@@ -41,15 +43,21 @@ class Handlers:
 
     def close_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> CloseHandler:
         """A function as `on_close` takes it; ``names`` are those that its annotations may use besides globals."""
-        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self._owner))
+        call, gateway_parameter, dispatch_parameter = self._read(function, names)
         if dispatch_parameter is not None:
             raise TypeError(f"on_close: a close has no event, so no Dispatch can be passed for {dispatch_parameter!r}")
-        return function, gateway_parameter
+        return call, gateway_parameter
 
     def error_handler(self, function: Callable[..., Any], names: dict[str, Any]) -> ErrorHandler:
         """A function as `on_error` takes it."""
-        _, gateway_parameter, dispatch_parameter = wants_of(function, [], names, type(self._owner))
-        return function, gateway_parameter, dispatch_parameter
+        return self._read(function, names)
+
+    def _read(self, function: Callable[..., Any], names: dict[str, Any]) -> ErrorHandler:
+        _, gateway_parameter, dispatch_parameter, value_parameter = wants_of(
+            function, [], names, type(self._owner), self._lifespan.gives
+        )
+        call = self._lifespan.given_to(function, value_parameter, name_of(function))
+        return call, gateway_parameter, dispatch_parameter
 
     def add_of_ends(self, handler: CloseHandler) -> None:
         """Tell it of each end."""

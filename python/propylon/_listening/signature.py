@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast, get_args, get_origin
 
+from propylon._arguments import class_name
 from propylon._core import Dispatch
 from propylon._listening.entry import ALL, Wanted, name_of
 from propylon._names import nearest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     # Part of every type checker; not needed at run time.
     from typing_extensions import TypeForm
 
-__all__ = ["EventForm", "is_event", "names_of_caller", "wanted_from", "wants_of"]
+__all__ = ["EventForm", "class_of", "is_event", "names_of_caller", "return_of", "wanted_from", "wants_of"]
 
 EventForm: TypeAlias = "type[Event] | type[Dispatch[Any]] | TypeForm[Event | Dispatch[Any]]"
 """What names events in a call: an event class, `Dispatch`, ``Dispatch[MessageCreate]``, or a union of those."""
@@ -155,13 +156,44 @@ def _bound_by_partials(function: Any) -> set[str]:
     return bound
 
 
+def class_of(annotation: Any) -> type | None:
+    """The class of which values are that an annotation describes: of ``dict[str, int]`` a `dict`. None: no class."""
+    kind = annotation if isinstance(annotation, type) else get_origin(annotation)
+    # `Any` is a class since Python 3.11, `types.UnionType` what ``int | str`` comes from.
+    return kind if isinstance(kind, type) and kind not in (Any, types.UnionType) else None
+
+
+def return_of(function: Callable[..., Any]) -> Any:
+    """The annotation of what a function returns; None where it has none that can be looked up."""
+    try:
+        annotation = inspect.signature(function).return_annotation
+        return _resolve(annotation, function, {}, who="lifespan", parameter="return", advice="")
+    except (NameError, TypeError, ValueError):
+        return None
+
+
+def _is_given(kind: Any, given: type | None, *, required: bool) -> bool:
+    """Whether a parameter of ``kind`` takes a lifespan's value of the class ``given``.
+
+    Where that is unknown (`object`), it is what any parameter of a class takes that nothing else can be passed for.
+    """
+    wanted = class_of(kind)
+    if given is None or wanted is None or wanted is object:
+        return False
+    if given is object:
+        return required
+    return issubclass(given, wanted)
+
+
 def wants_of(
     function: Callable[..., Any],
     explicit: list[Wanted] | None,
     local_names: dict[str, Any],
     gateway_class: type,
-) -> tuple[list[Wanted], str | None, str | None]:
-    """What a function listens to, and the names of its parameters that take the gateway and the `Dispatch`.
+    given: type | None,
+) -> tuple[list[Wanted], str | None, str | None, tuple[str, type] | None]:
+    """What a function listens to, and the names of its parameters that take the gateway, the `Dispatch` and the value
+    of the lifespan, the last one with its class. ``given`` is what `Lifespan.gives` tells.
 
     Only the annotations of parameters that receive something are resolved, with the globals and the closure of the
     function, the names where it is defined, as long as that runs, and the names of the caller. Raises TypeError, with
@@ -178,7 +210,7 @@ def wants_of(
         # A builtin tells no signature; on Python 3.14 a name is looked up here.
         if explicit is None:
             raise TypeError(f"{who}: its signature cannot be read ({error}); {_EXPLICIT}") from None
-        return explicit, None, None
+        return explicit, None, None, None
     parameters = [
         parameter for parameter in signature.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
@@ -193,6 +225,7 @@ def wants_of(
         wanted = wanted_from(annotation, who=who)
     gateway_parameter = dispatch_parameter = None
     bound = _bound_by_partials(function)
+    lifespan_parameter: tuple[str, type] | None = None
     for parameter in others:
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL or parameter.name in bound:
             continue
@@ -210,14 +243,18 @@ def wants_of(
             gateway_parameter = parameter.name
         elif kind is Dispatch or get_origin(kind) is Dispatch:
             dispatch_parameter = parameter.name
+        elif _is_given(kind, given, required=parameter.default is inspect.Parameter.empty):
+            lifespan_parameter = parameter.name, cast("type", class_of(kind))
         elif parameter.default is inspect.Parameter.empty:
+            known = "" if given in (None, object) else f"{class_name(given)} as the lifespan gives it, "
             raise TypeError(
                 f"{who}: nothing can be passed for parameter {parameter.name!r}; annotate it Gateway or Dispatch, "
-                "or give it a default"
+                f"{known and f'or {known}'}or give it a default"
             )
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter.name in (
             gateway_parameter,
             dispatch_parameter,
+            lifespan_parameter and lifespan_parameter[0],
         ):
             raise TypeError(f"{who}: parameter {parameter.name!r} must not be positional-only, it is passed by name")
-    return wanted, gateway_parameter, dispatch_parameter
+    return wanted, gateway_parameter, dispatch_parameter, lifespan_parameter

@@ -110,7 +110,7 @@ def run(
         needed = Intents(kind.__intents__)
         if needed and not needed & asked:
             complain(f"{kind.__event_name__} needs an intent that is not asked for: {needed!r}")
-    raise typer.Exit(serve(lambda interrupts: print_events(gateway, events, interrupts, count=count, seconds=seconds)))
+    raise typer.Exit(serve(lambda signals: print_events(gateway, events, signals, count=count, seconds=seconds)))
 
 
 @app.command()

@@ -10,7 +10,8 @@ from typing import Any, Final
 import orjson
 
 from propylon import Dispatch, Gateway
-from propylon.cli._process import Interrupts, complain
+from propylon._signals import Stoppable
+from propylon.cli._process import complain
 from propylon.events import Event
 
 __all__ = ["lines_of", "print_events"]
@@ -43,11 +44,11 @@ def lines_of(batch: Sequence[Dispatch[Any]]) -> bytes:
     return lines
 
 
-def _write(data: bytes, interrupts: Interrupts) -> None:
+def _write(data: bytes, signals: Stoppable) -> None:
     """All of it, past Python's buffer: what an interrupted write leaves there would be flushed at exit."""
     stdout = sys.stdout.fileno()
     rest = memoryview(data)
-    interrupts.blocking = True
+    signals.blocking = True
     try:
         while rest:
             try:
@@ -55,13 +56,13 @@ def _write(data: bytes, interrupts: Interrupts) -> None:
             except BlockingIOError:
                 select.select((), (stdout,), ())
     finally:
-        interrupts.blocking = False
+        signals.blocking = False
 
 
 async def print_events(
     gateway: Gateway,
     events: Sequence[type[Event]],
-    interrupts: Interrupts,
+    signals: Stoppable,
     *,
     count: int | None = None,
     seconds: float | None = None,
@@ -74,7 +75,7 @@ async def print_events(
             await gateway.open()
             opened = True
             async for batch in batches:
-                _write(lines_of(batch[:left]), interrupts)
+                _write(lines_of(batch[:left]), signals)
                 left -= len(batch)
                 if left <= 0:
                     return 0

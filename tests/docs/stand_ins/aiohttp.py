@@ -1,4 +1,4 @@
-"""As much of aiohttp as README uses; prints the request instead of sending it."""
+"""As much of aiohttp as README uses; prints what it would send, and that it is closed."""
 
 import json as json_module
 from typing import Any, Self
@@ -16,12 +16,17 @@ class ClientResponse:
 class ClientSession:
     def __init__(self, *, headers: dict[str, str]) -> None:
         assert headers["Authorization"].startswith("Bot ")
+        self.closed = True
 
     async def __aenter__(self) -> Self:
+        self.closed = False
         return self
 
-    async def __aexit__(self, *_: object) -> None: ...
+    async def __aexit__(self, *_: object) -> None:
+        self.closed = True
+        print("aiohttp session closed", flush=True)
 
     def post(self, url: str, *, json: dict[str, Any]) -> ClientResponse:
+        assert not self.closed
         print("POST", url, json_module.dumps(json), flush=True)
         return ClientResponse()

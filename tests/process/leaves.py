@@ -1,0 +1,93 @@
+"""A bot that is told to stop at an awkward moment, as its arguments say. Run by test_leaving.py."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import threading
+import time
+import warnings
+from collections.abc import AsyncGenerator
+
+warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
+
+from propylon import FileSessionStore, Gateway, Intents  # noqa: E402
+from propylon.events import TypingStart  # noqa: E402
+
+parser = argparse.ArgumentParser()
+parser.add_argument("url")
+parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+parser.add_argument("--listener", choices=["spins", "sleeps", "awaits", "stays"], default="awaits")
+parser.add_argument("--drain", type=float, default=10.0)
+parser.add_argument("--lifespan", choices=["quick", "begins for ever"], default="quick")
+parser.add_argument("--store")
+parser.add_argument("--two", action="store_true", help="serve a second one beside it")
+arguments = parser.parse_args()
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextlib.asynccontextmanager
+async def lifespan(gateway: Gateway) -> AsyncGenerator[threading.Lock]:
+    say("begins")
+    if arguments.lifespan == "begins for ever":
+        await asyncio.sleep(3600)
+    try:
+        yield threading.Lock()
+    finally:
+        say("lifespan over")
+
+
+store = None if arguments.store is None else FileSessionStore(arguments.store)
+gateway = Gateway("token", intents=Intents.ALL, gateway_url=arguments.url, lifespan=lifespan, sessions=store)
+
+
+if arguments.listener in ("spins", "sleeps"):
+
+    @gateway.listen
+    def blocks(event: TypingStart) -> None:
+        say("in the listener")
+        try:
+            while True:
+                if arguments.listener == "sleeps":
+                    time.sleep(3600)
+        finally:
+            say("broken off")
+
+else:
+
+    @gateway.listen
+    async def awaits(event: TypingStart) -> None:
+        say("in the listener")
+        try:
+            await asyncio.sleep(0.5 if arguments.listener == "awaits" else 3600)
+        except asyncio.CancelledError:
+            say("cancelled")
+            raise
+        say("finished")
+
+
+async def main() -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        if arguments.two:
+            other = Gateway("other", intents=Intents.NONE, gateway_url=arguments.url)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(other.serve())
+                both.create_task(gateway.serve(drain=arguments.drain))
+        else:
+            await gateway.serve(drain=arguments.drain)
+    finally:
+        assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        say(f"closed {gateway.status.name}")
+
+
+if arguments.loop == "uvloop":
+    import uvloop
+
+    uvloop.run(main())
+else:
+    asyncio.run(main())
+say("end")
