@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,10 @@ def start() -> Iterator[Start]:
     """Start ``python <arguments>``; killed after the test if it still runs."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*arguments: str, **changes: str) -> "subprocess.Popen[str]":
+    def run(*arguments: str, cwd: Path | None = None, **changes: str) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
             [sys.executable, *arguments],
+            cwd=cwd,
             env=environment(**changes),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -42,9 +44,10 @@ def propylon(start: Start) -> Start:
 def finished() -> Finish:
     """Run ``propylon <arguments>`` to its end."""
 
-    def run(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    def run(*arguments: str, cwd: Path | None = None, **changes: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "propylon", *arguments],
+            cwd=cwd,
             env=environment(**changes),
             capture_output=True,
             text=True,

@@ -1,259 +1,178 @@
-"""``propylon run``: events as JSON lines, and how it ends."""
+"""``propylon run``: a gateway of the user's; and ``propylon doctor``, which says why it would not come up."""
 
-import fcntl
 import json
+import os
 import signal
-import struct
 import subprocess
-import sys
-import termios
-import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import IO
 
 import pytest
 
-from propylon import Dispatch
-from propylon.cli._run import lines_of
+from propylon import Intents
 from propylon.testing import Simulator
 
 from .processes import SECONDS, Finish, Start
 
-Simulators = Callable[..., Simulator]
-FIELDS = ["type", "shard_id", "sequence", "received_at", "data"]
+BOT = """
+import asyncio
+from contextlib import asynccontextmanager
+from propylon import Gateway, Intents
+from propylon.events import Ready
+
+class Database: ...
+
+@asynccontextmanager
+async def lifespan(gateway):
+    yield Database()
+    print("closed", flush=True)
+
+{name} = Gateway("token", gateway_url={url!r}, intents=Intents.GUILDS, lifespan=lifespan)
+
+@{name}.listen
+async def on_ready(ready: Ready) -> None:
+    print("ready", {mark!r}, flush=True)
+"""
 
 
-def read(lines: str) -> list[dict[str, Any]]:
-    assert lines.endswith("\n")
-    return [json.loads(line) for line in lines.splitlines()]
+def write(folder: Path, simulator: Simulator, *, name: str = "gateway", mark: str = "1") -> Path:
+    bot = folder / "bot.py"
+    bot.write_text(BOT.format(url=simulator.url, name=name, mark=mark))
+    return bot
 
 
-def test_events_of_a_separate_simulator_come_as_json_lines(propylon: Start, finished: Finish) -> None:
-    server = propylon("simulate", "--rate", "200", "--seed", "7")
-    assert server.stdout is not None
-    url = server.stdout.readline().split()[1]
-    assert url.startswith("ws://127.0.0.1:")
-
-    done = finished("run", "--gateway-url", url, "--intents", "all", "--count", "30")
-    assert (done.returncode, done.stderr) == (0, "")
-    events = read(done.stdout)
-    assert len(events) == 30
-    assert all(list(event) == FIELDS for event in events)
-    assert [event["sequence"] for event in events] == list(range(1, 31))
-    assert events[0]["type"] == "READY"
-    assert events[0]["data"]["user"]["username"] == "propylon"
-    assert {event["type"] for event in events[1:11]} == {"GUILD_CREATE"}
-
-    told = ""
-    while "closed" not in told:
-        line = server.stdout.readline()
-        assert line, told
-        told += line
-    assert "connection 1: open, compression zstd-stream" in told
-    assert "connection 1: identified" in told
-    assert "connection 1: closed by client close with 1000" in told
-    server.send_signal(signal.SIGTERM)
-    _, errors = server.communicate(timeout=SECONDS)
-    assert (server.returncode, errors) == (0, "")
+def line(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline()
 
 
-def test_a_tls_simulator_needs_its_ca_file(propylon: Start, finished: Finish) -> None:
-    server = propylon("simulate", "--tls", "--rate", "50")
-    assert server.stdout is not None
-    told = dict(server.stdout.readline().split(maxsplit=1) for _ in range(2))
-    ca_file = server.stdout.readline().split(maxsplit=2)[2].strip()
-    url = told["gateway"].strip()
-    assert url.startswith("wss://")
-
-    done = finished("run", "--gateway-url", url, "--ca-file", ca_file, "--count", "1")
-    assert (done.returncode, done.stderr) == (0, "")
-
-    refused = finished("run", "--gateway-url", url, "--count", "1")
-    assert refused.returncode == 1
-    assert refused.stdout == ""
-    assert refused.stderr.startswith("propylon: CertificateError: ")
-    assert refused.stderr.count("\n") == 1
-
-
-def test_verbose_tells_of_each_step(propylon_simulator: Simulators, finished: Finish) -> None:
-    done = finished("run", "--gateway-url", propylon_simulator().url, "--count", "1", "--verbose")
-    assert done.returncode == 0
-    for step in ("connecting to 127.0.0.1", "HELLO: a heartbeat every", "IDENTIFY sent", "READY: a new session"):
-        assert f"propylon: {step}" in done.stderr
-
-
-def test_a_proxy_comes_from_the_option_or_the_environment(propylon_simulator: Simulators, finished: Finish) -> None:
-    url = propylon_simulator().url
-    for arguments, environment in (
-        (("--proxy", "ftp://ada:hush@localhost"), {}),
-        ((), {"PROPYLON_PROXY": "ftp://ada:hush@localhost"}),
-    ):
-        done = finished("run", "--gateway-url", url, "--count", "1", *arguments, **environment)
-        assert done.returncode == 1
-        assert done.stderr.startswith("propylon: proxy: it must start with http://")
-        assert "hush" not in done.stderr + done.stdout
-
-
-@pytest.mark.parametrize("compression", ["zlib-stream", "payload", "none"])
-def test_every_compression_gives_the_same_lines(
-    propylon_simulator: Simulators, finished: Finish, compression: str
-) -> None:
-    simulator = propylon_simulator(rate=1000, seed=3)
-
-    def lines(name: str) -> list[tuple[int, Any]]:
-        done = finished(
-            "run", "--gateway-url", simulator.url, "--event", "MESSAGE_CREATE", "--count", "40", "--compression", name
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return [(event["sequence"], event["data"]) for event in read(done.stdout)]
-
-    assert lines(compression) == lines("zstd-stream")
-
-
-def test_only_the_named_events_are_printed(propylon_simulator: Simulators, finished: Finish) -> None:
-    simulator = propylon_simulator(rate=1000)
-    done = finished(
-        *("run", "--gateway-url", simulator.url, "--count", "20"),
-        *("--event", "message_create", "--event", "TYPING_START"),
-    )
-    assert {event["type"] for event in read(done.stdout)} == {"MESSAGE_CREATE", "TYPING_START"}
-
-
-def test_an_event_whose_intent_is_not_asked_for_is_told_in_one_line(
-    propylon_simulator: Simulators, finished: Finish
-) -> None:
-    url = propylon_simulator(guilds=0).url
-    done = finished(
-        "run", "--gateway-url", url, "--intents", "guilds", "--event", "GUILD_MEMBER_ADD", "--seconds", "0.2"
-    )
-    assert done.returncode == 0
-    assert "GUILD_MEMBER_ADD needs an intent that is not asked for" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_it_stops_after_a_time(propylon_simulator: Simulators, finished: Finish) -> None:
-    simulator = propylon_simulator(rate=100)
-    done = finished("run", "--gateway-url", simulator.url, "--seconds", "1")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert read(done.stdout)[0]["type"] == "READY"
-    assert simulator.record()["connections"][0]["closed"]["code"] == 1000
-
-
-def test_a_time_without_connection_is_an_error(finished: Finish) -> None:
-    with Simulator() as simulator:
-        url = simulator.url
-    done = finished("run", "--gateway-url", url, "--seconds", "0.5")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "not connected within 0.5 s" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_reader_that_leaves_ends_it_quietly(propylon_simulator: Simulators, propylon: Start) -> None:
-    simulator = propylon_simulator(rate=1000)
-    process = propylon("run", "--gateway-url", simulator.url)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline().startswith('{"type":"READY"')
-    process.stdout.close()
-    assert process.wait(SECONDS) == 0
-    assert process.stderr.read() == ""
-
-
+@pytest.mark.parametrize("target", ["bot:gateway", "bot"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_quietly(propylon_simulator: Simulators, propylon: Start, number: signal.Signals) -> None:
-    # Little enough for the pipe to hold: a signal into a blocked write may cut a line.
-    simulator = propylon_simulator(rate=50)
-    process = propylon("run", "--gateway-url", simulator.url, "--event", "MESSAGE_CREATE")
-    assert process.stdout is not None
-    first = process.stdout.readline()
+def test_a_gateway_runs_until_a_signal_with_its_lifespan_around_it(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path, target: str, number: signal.Signals
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    write(tmp_path, simulator)
+    process = propylon("run", target, cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
     process.send_signal(number)
-    rest, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (128 + number, "")
-    assert {event["type"] for event in read(first + rest)} == {"MESSAGE_CREATE"}
+    output, _ = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, "closed\n")
     assert simulator.record()["connections"][0]["closed"]["code"] == 1000
 
 
-def test_a_signal_ends_it_while_nobody_reads(propylon_simulator: Simulators, propylon: Start) -> None:
-    simulator = propylon_simulator(rate=None, events=["MESSAGE_CREATE"])
-    process = propylon("run", "--gateway-url", simulator.url)
-    assert process.stdout is not None
-    fd = process.stdout.fileno()
-
-    def waiting() -> int:
-        return struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
-
-    # The pipe is full, and stays so: it is blocked in its write. Only Linux tells the size.
-    size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) if sys.platform == "linux" else 16_384
-    pause = threading.Event()
-    while waiting() < size - 4096:
-        assert process.poll() is None
-        pause.wait(0.01)
+def test_a_change_starts_it_anew(propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path) -> None:
+    simulator = propylon_simulator(guilds=0, identify_interval=0)
+    write(tmp_path, simulator)
+    process = propylon("run", "bot:gateway", "--reload", cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    write(tmp_path, simulator, mark="2")
+    assert [line(process.stdout), line(process.stdout)] == ["closed\n", "ready 2\n"]
     process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == 130
-
-
-def test_without_a_token_it_says_what_to_set(finished: Finish) -> None:
-    for arguments in ((), ("--gateway-url", "wss://gateway.example")):
-        done = finished("run", *arguments)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "DISCORD_TOKEN" in done.stderr
-        assert done.stderr.count("\n") == 1
-
-
-def test_a_refused_token_is_one_line(propylon_simulator: Simulators, finished: Finish) -> None:
-    simulator = propylon_simulator(token="the-right-one")
-    done = finished("run", "--gateway-url", simulator.url, DISCORD_TOKEN="the-wrong-one")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("propylon: AuthenticationFailed: ")
-    assert done.stderr.count("\n") == 1
-    assert "the-wrong-one" not in done.stderr
-
-
-def test_there_is_no_option_for_the_token(finished: Finish) -> None:
-    assert finished("run", "--token", "x").returncode == 2
-    assert "DISCORD_TOKEN" in finished("run", "--help").stdout
+    output, errors = process.communicate(timeout=SECONDS)
+    assert output == "closed\n"
+    assert "changed, starting anew: bot:gateway" in errors
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "hint"),
+    ("target", "text"),
     [
-        (("--intents", "gilds"), "did you mean GUILDS?"),
-        (("--intents", "-1"), "not negative"),
-        (("--event", "MESAGE_CREATE"), "did you mean MESSAGE_CREATE?"),
-        (("--gateway-url", "ws://[::1"), "is no URL"),
-        (("--compression", "gzip"), "zstd-stream, zlib-stream, payload, none"),
+        ("nobot:gateway", "there is no module 'nobot'; give it as MODULE:NAME"),
+        ("bot.py", "it is a module that is named, not a file: bot:gateway"),
+        ("bot:gatewya", "bot has no 'gatewya'; did you mean bot:gateway?"),
+        ("bot:lifespan", "bot:lifespan is no Gateway but function; did you mean bot:gateway?"),
     ],
 )
-def test_a_wrong_argument_is_explained(finished: Finish, arguments: tuple[str, ...], hint: str) -> None:
-    done = finished("run", "--gateway-url", "ws://127.0.0.1:1", *arguments)
-    assert done.returncode == 2
-    assert hint in done.stderr
+def test_what_is_not_there_is_told(
+    finished: Finish, propylon_simulator: Callable[..., Simulator], tmp_path: Path, target: str, text: str
+) -> None:
+    write(tmp_path, propylon_simulator(guilds=0))
+    done = finished("run", target, cwd=tmp_path)
+    assert done.returncode == 1
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_a_line_is_the_data_as_it_came() -> None:
-    raw = '{ "n": 1.0e2, "text": "\\u00e9 é", "big": 9007199254740993 }'.encode()
-    dispatch: Dispatch[Any] = Dispatch("SOME_EVENT", raw, shard_id=2, sequence=5)
-    head = f'{{"type":"SOME_EVENT","shard_id":2,"sequence":5,"received_at":{dispatch.received_at!r},"data":'
-    assert lines_of([dispatch, dispatch]) == (head.encode() + raw + b"}\n") * 2
+def test_the_old_spelling_prints_events_and_says_the_new_one(
+    finished: Finish, propylon_simulator: Callable[..., Simulator]
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    done = finished("run", "--gateway-url", simulator.url, "--count", "1")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["type"] == "READY"
+    assert "use `propylon events`" in done.stderr
 
 
-def test_an_event_over_several_lines_becomes_one() -> None:
-    dispatch: Dispatch[Any] = Dispatch('ODD"NAME', b'{\r\n "a": "\\n"\n}', sequence=None)
-    assert lines_of([dispatch]).count(b"\n") == 1
-    assert json.loads(lines_of([dispatch])) == {
-        "type": 'ODD"NAME',
-        "shard_id": 0,
-        "sequence": None,
-        "received_at": dispatch.received_at,
-        "data": {"a": "\n"},
+def test_the_gateway_of_the_environment_and_a_shard(
+    finished: Finish, propylon_simulator: Callable[..., Simulator]
+) -> None:
+    simulator = propylon_simulator(guilds=0, shards=4)
+    done = finished("events", "--count", "1", "--shard", "1/4", PROPYLON_GATEWAY_URL=simulator.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["shard_id"] == 1
+    for wrong in ("4/4", "1", "a/b"):
+        done = finished("events", "--shard", wrong, PROPYLON_GATEWAY_URL=simulator.url)
+        assert done.returncode == 2
+        assert "write its id and how many there are" in done.stderr
+
+
+def test_shells_can_complete_it(finished: Finish) -> None:
+    done = finished("--show-completion", "bash")
+    assert done.returncode == 0
+    assert "_PROPYLON_COMPLETE" in done.stdout
+
+
+def examined(done: "subprocess.CompletedProcess[str]") -> dict[str, tuple[str, str]]:
+    """What was found, by what was looked at."""
+    rows = [row.split(None, 2) for row in done.stdout.splitlines() if row[:1].strip()]
+    return {what: (mark, text) for mark, what, text in rows}
+
+
+def test_the_doctor_finds_nothing_wrong(finished: Finish, propylon_simulator: Callable[..., Simulator]) -> None:
+    simulator = propylon_simulator(guilds=0)
+    done = finished("doctor", "--intents", "all", PROPYLON_API_URL=simulator.api_url, DISCORD_TOKEN="token\n")
+    found = examined(done)
+    assert done.returncode == 0, done.stdout
+    assert found["token"][0] == found["intents"][0] == found["DNS"][0] == "ok"
+    assert simulator.record()["connections"] == []
+
+
+@pytest.mark.parametrize("fault", ["no token", "wrong token", "intents", "unreachable", "certificate"])
+def test_the_doctor_says_what_is_wrong_and_what_to_do(
+    finished: Finish, propylon_simulator: Callable[..., Simulator], fault: str
+) -> None:
+    simulator = propylon_simulator(
+        guilds=0,
+        token="right" if fault == "wrong token" else None,
+        disallowed_intents=Intents.MESSAGE_CONTENT if fault == "intents" else Intents.NONE,
+        tls=fault == "certificate",
+    )
+    environment = {"PROPYLON_API_URL": simulator.api_url, "DISCORD_TOKEN": "token"}
+    if fault == "no token":
+        del environment["DISCORD_TOKEN"]
+    if fault == "unreachable":
+        simulator.close()
+    done = finished("doctor", "--intents", "all", **environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    words = {
+        "no token": "DISCORD_TOKEN is not set",
+        "wrong token": "refused (HTTP 401)",
+        "intents": "not enabled: MESSAGE_CONTENT",
+        "unreachable": "does not answer",
+        "certificate": "certificate verify failed",
     }
+    assert words[fault] in " ".join(done.stdout.split())
 
 
-def test_jq_like_readers_get_it_through_a_pipe(propylon_simulator: Simulators, propylon: Start) -> None:
-    simulator = propylon_simulator(rate=500)
-    process = propylon("run", "--gateway-url", simulator.url)
-    assert process.stdout is not None
-    head = subprocess.run(["head", "-n", "3"], stdin=process.stdout, capture_output=True, text=True, check=True)
-    process.stdout.close()
-    assert len(read(head.stdout)) == 3
-    assert process.wait(SECONDS) == 0
+def test_no_proxy_of_the_environment_stands_between(
+    finished: Finish, propylon_simulator: Callable[..., Simulator]
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    done = finished(
+        "doctor", PROPYLON_API_URL=simulator.api_url, DISCORD_TOKEN="token", HTTP_PROXY="http://127.0.0.1:1"
+    )
+    assert done.returncode == 0, done.stdout
+    assert os.environ.get("HTTP_PROXY") != "http://127.0.0.1:1"

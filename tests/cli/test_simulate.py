@@ -38,7 +38,7 @@ def test_it_serves_the_named_events_and_points_out_another_compression(propylon:
     )
     assert server.stdout is not None
     url = server.stdout.readline().split()[1]
-    done = finished("run", "--gateway-url", url, "--count", "12")
+    done = finished("events", "--gateway-url", url, "--count", "12")
     kinds = {line.split('"')[3] for line in done.stdout.splitlines()}
     assert kinds == {"READY", "GUILD_CREATE", "TYPING_START", "MESSAGE_DELETE"}
     while "open" not in (line := server.stdout.readline()):

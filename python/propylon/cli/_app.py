@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +15,33 @@ from propylon.intents import Intents
 __all__ = ["app"]
 
 # Rich tracebacks show locals, and one of them is the token.
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _Compression = Annotated[
     str,
     typer.Option(metavar="NAME", help=f"How the server compresses: {', '.join(arguments.COMPRESSIONS)}."),
+]
+_GatewayUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="PROPYLON_GATEWAY_URL",
+        show_envvar=True,
+        help="Connect here instead of asking Discord where.",
+    ),
+]
+_CaFile = Annotated[str | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the public ones.")]
+_Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        envvar="PROPYLON_PROXY",
+        show_envvar=True,
+        help="Go out through http://, https:// or socks5://user:password@host:port; env: as the environment says.",
+    ),
+]
+_Intents = Annotated[
+    str, typer.Option(metavar="NAMES|NUMBER", help="Such as guilds,guild-messages, non-privileged, all, or a number.")
 ]
 _Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after this time.")]
 
@@ -53,31 +76,44 @@ def demo(
     raise typer.Exit(serve(lambda _: run_demo(seconds, rate, seed)))
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(
-    intents: Annotated[
-        str,
-        typer.Option(metavar="NAMES|NUMBER", help="Such as guilds,guild-messages, non-privileged, all, or a number."),
-    ] = "non-privileged",
+    context: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="MODULE[:NAME]", help="Where your gateway is, such as bot:gateway; NAME is gateway."),
+    ] = None,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start it anew when a Python file in this folder changes.")
+    ] = False,
+    drain: Annotated[float, typer.Option(min=0.0, help="Seconds that running listeners have at the end.")] = 10.0,
+) -> None:
+    """Run a gateway of yours: the object NAME of a module, looked for in this folder first.
+
+    As gateway.run() does: SIGINT and SIGTERM close it, and its lifespan is around it.
+    """
+    from propylon.cli._run import reloading, run_target
+
+    if target is None or target.startswith("-"):
+        complain("to print events, use `propylon events`; `propylon run bot:gateway` runs a gateway of yours")
+        app(["events", *filter(None, [target]), *context.args], prog_name="propylon")
+        raise typer.Exit
+    if context.args:
+        raise typer.BadParameter(f"what is {' '.join(context.args)}? One MODULE:NAME is run")
+    raise typer.Exit(reloading(target, drain) if reload else run_target(target, drain))
+
+
+@app.command()
+def events(
+    intents: _Intents = "non-privileged",
     event: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this event, such as MESSAGE_CREATE; repeatable.")
     ] = None,
     compression: _Compression = "zstd-stream",
-    gateway_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Connect here instead of asking Discord where.")
-    ] = None,
-    ca_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the public ones.")
-    ] = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="PROPYLON_PROXY",
-            show_envvar=True,
-            help="Go out through http://, https:// or socks5://user:password@host:port; env: as the environment says.",
-        ),
-    ] = None,
+    shard: Annotated[str | None, typer.Option(metavar="ID/COUNT", help="This shard only, such as 0/16.")] = None,
+    gateway_url: _GatewayUrl = None,
+    ca_file: _CaFile = None,
+    proxy: _Proxy = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     seconds: _Seconds = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Tell of each step of a connection, on stderr.")] = False,
@@ -87,30 +123,56 @@ def run(
     The token is read from the environment variable DISCORD_TOKEN; a gateway on this machine needs none.
     "received_at" is in seconds of the system's monotonic clock; "data" is exactly what the gateway sent.
     """
-    from propylon.cli._run import print_events
+    from propylon.cli._events import print_events
 
     # On stderr: stdout is for events.
     logging.basicConfig(format="propylon: %(message)s", level=logging.WARNING)
     if verbose:
         logging.getLogger("propylon").setLevel(logging.DEBUG)
     asked = arguments.intents_of(intents)
-    events = arguments.event_classes(event or [])
+    kinds = arguments.event_classes(event or [])
     method = arguments.compression_of(compression)
+    pair = arguments.shard_of(shard)
     token = arguments.token_for(gateway_url)
     try:
         gateway = Gateway(
-            token, intents=asked, compression=method, gateway_url=gateway_url, ca_file=ca_file, proxy=proxy
+            token,
+            intents=asked,
+            compression=method,
+            shard=pair,
+            gateway_url=gateway_url,
+            ca_file=ca_file,
+            proxy=proxy,
         )
     except (ValueError, OSError) as error:
         complain(str(error))
         raise typer.Exit(1) from None
     # What the warning says to a programmer is said to a user here.
     warnings.simplefilter("ignore", IntentsWarning)
-    for kind in events:
+    for kind in kinds:
         needed = Intents(kind.__intents__)
         if needed and not needed & asked:
             complain(f"{kind.__event_name__} needs an intent that is not asked for: {needed!r}")
-    raise typer.Exit(serve(lambda signals: print_events(gateway, events, signals, count=count, seconds=seconds)))
+    raise typer.Exit(serve(lambda signals: print_events(gateway, kinds, signals, count=count, seconds=seconds)))
+
+
+@app.command()
+def doctor(
+    intents: _Intents = "non-privileged",
+    api_url: Annotated[
+        str, typer.Option(metavar="URL", envvar="PROPYLON_API_URL", show_envvar=True, help="Discord's REST API.")
+    ] = "https://discord.com/api/v10",
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the system's.")
+    ] = None,
+) -> None:
+    """Look for what keeps a bot offline: token, intents, clock, names, IPv6, proxy, TLS, latency; and say what to do.
+
+    Asks the REST API and connects to the Gateway's host; starts no session. Exits with 1 where something is wrong.
+    """
+    from propylon.cli._doctor import examine
+
+    raise typer.Exit(examine(arguments.intents_of(intents), api_url, ca_file))
 
 
 @app.command()

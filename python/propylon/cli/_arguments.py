@@ -14,7 +14,7 @@ from propylon.cli._process import complain
 from propylon.events import EVENTS, Event
 from propylon.intents import Intents
 
-__all__ = ["COMPRESSIONS", "compression_of", "event_classes", "event_names", "intents_of", "token_for"]
+__all__ = ["COMPRESSIONS", "compression_of", "event_classes", "event_names", "intents_of", "shard_of", "token_for"]
 
 COMPRESSIONS: Final[dict[str, Compression]] = {
     "zstd-stream": "zstd-stream",
@@ -55,6 +55,16 @@ def intents_of(text: str) -> Intents:
                 raise typer.BadParameter(f"{word!r}: intents are a number of bits, not negative")
             intents |= Intents(number)
     return intents
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """``0/16`` as ``(0, 16)``."""
+    if text is None:
+        return None
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise typer.BadParameter(f"{text!r} is no shard: write its id and how many there are, such as 0/16")
+    return int(number), int(count)
 
 
 def event_names(texts: list[str]) -> list[str]:

@@ -1,94 +1,86 @@
-"""``propylon run``: events as JSON lines on stdout."""
+"""``propylon run``: a gateway of the user's, found by its name."""
 
-import asyncio
-import os
-import select
+import difflib
+import importlib
+import logging
+import math
+import shlex
 import sys
-from collections.abc import Sequence
-from typing import Any, Final
+from importlib.util import find_spec
+from pathlib import Path
 
-import orjson
-
-from propylon import Dispatch, Gateway
-from propylon._signals import Stoppable
+from propylon import Gateway
 from propylon.cli._process import complain
-from propylon.events import Event
+from propylon.errors import PropylonError
 
-__all__ = ["lines_of", "print_events"]
-
-_LINE_ENDS: Final = bytes.maketrans(b"\n\r", b"  ")
+__all__ = ["reloading", "run_target"]
 
 
-def _line(dispatch: Dispatch[Any]) -> tuple[bytes, Dispatch[Any], bytes]:
-    head = orjson.dumps(
-        {
-            "type": dispatch.type,
-            "shard_id": dispatch.shard_id,
-            "sequence": dispatch.sequence,
-            "received_at": dispatch.received_at,
-        }
+class _Missing(Exception):
+    """What is to be run is not there; the text says what to do."""
+
+
+def _gateway_of(target: str) -> Gateway:
+    module_name, _, name = target.partition(":")
+    name = name or "gateway"
+    # As `python -m` does.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # One that the module itself needs is a fault of its own, with a traceback.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        advice = "give it as MODULE:NAME, such as bot:gateway, and be in the folder where it is"
+        if module_name.endswith(".py"):
+            advice = f"it is a module that is named, not a file: {module_name.removesuffix('.py')}:{name}"
+        raise _Missing(f"there is no module {module_name!r}; {advice}") from None
+    found = vars(module).get(name)
+    if isinstance(found, Gateway):
+        return found
+    others = [other for other, value in vars(module).items() if isinstance(value, Gateway)]
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.0)
+    hint = f"did you mean {module_name}:{near[0]}?" if near else "it has no Gateway at its top level"
+    if found is None:
+        raise _Missing(f"{module_name} has no {name!r}; {hint}")
+    raise _Missing(f"{target} is no Gateway but {type(found).__name__}; {hint}")
+
+
+def run_target(target: str, drain: float) -> int:
+    """Run it; the exit code."""
+    if not logging.getLogger().hasHandlers():
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    try:
+        gateway = _gateway_of(target)
+        gateway.run(drain=drain)
+    except (_Missing, PropylonError) as error:
+        complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        # The second one: as shells have it.
+        return 130
+    return 0
+
+
+def reloading(target: str, drain: float) -> int:
+    """Run it in a process of its own, anew after each change; the exit code."""
+    if find_spec("watchfiles") is None:
+        complain('--reload needs watchfiles: pip install "propylon[cli]"')
+        return 1
+    from watchfiles import PythonFilter, run_process
+
+    command = [sys.executable, "-m", "propylon", "run", target, f"--drain={drain}"]
+
+    def told(changes: object) -> None:
+        complain(f"changed, starting anew: {target}")
+
+    # SIGINT, as at a keyboard: the gateway closes, and listeners may finish.
+    run_process(
+        Path.cwd(),
+        target=shlex.join(command),
+        target_type="command",
+        callback=told,
+        watch_filter=PythonFilter(),
+        sigint_timeout=math.ceil(drain) + 5,
     )
-    # The data is not decoded and encoded again: it goes out as Discord wrote it.
-    return head[:-1] + b',"data":', dispatch, b"}\n"
-
-
-def lines_of(batch: Sequence[Dispatch[Any]]) -> bytes:
-    """One line for each event."""
-    lines = b"".join(part for dispatch in batch for part in _line(dispatch))
-    if lines.count(b"\n") != len(batch) or b"\r" in lines:
-        # Somebody sent JSON over several lines. A line end in JSON is white space, never text.
-        lines = b"".join(
-            b"".join((head, bytes(memoryview(data)).translate(_LINE_ENDS), tail))
-            for head, data, tail in map(_line, batch)
-        )
-    return lines
-
-
-def _write(data: bytes, signals: Stoppable) -> None:
-    """All of it, past Python's buffer: what an interrupted write leaves there would be flushed at exit."""
-    stdout = sys.stdout.fileno()
-    rest = memoryview(data)
-    signals.blocking = True
-    try:
-        while rest:
-            try:
-                rest = rest[os.write(stdout, rest) :]
-            except BlockingIOError:
-                select.select((), (stdout,), ())
-    finally:
-        signals.blocking = False
-
-
-async def print_events(
-    gateway: Gateway,
-    events: Sequence[type[Event]],
-    signals: Stoppable,
-    *,
-    count: int | None = None,
-    seconds: float | None = None,
-) -> int:
-    """Print until the gateway ends, ``count`` events are out, ``seconds`` are over, or nobody reads any more."""
-    left = sys.maxsize if count is None else count
-    opened = False
-    try:
-        async with asyncio.timeout(seconds), gateway.batches(*events) as batches:
-            await gateway.open()
-            opened = True
-            async for batch in batches:
-                _write(lines_of(batch[:left]), signals)
-                left -= len(batch)
-                if left <= 0:
-                    return 0
-    except TimeoutError:
-        if not opened:
-            complain(f"not connected within {seconds:g} s")
-            return 1
-        return 0
-    except BrokenPipeError:
-        # As in `propylon run | head`: the reader has what it wanted.
-        return 0
-    finally:
-        await gateway.close()
-    # The batches have ended with the gateway; this raises why.
-    await gateway.wait_closed()
     return 0

@@ -83,7 +83,7 @@ async def simulate(simulator: Simulator, compression: str | None) -> NoReturn:
     with simulator:
         print(f"gateway  {simulator.url}")
         print(f"api      {simulator.api_url}")
-        command = f"propylon run --gateway-url {simulator.url}"
+        command = f"propylon events --gateway-url {simulator.url}"
         if simulator.ca_file is not None:
             print(f"ca file  {simulator.ca_file}")
             command += f" --ca-file {simulator.ca_file}"
