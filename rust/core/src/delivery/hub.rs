@@ -90,7 +90,7 @@ impl Hub {
             // A producer that pushed, or a queue that came, since the look above saw `signalled` set and
             // did not write.
             if queues.iter().any(|queue| queue.has_work()) || self.queues.lock().list.len() != queues.len() {
-                self.signal.signal();
+                self.signal.signal(|| {});
             }
         }
         drained

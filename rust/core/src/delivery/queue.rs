@@ -211,9 +211,9 @@ impl ShardQueue {
     }
 
     pub(super) fn signal(&self, signal: &Signal) {
-        if signal.signal() {
+        signal.signal(|| {
             self.wakeups.fetch_add(1, Relaxed);
-        }
+        });
     }
 
     /// Adds one batch of the reader: one lock, one wake-up. After [`Fill::High`] and [`Fill::Full`] the reader may,

@@ -18,13 +18,12 @@ impl Signal {
         Self { signalled: AtomicBool::new(false), waker }
     }
 
-    /// Wakes the loop unless it is awake already. Returns whether the descriptor was written.
-    pub(super) fn signal(&self) -> bool {
-        let first = !self.signalled.swap(true, SeqCst);
-        if first {
+    /// Wakes the loop unless it is awake already; `count` is told of it first, so that whoever is woken reads it there.
+    pub(super) fn signal(&self, count: impl FnOnce()) {
+        if !self.signalled.swap(true, SeqCst) {
+            count();
             self.waker.wake();
         }
-        first
     }
 
     /// The loop goes to sleep: the next signal wakes it. The caller looks for work once more after this.
