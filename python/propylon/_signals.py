@@ -44,8 +44,9 @@ class Stoppable:
             Stoppable._entered.append(self)
             if len(Stoppable._entered) == 1:
                 for number in _SIGNALS:
-                    # What other than Python has set is None, and could not be put back.
-                    if signal.getsignal(number) is not None:
+                    # What other than Python has set is None, and could not be put back. A shell that starts a job in
+                    # the background has it ignore the Ctrl-C of the foreground, on purpose.
+                    if signal.getsignal(number) not in (None, signal.SIG_IGN):
                         Stoppable._before[number] = signal.signal(number, _handle)
         return self
 

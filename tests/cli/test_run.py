@@ -62,6 +62,39 @@ def test_a_gateway_runs_until_a_signal_with_its_lifespan_around_it(
     assert simulator.record()["connections"][0]["closed"]["code"] == 1000
 
 
+def test_a_bot_that_runs_itself_runs_once(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    """As those of the README do, in their last line; and its logging is its own."""
+    simulator = propylon_simulator(guilds=0)
+    bot = write(tmp_path, simulator)
+    own = "import logging\nlogging.basicConfig(level=logging.INFO, format='own %(message)s')\n"
+    bot.write_text(own + bot.read_text() + "\ngateway.run()\n")
+    process = propylon("run", "bot", cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, "closed\n")
+    assert len(simulator.record()["connections"]) == 1
+    assert all(row.startswith("own ") for row in errors.splitlines())
+
+
+def test_ctrl_c_under_reload_lets_listeners_finish(
+    start: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    """A terminal sends it to the whole group; to the bot it is the first one all the same."""
+    simulator = propylon_simulator(guilds=0)
+    bot = write(tmp_path, simulator)
+    slow = "    try:\n        await asyncio.sleep(1)\n    finally:\n        print('finished', flush=True)\n"
+    bot.write_text(bot.read_text() + slow)
+    group = "import os, runpy, sys; os.setsid(); sys.argv = ['propylon', 'run', 'bot', '--reload']; "
+    process = start("-c", group + "runpy.run_module('propylon', run_name='__main__')", cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, "finished\nclosed\n")
+
+
 def test_a_change_starts_it_anew(propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path) -> None:
     simulator = propylon_simulator(guilds=0, identify_interval=0)
     write(tmp_path, simulator)
@@ -79,8 +112,10 @@ def test_a_change_starts_it_anew(propylon: Start, propylon_simulator: Callable[.
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("nobot:gateway", "there is no module 'nobot'; give it as MODULE:NAME"),
+        ("nobot:gateway", "there is no module 'nobot'; be in the folder where it is"),
         ("bot.py", "it is a module that is named, not a file: bot:gateway"),
+        ("src/bot.py:gateway", "it is a module that is named, not a file: src.bot:gateway"),
+        (":gateway", "'' is no module; give it as MODULE:NAME"),
         ("bot:gatewya", "bot has no 'gatewya'; did you mean bot:gateway?"),
         ("bot:lifespan", "bot:lifespan is no Gateway but function; did you mean bot:gateway?"),
     ],
@@ -137,6 +172,20 @@ def test_the_doctor_finds_nothing_wrong(finished: Finish, propylon_simulator: Ca
     assert done.returncode == 0, done.stdout
     assert found["token"][0] == found["intents"][0] == found["DNS"][0] == "ok"
     assert simulator.record()["connections"] == []
+
+
+def test_the_doctor_never_shows_the_token_and_knows_a_wrong_certificate_file(
+    finished: Finish, propylon_simulator: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    done = finished("doctor", PROPYLON_API_URL=simulator.api_url, DISCORD_TOKEN="SECRET.1\nSECRET.2")
+    assert done.returncode == 1
+    assert "copy the token alone" in " ".join(done.stdout.split())
+    assert "SECRET" not in done.stdout + done.stderr
+    done = finished("doctor", "--ca-file", str(tmp_path / "none.pem"), DISCORD_TOKEN="token")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No such file" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("fault", ["no token", "wrong token", "intents", "unreachable", "certificate"])

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -195,3 +196,62 @@ async def test_a_function_that_gives_no_context_manager_is_refused() -> None:
     wrong: Any = lambda gateway: 5  # noqa: E731
     with pytest.raises(TypeError, match="this one gave 5"):
         await Gateway("token", lifespan=wrong).serve()
+
+
+class Clock(Protocol):
+    """As injected things are annotated: nothing that could be checked at run time."""
+
+    def now(self) -> float: ...
+
+
+class Stopped:
+    def now(self) -> float:
+        return 0.0
+
+
+STOPPED = Stopped()
+
+
+def test_a_protocol_with_a_default_is_left_alone_whatever_the_lifespan_gives() -> None:
+    for lifespan in (None, told, untold):
+        gateway = Gateway("token", lifespan=lifespan)
+
+        @gateway.listen
+        def on(message: MessageCreate, clock: Clock = STOPPED) -> float:
+            return clock.now()
+
+        assert on._entry.call(object()) == 0.0
+    with pytest.raises(TypeError, match="nothing can be passed for parameter 'clock'"):
+
+        @Gateway("token").listen
+        def needs(message: MessageCreate, clock: Clock) -> None: ...
+
+
+@pytest.mark.parametrize("lifespan", [told, untold])
+def test_two_parameters_that_ask_for_it_are_refused(lifespan: Any) -> None:
+    with pytest.raises(TypeError, match="parameters 'first' and 'second' both ask for the value of the lifespan"):
+
+        @Gateway("token", lifespan=lifespan).listen
+        def on(message: MessageCreate, first: Session, second: Session) -> None: ...
+
+
+@pytest.mark.asyncio
+async def test_a_lifespan_that_swallows_the_first_signal_leaves_no_cancellation_behind(
+    propylon_simulator: Start,
+) -> None:
+    """What the user's coroutine does after `serve` is not cancelled for it."""
+
+    @contextlib.asynccontextmanager
+    async def swallows(gateway: Gateway) -> AsyncIterator[None]:
+        signal.raise_signal(signal.SIGTERM)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        yield
+
+    before = signal.getsignal(signal.SIGTERM)
+    gateway = make_gateway(propylon_simulator(guilds=0), lifespan=swallows)
+    await gateway.serve()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    assert signal.getsignal(signal.SIGTERM) is before

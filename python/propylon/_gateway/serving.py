@@ -6,6 +6,7 @@ Owns the order of these steps, and what a signal means at each. Taking signals o
 import asyncio
 import logging
 from typing import Final
+from weakref import WeakSet
 
 from propylon._arguments import check_seconds
 from propylon._gateway.life import Life
@@ -37,6 +38,8 @@ class _Serving:
         """The first signal."""
         name = self._signals.caught.name if self._signals.caught else "a signal"
         _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
+        if self._stopped:
+            return
         self._stopped = True
         if self._starting:
             # Into whatever is awaited: the lifespan's own beginning, the store, the connection.
@@ -63,6 +66,12 @@ class _Serving:
             except asyncio.CancelledError:
                 if not self._taken_back():
                     raise
+            finally:
+                # A signal that comes this late has nothing to stop, and a lifespan may have swallowed an earlier one:
+                # the task is its owner's again, with no cancellation of ours left on it.
+                self._starting = False
+                self._stopped = True
+                self._taken_back()
 
     async def _served(self) -> None:
         life, patience = self._life, self._drain
@@ -86,8 +95,17 @@ class _Serving:
             await life.consumer.settle(patience)
 
 
+_been: Final[WeakSet[Life]] = WeakSet()
+
+
+def has_served(life: Life) -> bool:
+    """Whether it has been served, for once at least."""
+    return life in _been
+
+
 async def serve(life: Life, drain: float) -> None:
     """Serve until the gateway is closed, or a signal closes it."""
     life.check_process()
     check_seconds("serve()", drain=drain)
+    _been.add(life)
     await _Serving(life, drain).run()

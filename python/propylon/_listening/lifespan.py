@@ -65,7 +65,12 @@ class Lifespan:
                 "run(); open() does not begin it"
             )
         (value,) = self._values
-        if not isinstance(value, kind):
+        try:
+            fits = isinstance(value, kind)
+        except TypeError:
+            # A Protocol that is not to be checked at run time: type checkers have.
+            fits = True
+        if not fits:
             raise TypeError(
                 f"{who}: nothing can be passed for parameter {name!r}: it takes a {class_name(kind)}, and the lifespan "
                 f"gives a {class_name(type(value))}"

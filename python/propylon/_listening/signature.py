@@ -172,6 +172,14 @@ def return_of(function: Callable[..., Any]) -> Any:
         return None
 
 
+def _is_a(kind: type, base: type) -> bool:
+    try:
+        return issubclass(kind, base)
+    except TypeError:
+        # A Protocol that is not to be checked at run time.
+        return False
+
+
 def _is_given(kind: Any, given: type | None, *, required: bool) -> bool:
     """Whether a parameter of ``kind`` takes a lifespan's value of the class ``given``.
 
@@ -182,7 +190,11 @@ def _is_given(kind: Any, given: type | None, *, required: bool) -> bool:
         return False
     if given is object:
         return required
-    return issubclass(given, wanted)
+    try:
+        return issubclass(given, wanted)
+    except TypeError:
+        # A Protocol that is not to be checked at run time: taken at its word where nothing else can be passed.
+        return required
 
 
 def wants_of(
@@ -239,11 +251,16 @@ def wants_of(
                 # It has a default, and needs nothing from here.
                 if parameter.default is inspect.Parameter.empty:
                     raise
-        if isinstance(kind, type) and kind is not object and issubclass(gateway_class, kind):
+        if isinstance(kind, type) and kind is not object and _is_a(gateway_class, kind):
             gateway_parameter = parameter.name
         elif kind is Dispatch or get_origin(kind) is Dispatch:
             dispatch_parameter = parameter.name
         elif _is_given(kind, given, required=parameter.default is inspect.Parameter.empty):
+            if lifespan_parameter is not None:
+                raise TypeError(
+                    f"{who}: parameters {lifespan_parameter[0]!r} and {parameter.name!r} both ask for the value of the "
+                    "lifespan; let it give one object that has all, and ask for that"
+                )
             lifespan_parameter = parameter.name, cast("type", class_of(kind))
         elif parameter.default is inspect.Parameter.empty:
             known = "" if given in (None, object) else f"{class_name(given)} as the lifespan gives it, "

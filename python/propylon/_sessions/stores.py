@@ -223,7 +223,7 @@ class FileSessionStore:
                 kept[key] = {"saved_at": time.time(), "session": session.to_dict()}
             # An epoch is the time of its claim. Whoever holds an old one without a session puts it back when it saves.
             oldest = (time.time() - self._max_age) * 1000
-            known = {other: epoch for other, epoch in epochs.items() if other in kept or epoch > oldest}
+            known = {one: epoch for one, epoch in epochs.items() if one == key or one in kept or epoch > oldest}
             self._write(kept, known)
 
     def _is_old(self, entry: dict[str, Any]) -> bool:

@@ -94,6 +94,8 @@ def run(
     """
     from propylon.cli._run import reloading, run_target
 
+    if target is None and (reload or drain != 10.0):
+        raise typer.BadParameter("name your gateway: MODULE:NAME, such as bot:gateway")
     if target is None or target.startswith("-"):
         complain("to print events, use `propylon events`; `propylon run bot:gateway` runs a gateway of yours")
         app(["events", *filter(None, [target]), *context.args], prog_name="propylon")

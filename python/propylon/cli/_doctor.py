@@ -1,6 +1,7 @@
 """``propylon doctor``: what keeps a bot offline, looked for from the outside in. Starts no session."""
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from propylon._arguments import bare_token
 from propylon._version import __version__
+from propylon.cli._process import complain
 from propylon.intents import Intents
 
 __all__ = ["examine"]
@@ -54,6 +56,7 @@ class _Examination:
         self._api: Final = api_url.rstrip("/")
         self._context: Final = ssl.create_default_context()
         if ca_file is not None:
+            # Raises OSError where it is not there, ssl.SSLError where it is none.
             self._context.load_verify_locations(ca_file)
         # As a gateway does: the proxies of the environment are for those who ask for them.
         handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._context))
@@ -62,23 +65,39 @@ class _Examination:
         self._url = ""
         self._skew: float | None = None
 
-    def _get(self, path: str) -> Any:
+    def _get(self, path: str) -> dict[str, Any]:
         request = urllib.request.Request(
             f"{self._api}{path}",
             headers={"Authorization": f"Bot {self._token}", "User-Agent": f"DiscordBot (propylon, {__version__})"},
         )
-        with self._opener.open(request, timeout=_PATIENCE) as answer:
-            date = answer.headers.get("Date")
-            if date:
-                with contextlib.suppress(ValueError):
-                    self._skew = time.time() - parsedate_to_datetime(date).timestamp()
-            return json.load(answer)
+        try:
+            with self._opener.open(request, timeout=_PATIENCE) as answer:
+                self._compare(answer.headers.get("Date"))
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            self._compare(error.headers.get("Date"))
+            raise
+        except http.client.HTTPException:
+            raise ValueError("what answers is no HTTP server") from None
+        if not isinstance(found, dict):
+            raise ValueError("the answer is not what Discord's API says")
+        return cast("dict[str, Any]", found)
+
+    def _compare(self, date: str | None) -> None:
+        if date:
+            with contextlib.suppress(ValueError):
+                self._skew = time.time() - parsedate_to_datetime(date).timestamp()
 
     def token(self) -> _Finding:
         raw = os.environ.get("DISCORD_TOKEN", "")
         self._token = bare_token(raw.strip())
         if not self._token:
             return _Finding("token", False, "DISCORD_TOKEN is not set", "set it to the token of the Bot page")
+        if not (self._token.isascii() and self._token.isprintable() and " " not in self._token):
+            # Said here: whatever refuses it later would show it.
+            self._token = "unusable"
+            text = "DISCORD_TOKEN holds white space, line breaks or characters that no token has"
+            return _Finding("token", False, text, "copy the token alone, in one piece")
         try:
             bot = self._get("/gateway/bot")
         except urllib.error.HTTPError as error:
@@ -172,7 +191,8 @@ class _Examination:
                 socket.create_connection((host, port), timeout=_PATIENCE) as connection,
                 self._context.wrap_socket(connection, server_hostname=host) as secured,
             ):
-                return _Finding("TLS", True, f"{secured.version()} with {host}:{port}")
+                text = f"{secured.version()} with {host}:{port}, by the roots of this system"
+                return _Finding("TLS", True, f"{text}; a gateway takes Mozilla's unless native_roots=True")
         except ssl.SSLCertVerificationError as error:
             advice = "a proxy that reads along, or a wrong clock? trust its certificates with ca_file="
             return _Finding("TLS", False, f"{host}: {error.verify_message}", advice)
@@ -196,7 +216,11 @@ class _Examination:
 
 def examine(intents: Intents, api_url: str, ca_file: Path | None) -> int:
     """Print what was found; 1 where something is wrong."""
-    examination = _Examination(intents, api_url, ca_file)
+    try:
+        examination = _Examination(intents, api_url, ca_file)
+    except OSError as error:
+        complain(f"--ca-file {ca_file}: {error.strerror or error}; give a file of PEM certificates")
+        return 1
     steps: list[Callable[[], _Finding]] = [
         examination.token,
         examination.intents,

@@ -3,17 +3,25 @@
 import difflib
 import importlib
 import logging
-import math
-import shlex
+import os
+import signal
+import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from propylon import Gateway
+from propylon._gateway.serving import has_served
+from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.errors import PropylonError
 
 __all__ = ["reloading", "run_target"]
+
+_LOOK: Final = 500
+"""Milliseconds between two looks whether the bot still runs, or is to end."""
 
 
 class _Missing(Exception):
@@ -23,6 +31,12 @@ class _Missing(Exception):
 def _gateway_of(target: str) -> Gateway:
     module_name, _, name = target.partition(":")
     name = name or "gateway"
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        advice = "give it as MODULE:NAME, such as bot:gateway"
+        if module_name.endswith(".py") or os.sep in module_name:
+            module = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
+            advice = f"it is a module that is named, not a file: {module}:{name}"
+        raise _Missing(f"{module_name!r} is no module; {advice}")
     # As `python -m` does.
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -31,10 +45,10 @@ def _gateway_of(target: str) -> Gateway:
         # One that the module itself needs is a fault of its own, with a traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        advice = "give it as MODULE:NAME, such as bot:gateway, and be in the folder where it is"
+        text = f"there is no module {module_name!r}; be in the folder where it is, or install it"
         if module_name.endswith(".py"):
-            advice = f"it is a module that is named, not a file: {module_name.removesuffix('.py')}:{name}"
-        raise _Missing(f"there is no module {module_name!r}; {advice}") from None
+            text = f"it is a module that is named, not a file: {module_name.removesuffix('.py')}:{name}"
+        raise _Missing(text) from None
     found = vars(module).get(name)
     if isinstance(found, Gateway):
         return found
@@ -48,11 +62,14 @@ def _gateway_of(target: str) -> Gateway:
 
 def run_target(target: str, drain: float) -> int:
     """Run it; the exit code."""
-    if not logging.getLogger().hasHandlers():
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     try:
         gateway = _gateway_of(target)
-        gateway.run(drain=drain)
+        # A bot whose last line is `gateway.run()` has run by now, while it was imported.
+        if not has_served(gateway._life):  # pyright: ignore[reportPrivateUsage]
+            # After the import: the bot's own logging is its own.
+            if not logging.getLogger().hasHandlers():
+                logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+            gateway.run(drain=drain)
     except (_Missing, PropylonError) as error:
         complain(str(error))
         return 1
@@ -62,25 +79,53 @@ def run_target(target: str, drain: float) -> int:
     return 0
 
 
+def _ended(process: "subprocess.Popen[bytes]", patience: float) -> int:
+    """Ends a bot as Ctrl-C does: it closes, and its listeners may finish. Its exit code."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        complain(f"it has not ended within {patience:g} s, and is killed")
+        process.kill()
+        return process.wait()
+
+
 def reloading(target: str, drain: float) -> int:
-    """Run it in a process of its own, anew after each change; the exit code."""
+    """Run it in a process of its own, anew after each change; the exit code of the last one."""
     if find_spec("watchfiles") is None:
         complain('--reload needs watchfiles: pip install "propylon[cli]"')
         return 1
-    from watchfiles import PythonFilter, run_process
+    from watchfiles import PythonFilter, watch
 
     command = [sys.executable, "-m", "propylon", "run", target, f"--drain={drain}"]
+    patience = drain + 5
 
-    def told(changes: object) -> None:
-        complain(f"changed, starting anew: {target}")
+    def start() -> "subprocess.Popen[bytes]":
+        # In a session of its own: a Ctrl-C of the terminal would reach it beside ours, and be its second one.
+        return subprocess.Popen(command, start_new_session=True)
 
-    # SIGINT, as at a keyboard: the gateway closes, and listeners may finish.
-    run_process(
-        Path.cwd(),
-        target=shlex.join(command),
-        target_type="command",
-        callback=told,
-        watch_filter=PythonFilter(),
-        sigint_timeout=math.ceil(drain) + 5,
-    )
-    return 0
+    stop = threading.Event()
+    with Stoppable(stop.set):
+        process = start()
+        told = False
+        try:
+            for changes in watch(
+                Path.cwd(),
+                watch_filter=PythonFilter(),
+                stop_event=stop,
+                rust_timeout=_LOOK,
+                yield_on_timeout=True,
+                raise_interrupt=True,
+            ):
+                if changes:
+                    complain(f"changed, starting anew: {target}")
+                    _ended(process, patience)
+                    process, told = start(), False
+                elif process.poll() is not None and not told:
+                    complain(f"{target} has ended with exit code {process.returncode}; it starts anew after a change")
+                    told = True
+        except KeyboardInterrupt:
+            # The second signal.
+            process.kill()
+        return _ended(process, patience)
