@@ -245,3 +245,20 @@ async def test_a_folder_that_is_not_there_is_told_at_open(
     folder.mkdir()
     await gateway.open(timeout=10)
     await gateway.close()
+
+
+async def test_a_time_out_says_that_the_store_did_not_answer(
+    propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HELLO is in by then: it is not the server that is slow."""
+    monkeypatch.setattr(keeping, "_PATIENCE", 0.1)
+
+    class Silent(FencedStore):
+        async def save(self, key: str, session: Any, epoch: int | None = None, /) -> None:
+            await asyncio.Event().wait()
+
+        async def delete(self, key: str, epoch: int | None = None, /) -> None:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError, match="the session store did not say whose the session is"):
+        await bot(propylon_simulator(guilds=0), Silent()).open(timeout=0.5)

@@ -116,6 +116,7 @@ class Life:
         self._waiters = 0
         self._closing = False
         self._last_failure = ""
+        self._asks_store = False
 
     def _fits(self, session: Session) -> bool:
         return session.shard == self.shard_pair and session.intents == int(self.intents)
@@ -225,7 +226,9 @@ class Life:
                 # The refusal came in the same moment and tells more.
                 raise error from None
             asks = self._asks and self.session is None
-            why = what_it_waits_for(self.status, asks=asks, last_failure=self._last_failure)
+            why = what_it_waits_for(
+                self.status, asks=asks, asks_store=self._asks_store, last_failure=self._last_failure
+            )
             await self.close(code)
             raise TimeoutError(f"the gateway was not ready within {timeout} s{why}") from None
         except asyncio.CancelledError:
@@ -413,7 +416,12 @@ class Life:
 
     async def _check_lease(self, check: int) -> None:
         """The engine dials, and does not resume before it knows that the session is still this process's."""
-        if await self._keeper.is_held():
+        self._asks_store = True
+        try:
+            held = await self._keeper.is_held()
+        finally:
+            self._asks_store = False
+        if held:
             self.shard.lease_held(check)
 
     def _connection_closed(self, closed: Closed) -> None:

@@ -14,9 +14,11 @@ _STEPS: Final = {
 }
 
 
-def what_it_waits_for(status: GatewayStatus, *, asks: bool, last_failure: str) -> str:
-    """To be put behind a sentence. ``asks``: whether `/gateway/bot` says where to connect."""
-    step = _STEPS.get(status, "")
+def what_it_waits_for(status: GatewayStatus, *, asks: bool, asks_store: bool, last_failure: str) -> str:
+    """To be put behind a sentence. ``asks``: whether `/gateway/bot` says where to connect; ``asks_store``: whether the
+    session store is being asked whose the session is, for which HELLO waits to be answered.
+    """
+    step = "the session store did not say whose the session is" if asks_store else _STEPS.get(status, "")
     if status is GatewayStatus.CONNECTING:
         if asks:
             step = "it was asking /gateway/bot where to connect, or connecting there"
