@@ -7,12 +7,18 @@
 //!
 //! A slot comes and goes alone: what that costs depends on its own filter and not on how many others there are.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use memchr::memmem::Finder;
 
 use super::{
     Slot,
     condition::{Condition, Operands, Test},
     index::{Entry, Index},
+    slab::Slab,
     value::{Text, Value, skip_blanks},
 };
 use crate::protocol::string;
@@ -36,6 +42,8 @@ struct Node {
     children: Vec<(Box<[u8]>, usize)>,
     tests: Vec<usize>,
     index: Option<Box<Index<Matcher>>>,
+    /// Of a field of the event itself: finds its key, in quotes.
+    finder: Option<Box<Finder<'static>>>,
 }
 
 /// A test, where it stands, and how many conditions ask it.
@@ -65,6 +73,11 @@ enum Expression {
 
 /// An equality that an index can answer: its field, what is asked for, and what else has to hold.
 type Equality<'a> = (&'a [Box<str>], &'a Operands, Option<Condition>);
+
+/// Where a key occurs more often than this, all of the document is walked: it may be large, and full of it.
+const OCCURRENCES: usize = 8;
+/// How JSON can spell a letter, digit or underscore of a key otherwise than by itself (RFC 8259 section 7).
+static SPELLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 
 /// The node of the whole document.
 const ROOT: usize = 0;
@@ -251,7 +264,8 @@ impl Matcher {
     fn node(&mut self, path: &[Box<str>]) -> usize {
         path.iter().fold(ROOT, |parent, key| {
             self.child_of(parent, key).unwrap_or_else(|| {
-                let child = self.nodes.insert(Node { parent, ..Node::default() });
+                let finder = (parent == ROOT).then(|| Box::new(Finder::new(&format!("\"{key}\"")).into_owned()));
+                let child = self.nodes.insert(Node { parent, finder, ..Node::default() });
                 self.nodes[parent].children.push((key.as_bytes().into(), child));
                 child
             })
@@ -261,7 +275,7 @@ impl Matcher {
     /// Takes a node out that nobody asks any more, and those above it likewise.
     fn prune(&mut self, mut node: usize) {
         while node != ROOT {
-            let Node { parent, children, tests, index } = &self.nodes[node];
+            let Node { parent, children, tests, index, .. } = &self.nodes[node];
             if !(children.is_empty() && tests.is_empty() && index.is_none()) {
                 return;
             }
@@ -279,12 +293,39 @@ impl Matcher {
         found
     }
 
+    /// Whether an index may hold what this `d` has. No is certain; yes is for the walk to say.
+    ///
+    /// Where all slots wait in indexes nearly every event is for none of them, and then a search for the keys, which goes
+    /// through the bytes ten times as fast as the walk, and a look at what stands behind them is enough.
+    fn may_be_found(&self, data: &[u8]) -> bool {
+        let plain = |key: &[u8]| key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        if self.nodes.room() > 64 * FEW || SPELLED.find(data).is_some() {
+            return true;
+        }
+        let mut seen = [0; FEW];
+        self.nodes[ROOT].children.iter().any(|(key, child)| {
+            let Some(finder) = self.nodes[*child].finder.as_ref().filter(|_| plain(key)) else { return true };
+            finder.find_iter(data).enumerate().any(|(count, at)| {
+                let at = skip_blanks(data, at + key.len() + 2);
+                if data.get(at) != Some(&b':') {
+                    // A text, or no JSON.
+                    return false;
+                }
+                seen.fill(0);
+                let mut walk =
+                    Walk { matcher: self, document: data, answers: &mut [], seen: &mut seen, hits: Vec::new() };
+                let end = walk.value(skip_blanks(data, at + 1), *child);
+                count >= OCCURRENCES || end.is_none() || !walk.hits.is_empty()
+            })
+        })
+    }
+
     /// Calls `found` with each slot that wants an event with this `d`; with a slot of an index perhaps twice.
     pub(crate) fn matches(&self, data: &[u8], mut found: impl FnMut(Slot)) {
         if self.always {
             found(0);
         }
-        if self.places.is_empty() {
+        if self.places.is_empty() || (self.general.is_empty() && !self.may_be_found(data)) {
             return;
         }
         let (answers, fields) = (self.tests.room().div_ceil(64), self.nodes.room().div_ceil(64));
@@ -415,67 +456,5 @@ impl Node {
     fn child(&self, key: &[u8], escaped: bool) -> Option<usize> {
         let is = |name: &[u8]| if escaped { Text::new(key, true).is(name) } else { key == name };
         self.children.iter().find(|(name, _)| is(name)).map(|(_, child)| *child)
-    }
-}
-
-/// Things with numbers that stay, given out anew once their thing is gone.
-#[derive(Debug)]
-struct Slab<T> {
-    things: Vec<Option<T>>,
-    free: Vec<usize>,
-}
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self { things: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Slab<T> {
-    fn insert(&mut self, thing: T) -> usize {
-        while let Some(number) = self.free.pop() {
-            // Some of the numbers have gone with the end of the list, or were given out by it.
-            if let Some(place @ None) = self.things.get_mut(number) {
-                *place = Some(thing);
-                return number;
-            }
-        }
-        self.things.push(Some(thing));
-        self.things.len() - 1
-    }
-
-    fn remove(&mut self, number: usize) {
-        self.things[number] = None;
-        self.free.push(number);
-        let used = self.things.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        self.things.truncate(used);
-        if used == 0 {
-            self.free.clear();
-        }
-        if self.things.len() * 4 < self.things.capacity() {
-            self.things.shrink_to(used * 2);
-            self.free.retain(|&number| number < used);
-            self.free.shrink_to(used * 2);
-        }
-    }
-
-    /// One more than the largest number that may be in use.
-    fn room(&self) -> usize {
-        self.things.len()
-    }
-}
-
-impl<T> std::ops::Index<usize> for Slab<T> {
-    type Output = T;
-
-    #[inline]
-    fn index(&self, number: usize) -> &T {
-        self.things[number].as_ref().expect("a number that is in use")
-    }
-}
-
-impl<T> std::ops::IndexMut<usize> for Slab<T> {
-    fn index_mut(&mut self, number: usize) -> &mut T {
-        self.things[number].as_mut().expect("a number that is in use")
     }
 }

@@ -7,6 +7,7 @@ mod compiled;
 mod condition;
 mod index;
 mod matcher;
+mod slab;
 mod time;
 mod value;
 

@@ -493,6 +493,32 @@ proptest! {
     }
 
     #[test]
+    fn what_an_index_finds_agrees_with_a_json_tree(
+        wanted in prop::collection::vec(("[abc](\\.[abc]){0,2}", scalar()), 1..4),
+        data in prop::collection::vec(("[abc]", value()), 0..4),
+        spelled in any::<bool>(),
+        blanks in any::<bool>(),
+    ) {
+        // As text, so that a key may come twice, and in another spelling.
+        let tree: Json = data.iter().cloned().collect::<serde_json::Map<_, _>>().into();
+        let key = |key: &str| if spelled { format!("\\u00{:02x}", key.as_bytes()[0]) } else { key.to_owned() };
+        let colon = if blanks { " : " } else { ":" };
+        let members: Vec<String> =
+            data.iter().map(|(name, value)| format!("\"{}\"{colon}{value}", key(name))).collect();
+        let text = format!("{{{}}}", members.join(","));
+        let mut matcher = Matcher::default();
+        let descriptions: Vec<Json> =
+            wanted.iter().map(|(path, operand)| json!(["in", path, [operand]])).collect();
+        for (slot, description) in (1..).zip(&descriptions) {
+            filter(description).insert_into(&mut matcher, slot);
+        }
+        let slots = found(&matcher, &text);
+        for (slot, description) in (1..).zip(&descriptions) {
+            prop_assert_eq!(slots.contains(&slot), plain(description, &tree), "{} of {}", description, &text);
+        }
+    }
+
+    #[test]
     fn no_bytes_do_harm(
         description in description(),
         bytes in prop::collection::vec(prop::sample::select(br#"{}[]":,\ud8abc-+.015eE tfn"#.to_vec()), 0..60),
