@@ -34,8 +34,8 @@ def _gateway_of(target: str) -> Gateway:
     if not all(part.isidentifier() for part in module_name.split(".")):
         advice = "give it as MODULE:NAME, such as bot:gateway"
         if module_name.endswith(".py") or os.sep in module_name:
-            module = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
-            advice = f"it is a module that is named, not a file: {module}:{name}"
+            dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
+            advice = f"it is a module that is named, not a file: {dotted}:{name}"
         raise _Missing(f"{module_name!r} is no module; {advice}")
     # As `python -m` does.
     sys.path.insert(0, str(Path.cwd()))
