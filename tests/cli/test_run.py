@@ -225,4 +225,3 @@ def test_no_proxy_of_the_environment_stands_between(
         "doctor", PROPYLON_API_URL=simulator.api_url, DISCORD_TOKEN="token", HTTP_PROXY="http://127.0.0.1:1"
     )
     assert done.returncode == 0, done.stdout
-    assert os.environ.get("HTTP_PROXY") != "http://127.0.0.1:1"

@@ -8,13 +8,13 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias, get_args, get_origin
 
 import msgspec
 from msgspec import UnsetType
 
+from propylon._names import nearest
 from propylon.events import EVENTS, Event
 from propylon.snowflake import Snowflake
 
@@ -155,9 +155,9 @@ def _unknown(event: str, segments: list[str], depth: int, kind: Kind) -> str:
             return f"{event}: {parent} is an array, of whose elements filters know no fields, as {path!r} would be"
         return f"{event}: {parent} is no object and has no field {segments[depth]!r}"
     known = list(dict.fromkeys(name for struct in kind.structs for name in _fields(struct)))
-    nearest = get_close_matches(segments[depth], known, n=1)
-    if nearest:
-        advice = f"did you mean {'.'.join([*segments[:depth], nearest[0], *segments[depth + 1 :]])!r}?"
+    near = nearest(segments[depth], known)
+    if near is not None:
+        advice = f"did you mean {'.'.join([*segments[:depth], near, *segments[depth + 1 :]])!r}?"
     else:
         advice = f"{parent or 'it'} has {', '.join(sorted(known))}"
     return f"{event} has no field {path!r}; {advice}"

@@ -73,7 +73,7 @@ class Life:
         self.intents = Intents.NONE if intents == "auto" else intents
         self.shard_pair: Final = shard
         self.listening: Final = ListenerFace(
-            owner, lifespan, check_usable=self._check_usable, adding=self._warn_of_missing
+            owner, lifespan, check_usable=self._check_usable, adding=self._before_adding
         )
         options = {**options, "leased": is_fenced(sessions)}
         self.shard: Final = _core.Shard(options, self.listening.registry.subscriptions)
@@ -117,6 +117,8 @@ class Life:
         self._closing = False
         self._last_failure = ""
         self._asks_store = False
+        self.was_served = False
+        """Whether `serve` or `run` has been called."""
 
     def _fits(self, session: Session) -> bool:
         return session.shard == self.shard_pair and session.intents == int(self.intents)
@@ -158,7 +160,8 @@ class Life:
 
     # ------------------------------------------------------------------ intents
 
-    def _warn_of_missing(self, entries: Sequence[Entry]) -> None:
+    def _before_adding(self, entries: Sequence[Entry]) -> None:
+        # Before anything has changed: the engine would refuse them in the middle.
         self.check_process()
         # Worked out only when it is opened, "auto" has nothing to say before.
         if not self._auto_intents or self.shard.running:

@@ -6,7 +6,6 @@ Owns the order of these steps, and what a signal means at each. Taking signals o
 import asyncio
 import logging
 from typing import Final
-from weakref import WeakSet
 
 from propylon._arguments import check_seconds
 from propylon._gateway.life import Life
@@ -36,11 +35,12 @@ class _Serving:
 
     def _stop(self) -> None:
         """The first signal."""
-        name = self._signals.caught.name if self._signals.caught else "a signal"
-        _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
         if self._stopped:
+            # It came when all was over.
             return
         self._stopped = True
+        name = self._signals.caught.name if self._signals.caught else "a signal"
+        _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
         if self._starting:
             # Into whatever is awaited: the lifespan's own beginning, the store, the connection.
             self._cancelling = True
@@ -95,17 +95,9 @@ class _Serving:
             await life.consumer.settle(patience)
 
 
-_been: Final[WeakSet[Life]] = WeakSet()
-
-
-def has_served(life: Life) -> bool:
-    """Whether it has been served, for once at least."""
-    return life in _been
-
-
 async def serve(life: Life, drain: float) -> None:
     """Serve until the gateway is closed, or a signal closes it."""
     life.check_process()
     check_seconds("serve()", drain=drain)
-    _been.add(life)
+    life.was_served = True
     await _Serving(life, drain).run()

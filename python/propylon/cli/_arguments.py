@@ -1,6 +1,5 @@
 """What is written on the command line, as values of the library."""
 
-import difflib
 import ipaddress
 import os
 from typing import Final
@@ -10,6 +9,7 @@ import typer
 
 from propylon._core import event_index
 from propylon._gateway.options import Compression
+from propylon._names import nearest
 from propylon.cli._process import complain
 from propylon.events import EVENTS, Event
 from propylon.intents import Intents
@@ -25,8 +25,8 @@ COMPRESSIONS: Final[dict[str, Compression]] = {
 
 
 def _suggest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    return "" if near is None else f"; did you mean {near}?"
 
 
 def compression_of(text: str) -> Compression:

@@ -1,6 +1,5 @@
 """``propylon run``: a gateway of the user's, found by its name."""
 
-import difflib
 import importlib
 import logging
 import os
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from propylon import Gateway
-from propylon._gateway.serving import has_served
+from propylon._names import nearest
 from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.errors import PropylonError
@@ -31,12 +30,11 @@ class _Missing(Exception):
 def _gateway_of(target: str) -> Gateway:
     module_name, _, name = target.partition(":")
     name = name or "gateway"
+    if module_name.endswith(".py") or os.sep in module_name:
+        dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
+        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {dotted}:{name}")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        advice = "give it as MODULE:NAME, such as bot:gateway"
-        if module_name.endswith(".py") or os.sep in module_name:
-            dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
-            advice = f"it is a module that is named, not a file: {dotted}:{name}"
-        raise _Missing(f"{module_name!r} is no module; {advice}")
+        raise _Missing(f"{module_name!r} is no module; give it as MODULE:NAME, such as bot:gateway")
     # As `python -m` does.
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -45,16 +43,14 @@ def _gateway_of(target: str) -> Gateway:
         # One that the module itself needs is a fault of its own, with a traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        text = f"there is no module {module_name!r}; be in the folder where it is, or install it"
-        if module_name.endswith(".py"):
-            text = f"it is a module that is named, not a file: {module_name.removesuffix('.py')}:{name}"
-        raise _Missing(text) from None
+        advice = "be in the folder where it is, or install it"
+        raise _Missing(f"there is no module {module_name!r}; {advice}") from None
     found = vars(module).get(name)
     if isinstance(found, Gateway):
         return found
     others = [other for other, value in vars(module).items() if isinstance(value, Gateway)]
-    near = difflib.get_close_matches(name, others, n=1, cutoff=0.0)
-    hint = f"did you mean {module_name}:{near[0]}?" if near else "it has no Gateway at its top level"
+    near = nearest(name, others, likeness=0.0)
+    hint = "it has no Gateway at its top level" if near is None else f"did you mean {module_name}:{near}?"
     if found is None:
         raise _Missing(f"{module_name} has no {name!r}; {hint}")
     raise _Missing(f"{target} is no Gateway but {type(found).__name__}; {hint}")
@@ -65,7 +61,7 @@ def run_target(target: str, drain: float) -> int:
     try:
         gateway = _gateway_of(target)
         # A bot whose last line is `gateway.run()` has run by now, while it was imported.
-        if not has_served(gateway._life):  # pyright: ignore[reportPrivateUsage]
+        if not gateway._life.was_served:  # pyright: ignore[reportPrivateUsage]
             # After the import: the bot's own logging is its own.
             if not logging.getLogger().hasHandlers():
                 logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
