@@ -7,6 +7,8 @@ from propylon._commands.members import MembersRequest
 from propylon._core import Dispatch
 from propylon._debug import warn_of_debug_build
 from propylon._filters.expression import Field, Filter, field
+from propylon._fleet.manager import ShardManager
+from propylon._fleet.shards import ManagedShard
 from propylon._gateway.gateway import Gateway
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Timeouts
@@ -16,6 +18,7 @@ from propylon._listening.intents_check import IntentsWarning
 from propylon._listening.listener import Listener
 from propylon._listening.waiting import Stream
 from propylon._names import UnknownNameWarning
+from propylon._sessions.gates import FileIdentifyGate, IdentifyGate, IdentifyPermit
 from propylon._sessions.session import Closed, GatewayStatus, Session
 from propylon._sessions.stores import FencedSessionStore, FileSessionStore, SessionStore
 from propylon._version import __version__
@@ -41,6 +44,7 @@ from propylon.errors import (
     RequestTimeout,
     SessionTakenOver,
     ShardingRequired,
+    WrongShard,
 )
 from propylon.intents import Intents
 from propylon.presence import Activity, ActivityType, OnlineStatus, Presence
@@ -61,6 +65,7 @@ __all__ = [
     "Dispatch",
     "FencedSessionStore",
     "Field",
+    "FileIdentifyGate",
     "FileSessionStore",
     "Filter",
     "ForkedError",
@@ -69,6 +74,8 @@ __all__ = [
     "GatewayStatus",
     "HandshakeError",
     "IdentifyBudgetExhausted",
+    "IdentifyGate",
+    "IdentifyPermit",
     "Intents",
     "IntentsWarning",
     "InvalidApiVersion",
@@ -76,6 +83,7 @@ __all__ = [
     "InvalidShard",
     "Listener",
     "Listeners",
+    "ManagedShard",
     "Members",
     "MembersRequest",
     "Metrics",
@@ -91,12 +99,14 @@ __all__ = [
     "Session",
     "SessionStore",
     "SessionTakenOver",
+    "ShardManager",
     "ShardingRequired",
     "Snowflake",
     "Stream",
     "Timeouts",
     "UnknownNameWarning",
     "VoiceServer",
+    "WrongShard",
     "__version__",
     "field",
     "listen",

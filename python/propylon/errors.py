@@ -225,6 +225,20 @@ class IdentifyBudgetExhausted(PropylonError):
         return type(self), (str(self), self.resets_at)
 
 
+class WrongShard(CommandError):
+    """A guild is on a shard that another process has."""
+
+    def __init__(self, message: str, shard_id: int = 0) -> None:
+        """``shard_id``: of the shard that has the guild."""
+        super().__init__(message)
+        self.shard_id: Final[int] = shard_id
+        """Of the shard that has the guild."""
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (str(self), self.shard_id)
+
+
 class ForkedError(PropylonError):
     """A gateway was used in a forked child; its connection belongs to the parent. Make a new one in the child."""
 
@@ -286,6 +300,16 @@ def _handshake_advice(message: str) -> str:
             return ""
 
 
+def budget_exhausted(resets_at: float) -> IdentifyBudgetExhausted:
+    """The exception for an IDENTIFY that is not sent; ``resets_at`` is the Unix time in seconds of the next budget."""
+    when = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return IdentifyBudgetExhausted(
+        "hardly any IDENTIFY is left of what Discord allows in a day, and using up the rest resets the token: "
+        f"wait until {when}, and find out what starts so many sessions",
+        resets_at,
+    )
+
+
 def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError | None:
     """The exception for an end of a connection as the engine tells it; ``intents`` are those that were asked for."""
     match how:
@@ -296,12 +320,7 @@ def error_of_end(how: tuple[Any, ...] | None, intents: Intents) -> PropylonError
         case ("fatal", None, str(reason), str(advice), _):
             return AuthenticationFailed(None, reason, advice)
         case ("budget exhausted", float(resets_at)):
-            when = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-            return IdentifyBudgetExhausted(
-                "hardly any IDENTIFY is left of what Discord allows in a day, and using up the rest resets the token: "
-                f"wait until {when}, and find out what starts so many sessions",
-                resets_at,
-            )
+            return budget_exhausted(resets_at)
         case ("taken over",):
             return SessionTakenOver()
         case ("not remade", code, str(reason)):

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from propylon import FencedSessionStore, FileSessionStore, Session, SessionStore, SessionTakenOver
-from propylon._sessions import stores
+from propylon._sessions import files, stores
+from propylon._sessions.stores import FleetSessionStore
 
 FILES = [".sessions.json.lock", "sessions.json"]
 SESSION = Session("secret-id", 42, "wss://gateway-us-east1-b.discord.gg", (3, 16), 513)
@@ -149,7 +150,7 @@ async def test_a_write_that_fails_leaves_what_was_there(path: Path, monkeypatch:
     def fail(_: int) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(stores.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         await store.save("a", Session("other", 1))
     assert await store.load("a") == SESSION
@@ -294,7 +295,7 @@ class TestEpochs:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="fcntl")
     def test_a_process_that_hangs_with_the_lock_is_told_of(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(stores, "_LOCK_PATIENCE", 0.05)
+        monkeypatch.setattr(files, "_LOCK_PATIENCE", 0.05)
         store = FileSessionStore(path)
         asyncio.run(store.save("a", SESSION))
         program = (
@@ -320,7 +321,7 @@ class TestEpochs:
     def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(self, path: Path) -> None:
         store = FileSessionStore(path)
         go_on, wait = os.pipe()
-        with store._locked():
+        with store._file.locked():
             child = os.fork()
             if child == 0:
                 os.close(wait)
@@ -329,7 +330,7 @@ class TestEpochs:
         os.close(go_on)
         begin = time.monotonic()
         asyncio.run(store.save("a", SESSION))
-        assert time.monotonic() - begin < stores._LOCK_PATIENCE
+        assert time.monotonic() - begin < files._LOCK_PATIENCE
         os.close(wait)
         os.waitpid(child, 0)
 
@@ -353,10 +354,10 @@ def test_it_works_where_the_loop_has_no_threads_left(path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
 def test_a_child_does_not_wait_for_a_thread_of_its_parent(path: Path) -> None:
-    with stores._lock:
+    with files._lock:
         child = os.fork()
         if child == 0:
-            stores._lock.acquire(timeout=5) and os._exit(0)
+            files._lock.acquire(timeout=5) and os._exit(0)
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -378,3 +379,85 @@ def test_what_is_no_session(wrong: Any) -> None:
     with pytest.raises(ValueError, match="not a session") as caught:
         Session.from_dict(wrong)
     assert "secret-id" not in str(caught.value)
+
+
+class TestManyAtOnce:
+    @pytest.mark.asyncio
+    async def test_each_call_is_one_write(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        writes = 0
+        fsync = os.fsync
+
+        def counted(descriptor: int) -> None:
+            nonlocal writes
+            writes += 1
+            fsync(descriptor)
+
+        monkeypatch.setattr(files.os, "fsync", counted)
+        store: FleetSessionStore = FileSessionStore(path)
+        keys = [str(number) for number in range(1000)]
+        assert await store.load_all(keys) == {}
+        epochs = await store.claim_all(keys)
+        assert set(epochs) == set(keys)
+        assert await store.save_all({key: (Session(key, 1), epochs[key]) for key in keys}) == set()
+        assert await store.load_all([*keys, "x"]) == {key: Session(key, 1) for key in keys}
+        assert await store.save_all({"0": (None, epochs["0"]), "1": (Session("one", 2), None), "x": (None, 5)}) == set()
+        assert await store.load_all(["0", "1", "2"]) == {"1": Session("one", 2), "2": Session("2", 1)}
+        assert writes == 3
+        # Nothing to do is no write.
+        assert (await store.save_all({}), await store.claim_all([]), await store.load_all([])) == (set(), {}, {})
+        assert await store.save_all({"0": (None, epochs["0"])}) == set()
+        assert writes == 3
+
+    @pytest.mark.asyncio
+    async def test_keys_that_were_taken_over_are_told_and_left_as_they_are(self, path: Path) -> None:
+        old, new = FileSessionStore(path), FileSessionStore(path)
+        first = await old.claim_all(["a", "b", "c", "d"])
+        await old.save_all({key: (Session(key, 1), epoch) for key, epoch in first.items()})
+        second = await new.claim_all(["b", "c"])
+        assert all(second[key] > first[key] for key in second)
+        changes: dict[str, tuple[Session | None, int | None]] = {
+            "a": (Session("a", 2), first["a"]),
+            "b": (Session("b", 2), first["b"]),
+            "c": (None, first["c"]),
+            "d": (None, first["d"]),
+        }
+        assert await old.save_all(changes) == {"b", "c"}
+        sessions = await new.load_all(["a", "b", "c", "d"])
+        assert {key: session.sequence for key, session in sessions.items()} == {"a": 2, "b": 1, "c": 1}
+        # All refused: nothing is written.
+        before = path.stat().st_ino
+        assert await old.save_all({"b": changes["b"]}) == {"b"}
+        assert path.stat().st_ino == before
+
+    @pytest.mark.asyncio
+    async def test_an_entry_that_is_no_session_costs_that_one_only(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        store = FileSessionStore(path)
+        await store.save("b", SESSION)
+        content = json.loads(path.read_text())
+        content["sessions"]["a"] = {"saved_at": stores.time.time(), "session": {}}
+        path.write_text(json.dumps(content))
+        assert await store.load_all(["a", "b"]) == {"b": SESSION}
+        assert "cannot be read" in caplog.text
+
+    @pytest.mark.asyncio
+    async def test_a_file_of_an_earlier_version_is_read_and_its_epochs_hold(self, path: Path) -> None:
+        """As it was written before: with indents, and in the order of `json.dumps`."""
+        now = stores.time.time()
+        epoch = int(now * 1000)
+        old = {
+            "version": 1,
+            "sessions": {"a": {"saved_at": now, "session": SESSION.to_dict()}},
+            "epochs": {"a": epoch, "b": epoch},
+        }
+        path.write_text(json.dumps(old, indent=1))
+        store = FileSessionStore(path)
+        assert await store.load("a") == SESSION
+        with pytest.raises(SessionTakenOver):
+            await store.save("a", SESSION, epoch - 1)
+        await store.save("b", Session("é☃", 1), epoch)
+        content = json.loads(path.read_bytes())
+        assert content["sessions"]["a"] == old["sessions"]["a"]  # type: ignore[index]
+        assert content["epochs"] == old["epochs"]
+        assert await store.load("b") == Session("é☃", 1)

@@ -55,6 +55,11 @@ class Commands:
         self._table: Final = CommandTable(shard)
         self._requests: Final = Requests(shard, waiting_bytes)
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for a command to be written, or for an answer."""
+        return self._table.waits or self._requests.waits
+
     async def _command(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
         """Hands a command to the engine and waits until it is written, then at once calls ``written``."""
         self._check_open()

@@ -35,6 +35,11 @@ class Requests:
         self._awaited: set[str] = set()
         self._complained = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._pending)
+
     @contextmanager
     def expect(self, pending: Pending) -> Generator[None]:
         """Let ``pending`` have the events that answer it."""

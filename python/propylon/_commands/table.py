@@ -20,6 +20,11 @@ class CommandTable:
         self._written: Final[dict[int, Callable[[], None]]] = {}
         self._next = 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody does."""
+        return bool(self._waiting)
+
     async def carry_out(self, submit: Callable[[int], bool], written: Callable[[], None] | None = None) -> None:
         """Hand a command to the engine under a number and wait until it is written. Cancelling takes it back.
 

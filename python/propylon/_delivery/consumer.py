@@ -164,12 +164,12 @@ class Consumer:
         self.suspend()
         return set(self._tasks)
 
-    async def settle(self, seconds: float) -> None:
+    async def settle(self, seconds: float, *, caller: asyncio.Task[Any] | None = None) -> None:
         """Let unfinished calls finish for so many seconds, then cancel them and wait until they have ended.
 
-        Not the calls that wait for this themselves.
+        Not the calls that wait for this themselves: the current task, or the ``caller`` on whose behalf that runs.
         """
-        current = asyncio.current_task()
+        current = caller or asyncio.current_task()
         assert current is not None
         self._settling.add(current)
         try:

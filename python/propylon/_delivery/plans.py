@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from propylon._core import Dispatch
-from propylon._filters.expression import Filter
+from propylon._filters.expression import Filter, compiled
 from propylon._listening.entry import ALL, Entry
-from propylon._listening.registry import EVENT_INDEX, UNKNOWN, Registry, Slot
+from propylon._listening.registry import EVENT_INDEX, LOW, UNKNOWN, Registry, Slot
 from propylon.events import EVENTS, Event
 from propylon.events._decoding import decoder_for
+from propylon.events._fleet import FLEET_EVENTS
 
-__all__ = ["Call", "Plan", "Plans", "Route", "Step"]
+__all__ = ["Call", "Plan", "Plans", "Route", "Step", "route_of_own"]
 
 _MAX_PLANS: Final = 1024
 """Plans that are kept: the slots of an event can match in any combination."""
@@ -105,7 +106,10 @@ class Plans:
         """The steps for an event that was matched at a generation."""
         event, numbers = _parts(route)
         slots = [slot for number in numbers if (slot := self._registry.slot(number)) is not None]
-        entries = [entry for slot in slots for name in (event, ALL) for entry in slot.wanting.get(name, ())]
+        # What no table has may be a fleet's own: whoever asks for all that Discord sends does not ask for these.
+        own = event == UNKNOWN and dispatch.type in FLEET_EVENTS
+        names = (event,) if own else (event, ALL)
+        entries = [entry for slot in slots for name in names for entry in slot.wanting.get(name, ())]
         asked = [entry for entry in entries if entry.since <= generation]
         asked = sorted(dict.fromkeys(asked), key=_order)
         matched = {slot.where for slot in slots}
@@ -124,6 +128,23 @@ class Plans:
         self.kept[route] = since, plan
         for number in numbers:
             self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
+
+
+def route_of_own(registry: Registry, dispatch: Dispatch[Any]) -> Route | None:
+    """The route of an event that the engine has not seen, because a fleet made it; None where nobody wants it."""
+    numbers = [slot.number for slot in registry.slots_of(UNKNOWN, dispatch.type) if _fits(slot.where, dispatch)]
+    if not numbers:
+        return None
+    low = EVENT_INDEX[UNKNOWN]
+    for number in numbers:
+        if number < LOW:
+            low |= 1 << 8 + number
+    high = [number for number in numbers if number >= LOW]
+    return (low, *high) if high else low
+
+
+def _fits(where: Filter | None, dispatch: Dispatch[Any]) -> bool:
+    return where is None or compiled(where).matches(dispatch)
 
 
 def _parts(route: Route) -> tuple[str, list[int]]:

@@ -3,7 +3,6 @@
 Over 500 lines because each option, argument and error is explained where a user's editor looks for it.
 """
 
-import asyncio
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -14,10 +13,11 @@ from propylon._arguments import count_of
 from propylon._commands.answers import RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._filters.expression import Filter, Where
+from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Compression, Misfits, Overflow, Timeouts
-from propylon._gateway.serving import serve
+from propylon._gateway.serving import run, serve
 from propylon._gateway.settings import engine_options, mending_of
 from propylon._listening.batches import Batches
 from propylon._listening.entry import Options
@@ -160,7 +160,7 @@ class Gateway:
             self,
             options,
             token,
-            intents="auto" if intents == "auto" else Intents(int(intents)),
+            intents=AskedIntents(intents),
             shard=shard,
             sessions=sessions,
             max_pending=count_of("max_pending", max_pending, 1),
@@ -379,15 +379,7 @@ class Gateway:
             KeyboardInterrupt: A second signal came. As any that a listener raises: the connection is closed first.
             SystemExit: A listener raised it; the connection is closed first.
         """
-        self._life.check_process()
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            # Left before anything runs: what the bot raises would name this one as its context.
-            pass
-        else:
-            raise RuntimeError("run() starts an event loop; inside one, use `await gateway.serve()`")
-        asyncio.run(self.serve(drain=drain))
+        run(self._life, lambda: self.serve(drain=drain), "gateway")
 
     # ------------------------------------------------------------------ listeners
 

@@ -12,7 +12,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Protocol
 
 import propylon._core as _core
 from propylon._arguments import check_seconds, user_of_token
@@ -20,6 +20,7 @@ from propylon._commands.commands import Commands
 from propylon._delivery.consumer import Consumer
 from propylon._delivery.loop import Delivery
 from propylon._delivery.plans import Plans, Route
+from propylon._gateway.intents import AskedIntents, refuse_of_fleets
 from propylon._gateway.logs import GatewayLog
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.settings import session_facts
@@ -27,7 +28,6 @@ from propylon._gateway.waiting import what_it_waits_for
 from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.handlers import is_task
-from propylon._listening.intents_check import derived, warn_of_content, warn_of_missing
 from propylon._listening.lifespan import Lifespan
 from propylon._sessions.keeping import SessionKeeper, finished_mark, is_fenced, session_key
 from propylon._sessions.session import Closed, GatewayStatus, Session
@@ -36,7 +36,7 @@ from propylon.errors import ForkedError, NotConnected, PropylonError, SessionTak
 from propylon.events._decoding import Misfits
 from propylon.intents import Intents
 
-__all__ = ["Life"]
+__all__ = ["Life", "close_code"]
 
 _MAX_CLOSE_REASON_BYTES: Final = 123
 _DRAIN_PATIENCE: Final = 5.0
@@ -45,6 +45,51 @@ _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.
 
 # Closes what is open and joins the engine's threads while Python can still run.
 atexit.register(_core.shutdown, 5.0)
+
+
+def close_code(code: int | None, reason: str, *, resumable: bool | None, keeps: bool) -> int:
+    """The code of a close as it is asked for; ``keeps``: there is a store.
+
+    Raises ValueError where it cannot be sent.
+    """
+    if resumable and code in (1000, 1001):
+        raise ValueError(f"code {code} ends the session; leave it out to close resumably")
+    if code is None:
+        keep = keeps if resumable is None else resumable
+        code = 4000 if keep else 1000
+    if not (code in (1000, 1001) or 3000 <= code <= 4999):
+        raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
+    if resumable is False and code not in (1000, 1001):
+        raise ValueError(f"code {code} keeps the session; use 1000 or 1001 with resumable=False")
+    if len(reason.encode()) > _MAX_CLOSE_REASON_BYTES:
+        raise ValueError(f"the reason is over {_MAX_CLOSE_REASON_BYTES} bytes")
+    return code
+
+
+class Fleet(Protocol):
+    """What a shard knows of the fleet that it is one of."""
+
+    listening: ListenerFace
+    plans: Plans
+    room: _core.Room | None
+
+    def shard_ready(self, life: "Life", *, resumed: bool) -> None:
+        """READY or RESUMED is in."""
+
+    def shard_closed(self, life: "Life", closed: Closed) -> None:
+        """A connection has ended."""
+
+    def guilds_ready(self, life: "Life") -> None:
+        """Each guild of READY has been heard of."""
+
+    def shard_ended(self, life: "Life", error: PropylonError | None) -> None:
+        """It is closed, and makes no further connection."""
+
+    async def left_open(self) -> None:
+        """Every task of the loop has ended: say so, once, and close."""
+
+    def permit(self, life: "Life", kind: str, number: int, max_concurrency: int = 0) -> None:
+        """The gate outside of the engine is asked, or what it gave is given back."""
 
 
 class Life:
@@ -56,31 +101,39 @@ class Life:
         options: dict[str, Any],
         token: str,
         *,
-        intents: Intents | Literal["auto"],
+        intents: AskedIntents,
         shard: tuple[int, int] | None,
         sessions: SessionStore | None,
         max_pending: int,
         queue_bytes: int,
         mending: bool,
         lifespan: Lifespan,
+        fleet: Fleet | None = None,
     ) -> None:
-        """``owner`` is what listeners are given; ``options`` are the engine's, checked."""
+        """``owner`` is what listeners are given; ``options`` are the engine's, checked.
+
+        ``fleet``: it is one of several shards, whose listeners, events and end are the fleet's.
+        """
         self._pid: Final = os.getpid()
         self._owner: Final = owner
         self.lifespan: Final = lifespan
         self._asks: Final = options["gateway_url"] is None
-        self._auto_intents: Final = intents == "auto"
-        self.intents = Intents.NONE if intents == "auto" else intents
+        self._intents: Final = intents
         self.shard_pair: Final = shard
-        self.listening: Final = ListenerFace(
-            owner, lifespan, check_usable=self._check_usable, adding=self._before_adding
+        self._fleet: Final = fleet
+        self.listening: Final = (
+            ListenerFace(owner, lifespan, check_usable=self._check_usable, adding=self._before_adding)
+            if fleet is None
+            else fleet.listening
         )
         options = {**options, "leased": is_fenced(sessions)}
-        self.shard: Final = _core.Shard(options, self.listening.registry.subscriptions)
+        self.shard: Final = _core.Shard(
+            options, self.listening.registry.subscriptions, None if fleet is None else fleet.room
+        )
         self.consumer: Final = Consumer(
             self.shard,
             self.listening.registry,
-            Plans(self.listening.registry),
+            Plans(self.listening.registry) if fleet is None else fleet.plans,
             max_pending,
             report=self.listening.handlers.report,
             excused=self.listening.excused,
@@ -90,11 +143,10 @@ class Life:
         self.commands: Final = Commands(
             self.shard,
             check_open=self._check_open,
-            intents=lambda: self.intents,
+            intents=lambda: intents.asked,
             token_user=user_of_token(token),
             waiting_bytes=queue_bytes,
         )
-        self._warned_of: Final[set[str]] = set()
         self._log: Final = GatewayLog(shard)
         self._keeper: Final = SessionKeeper(
             sessions,
@@ -124,6 +176,11 @@ class Life:
         return session.shard == self.shard_pair and session.intents == int(self.intents)
 
     @property
+    def intents(self) -> Intents:
+        """Those that it asks for."""
+        return self._intents.asked
+
+    @property
     def status(self) -> GatewayStatus:
         """Where it stands."""
         return GatewayStatus[self.shard.status]
@@ -144,7 +201,7 @@ class Life:
         if self.shard.running:
             raise RuntimeError("the session can be set while the gateway is closed")
         fits = session is None or self._fits(session)
-        if session is not None and not (fits or (self._auto_intents and session.shard == self.shard_pair)):
+        if session is not None and not (fits or (self._intents.auto and session.shard == self.shard_pair)):
             raise ValueError("the session belongs to other intents or another shard")
         self.shard.set_session(None if session is None else session_facts(session))
 
@@ -163,18 +220,15 @@ class Life:
     def _before_adding(self, entries: Sequence[Entry]) -> None:
         # Before anything has changed: the engine would refuse them in the middle.
         self.check_process()
-        # Worked out only when it is opened, "auto" has nothing to say before.
-        if not self._auto_intents or self.shard.running:
-            warn_of_missing(entries, self.intents, self._warned_of, auto=self._auto_intents)
-            warn_of_content(entries, self.intents, self._warned_of, auto=self._auto_intents)
+        refuse_of_fleets(entries)
+        self._intents.heard(entries, running=self.shard.running)
 
     def _derive_intents(self) -> None:
         """With ``intents="auto"``: from the listeners that are there now."""
-        if not self._auto_intents:
+        if not self._intents.auto:
             return
-        entries = self.listening.registry.entries
-        self.intents = derived(entries)
-        warn_of_content(entries, self.intents, self._warned_of, auto=True)
+        if self._fleet is None:
+            self._intents.derive(self.listening.registry.entries)
         self.shard.set_intents(int(self.intents))
         session = self.session
         if session is not None and session.intents != int(self.intents):
@@ -184,6 +238,7 @@ class Life:
     # ------------------------------------------------------------------ life
 
     def _check_usable(self) -> None:
+        """Raise where this process must not use it; move it to this loop, where its own has died."""
         self.check_process()
         if self._ended is not None and not self._ended.done():
             self._adopt(self._ended)
@@ -265,17 +320,7 @@ class Life:
         """Close the connection and wait until it is closed."""
         self.check_process()
         check_seconds("close()", drain=drain)
-        if resumable and code in (1000, 1001):
-            raise ValueError(f"code {code} ends the session; leave it out to close resumably")
-        if code is None:
-            keep = self._keeper.keeps if resumable is None else resumable
-            code = 4000 if keep else 1000
-        if not (code in (1000, 1001) or 3000 <= code <= 4999):
-            raise ValueError(f"{code} cannot be sent; use 1000, 1001, or 3000 to 4999 (RFC 6455, section 7.4)")
-        if resumable is False and code not in (1000, 1001):
-            raise ValueError(f"code {code} keeps the session; use 1000 or 1001 with resumable=False")
-        if len(reason.encode()) > _MAX_CLOSE_REASON_BYTES:
-            raise ValueError(f"the reason is over {_MAX_CLOSE_REASON_BYTES} bytes")
+        code = close_code(code, reason, resumable=resumable, keeps=self._keeper.keeps)
         ended = self._ended
         if ended is None or ended.done():
             return
@@ -289,27 +334,54 @@ class Life:
                 await self._let_calls_finish(drain)
         finally:
             # Also where it is cancelled meanwhile: nothing is handed out any more, so it would be open for nobody.
-            if not (ended.done() or (self.shard.close(code, reason) and self.shard.running)):
-                # It has ended by itself; what still waits for listeners is kept for the next opening.
-                self.consumer.suspend()
-        if task in self._handlers:
+            self.hang_up(code, reason)
+        if self.awaits(task):
             # An `on_close` handler: the end waits for it, so it must not wait for the end.
             return
         await asyncio.shield(ended)
         self._unraised = None
 
+    def hang_up(self, code: int, reason: str = "", *, retiring: bool = False) -> None:
+        """Ask for the end of the connection; what is checked and awaited around that is `close`'s.
+
+        ``retiring``: what waits for listeners is still handed out, because nobody opens it again.
+        """
+        if self._ended is None or self._ended.done():
+            return
+        self._closing = not retiring
+        if not (self.shard.close(code, reason) and self.shard.running) and not retiring:
+            # It has ended by itself; what still waits for listeners is kept for the next opening.
+            self.consumer.suspend()
+
+    def awaits(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the end waits for a task, which must not wait for the end then."""
+        return task in self._handlers
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it is open, or opening."""
+        return self._ended is not None and not self._ended.done()
+
     async def _let_calls_finish(self, seconds: float) -> None:
         """No new events; those who wait for one are told. What Discord answers to commands still comes."""
         self.consumer.suspend()
-        self.listening.end(None)
+        if self._fleet is None:
+            self.listening.end(None)
         await self.consumer.settle(seconds)
 
     async def left_open(self) -> None:
         """The loop has nothing left to do but this. For `Delivery`."""
+        if self._fleet is not None:
+            await self._fleet.left_open()
+            return
         try:
             self._warn_of_open("left open at the end of its event loop")
         finally:
             await self.close(None)
+
+    async def settle(self, seconds: float) -> None:
+        """Let calls of listeners finish for so many seconds, then cancel them and wait until they have ended."""
+        await self.consumer.settle(seconds)
 
     def forgotten(self) -> None:
         """Nobody has the gateway any more. Its loop was closed by hand, or the end of that would have been noticed."""
@@ -390,12 +462,14 @@ class Life:
             self._keeper.nudge()
             if self._opened is not None and not self._opened.done():
                 self._opened.set_result(None)
+            if self._fleet is not None:
+                self._fleet.shard_ready(self, resumed=resumed)
         elif kind == "done":
             self.commands.done(*facts)
         elif kind == "closed":
             code, reason, why, reconnect = facts
             self._keeper.nudge()
-            self._connection_closed(Closed(code, reason, error_of_end(why, self.intents), reconnect))
+            self._connection_closed(Closed(code, reason, error_of_end(why, self.intents), reconnect, self.shard_pair))
         elif kind == "check lease":
             (check,) = facts
             task = asyncio.get_running_loop().create_task(self._check_lease(check), name="propylon lease")
@@ -404,6 +478,11 @@ class Life:
         elif kind == "guilds ready":
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
+            if self._fleet is not None:
+                self._fleet.guilds_ready(self)
+        elif kind in ("permit wanted", "permit over"):
+            assert self._fleet is not None
+            self._fleet.permit(self, kind, *facts)
         elif kind == "connect failed":
             what, message, delay = facts
             self._last_failure = message
@@ -436,6 +515,8 @@ class Life:
                 result.add_done_callback(self._close_handler_done)
             elif result is False:
                 self.shard.stop_reconnecting()
+        if self._fleet is not None:
+            self._fleet.shard_closed(self, closed)
 
     def _close_handler_done(self, task: asyncio.Task[Any]) -> None:
         self._handlers.discard(task)
@@ -462,7 +543,8 @@ class Life:
 
     def _end_awaiting(self, error: PropylonError | None) -> None:
         self.commands.fail_all()
-        self.listening.end(error)
+        if self._fleet is None:
+            self.listening.end(error)
 
     async def _let_handlers_finish(self) -> None:
         cancelled = False
@@ -490,16 +572,19 @@ class Life:
             # Nobody waits for the answer any more.
             check.cancel()
         self._end_awaiting(error)
-        self.listening.ended()
+        if self._fleet is None:
+            self.listening.ended()
         told = False
         if self._opened is not None and not self._opened.done():
             told = error is not None
             self._opened.set_exception(error or NotConnected("the gateway was closed while it was opening"))
         if self._ended is not None and not self._ended.done():
             self._unraised = None if told else error
-            if self._unraised is not None and not self._waiters:
+            if self._unraised is not None and not self._waiters and self._fleet is None:
                 self._log.error("the gateway has ended: %s", error)
             self._ended.set_result(self._unraised)
+        if self._fleet is not None:
+            self._fleet.shard_ended(self, error)
 
     def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
         """Check that an open gateway is used in its loop; one whose loop has died moves to the running one.

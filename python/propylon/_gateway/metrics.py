@@ -9,7 +9,7 @@ __all__ = ["Metrics"]
 class Metrics:
     """Counters since the gateway was made, taken together.
 
-    ``received == delivered + unheard + filtered + overflowed + queued`` holds in every snapshot.
+    ``received == delivered + unheard + filtered + overflowed + overlapped + queued`` holds in every snapshot.
     """
 
     received: int
@@ -22,6 +22,8 @@ class Metrics:
     """Dropped in Rust, because a filter said no."""
     overflowed: int
     """Dropped because the queue was full (``overflow="drop_oldest"``)."""
+    overlapped: int
+    """Dropped in Rust while a fleet was resharded, because the other of the two brings it (`ShardManager.reshard`)."""
     queued: int
     """Waiting for the event loop."""
     received_by_type: dict[str, int]
@@ -30,6 +32,7 @@ class Metrics:
     unheard_by_type: dict[str, int]
     filtered_by_type: dict[str, int]
     overflowed_by_type: dict[str, int]
+    overlapped_by_type: dict[str, int]
     queued_by_type: dict[str, int]
     wire_bytes: int
     """Bytes of WebSocket messages received, compressed as they came."""

@@ -5,22 +5,53 @@ Owns the order of these steps, and what a signal means at each. Taking signals o
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from propylon._arguments import check_seconds
-from propylon._gateway.life import Life
+from propylon._listening.lifespan import Lifespan
 from propylon._signals import Stoppable
 from propylon.errors import SessionTakenOver
 
-__all__ = ["serve"]
+__all__ = ["Servable", "run", "serve"]
 
 _log: Final = logging.getLogger("propylon.gateway")
+
+
+class Servable(Protocol):
+    """What can be served: the life of a gateway, or of a fleet."""
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """What is around it."""
+        ...
+
+    was_served: bool
+
+    def check_process(self) -> None:
+        """Raise ForkedError where it belongs to the parent process."""
+
+    def is_open(self) -> bool:
+        """Whether it is open, in this loop."""
+        ...
+
+    async def open(self, timeout: float | None) -> None:
+        """Open it."""
+
+    async def close(self, code: int | None, *, drain: float | None = None) -> None:
+        """Close it."""
+
+    async def wait_closed(self) -> None:
+        """Return when it is closed."""
+
+    async def settle(self, seconds: float) -> None:
+        """Let calls of listeners finish for so many seconds, then cancel them and wait until they have ended."""
 
 
 class _Serving:
     """One run."""
 
-    def __init__(self, life: Life, drain: float) -> None:
+    def __init__(self, life: Servable, drain: float) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._life: Final = life
@@ -92,10 +123,23 @@ class _Serving:
             self._starting = False
             # Where all is over this has nothing to do. What listeners use of the lifespan is there until they end.
             await life.close(None)
-            await life.consumer.settle(patience)
+            await life.settle(patience)
 
 
-async def serve(life: Life, drain: float) -> None:
+def run(life: Servable, serve: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    """Serve in an event loop of its own; ``name`` is what users call the owner."""
+    life.check_process()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # Left before anything runs: what the bot raises would name this one as its context.
+        pass
+    else:
+        raise RuntimeError(f"run() starts an event loop; inside one, use `await {name}.serve()`")
+    asyncio.run(serve())
+
+
+async def serve(life: Servable, drain: float) -> None:
     """Serve until the gateway is closed, or a signal closes it."""
     life.check_process()
     check_seconds("serve()", drain=drain)

@@ -88,6 +88,10 @@ class ListenerFace:
         feed.waits(len(self._waits))
         self._feeds.append(feed)
 
+    def unbind(self, feed: Feed) -> None:
+        """It hands out nothing any more."""
+        self._feeds.remove(feed)
+
     # ------------------------------------------------------------------ listeners
 
     def listen(self, arguments: tuple[Any, ...], options: Options, names: dict[str, Any]) -> Any:

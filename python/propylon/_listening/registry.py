@@ -13,14 +13,14 @@ import propylon._core as _core
 from propylon._filters.expression import Filter, asks_equality, compiled
 from propylon._listening.entry import ALL, Entry, Wanted
 
-__all__ = ["EVENT_INDEX", "UNKNOWN", "Registry", "Slot", "Watcher"]
+__all__ = ["EVENT_INDEX", "LOW", "UNKNOWN", "Registry", "Slot", "Watcher"]
 
 EVENT_INDEX: Final = _core.event_index()
 """Name of an event to its number in routes."""
 UNKNOWN: Final = "UNKNOWN"
 """Stands for all names that servers make up: they share their slots."""
 
-_LOW: Final = 64
+LOW: Final = 64
 """The engine tells of slots below this by a bit, of others by a list: dearer, but as many as there are."""
 _FEW: Final = 1024
 """So many entries may have been there without that their room is worth giving back."""
@@ -63,9 +63,9 @@ class Registry:
         """How many there were at once, since the dicts were last made anew."""
         self._slots: dict[Filter | None, Slot] = {}
         self._by_number: dict[int, Slot] = {}
-        self._low: Final = list(range(1, _LOW))
+        self._low: Final = list(range(1, LOW))
         self._high: Final = array("L")
-        self._next_high = _LOW
+        self._next_high = LOW
         self._counted = 0
         self._changes = 0
         self._watchers: Final[list[Watcher]] = []
@@ -83,6 +83,14 @@ class Registry:
     def slot(self, number: int) -> Slot | None:
         """The slot that has a number; None where it has gone meanwhile."""
         return self._by_number.get(number)
+
+    def slots_of(self, listed: str, event: str) -> list[Slot]:
+        """The slots in which an entry waits that names an event, which is ``listed`` under that name or another."""
+        return [
+            slot
+            for slot in self._by_number.values()
+            if any(want.event == event for entry in slot.wanting.get(listed, ()) for want in entry.wanted)
+        ]
 
     def watch(self, watcher: Watcher) -> None:
         """Tell of each change."""
@@ -179,11 +187,11 @@ class Registry:
         return self._next_high - 1
 
     def _give_back(self, number: int) -> None:
-        if number >= _LOW:
+        if number >= LOW:
             self._high.append(number)
-            if len(self._high) == self._next_high - _LOW:
+            if len(self._high) == self._next_high - LOW:
                 del self._high[:]
-                self._next_high = _LOW
+                self._next_high = LOW
         elif number:
             heappush(self._low, number)
 

@@ -99,3 +99,5 @@ class Closed:
     """
     reconnect: bool
     """Whether another connection follows. It is under way already; return False to stop that."""
+    shard: tuple[int, int] | None = None
+    """``(shard_id, shard_count)`` of the gateway whose connection it was."""

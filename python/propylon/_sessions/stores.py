@@ -4,35 +4,25 @@ When a gateway saves, and how far a session then counts as handled, is `propylon
 """
 
 import asyncio
-import contextlib
-import errno
-import glob
-import json
 import logging
 import os
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from propylon._sessions.locks import acquire, release
+import msgspec
+
+from propylon._sessions.files import SharedFile
 from propylon._sessions.session import Session
 from propylon.errors import SessionTakenOver
 
-__all__ = ["FencedSessionStore", "FileSessionStore", "SessionStore"]
+__all__ = ["FencedSessionStore", "FileSessionStore", "FleetSessionStore", "SessionStore"]
 
 _log: Final = logging.getLogger("propylon")
 
 _T = TypeVar("_T")
 
 _VERSION: Final = 1
-_ABANDONED: Final = 60.0
-"""Seconds after which a file that is being written is no longer being written."""
-_LOCK_PATIENCE: Final = 5.0
-"""Seconds to wait for other processes, each of which holds the lock for some milliseconds."""
-_LOCK_POLL: Final = 0.005
 
 
 class SessionStore(Protocol):
@@ -96,8 +86,38 @@ class FencedSessionStore(SessionStore, Protocol):
         ...
 
 
+class FleetSessionStore(FencedSessionStore, Protocol):
+    """A `FencedSessionStore` that is asked for many keys at once, for a fleet of hundreds of shards.
+
+    A store without these methods serves a fleet as well; it is called key by key.
+    """
+
+    async def load_all(self, keys: Sequence[str], /) -> dict[str, Session]:
+        """Return what was saved last under these keys, without those of which there is nothing to resume."""
+        ...
+
+    async def claim_all(self, keys: Sequence[str], /) -> dict[str, int]:
+        """Return a new epoch for each key.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError, PermissionError: The store is set up wrong.
+        """
+        ...
+
+    async def save_all(self, changes: Mapping[str, tuple[Session | None, int | None]], /) -> set[str]:
+        """Keep or forget many sessions in one write, each compared and set for itself.
+
+        Args:
+            changes: By key, the session, None to forget it, and its epoch. With None the epoch is not looked at.
+
+        Returns:
+            The keys whose epoch is not the newest. These are as before, all others are changed.
+        """
+        ...
+
+
 class FileSessionStore:
-    """A `FencedSessionStore` in one JSON file, for any number of shards, bots and processes on one machine.
+    """A `FleetSessionStore` in one JSON file, for any number of shards, bots and processes on one machine.
 
     The file is replaced as a whole, so that it is never half written, and only its owner may read it. Beside it lies an
     empty file, ``.<name>.lock``, by whose lock processes write one after the other; the system lets go of it with the
@@ -117,17 +137,20 @@ class FileSessionStore:
         """
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age > 0:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"max_age must be a number of seconds above 0, not {max_age!r}")
-        # A program that changes its folder meanwhile still finds it.
-        self._path: Final = Path(path).absolute()
+        self._file: Final = SharedFile(path, "FileSessionStore")
         self._max_age: Final = max_age
 
     def __repr__(self) -> str:
         """Where it is."""
-        return f"FileSessionStore({str(self._path)!r})"
+        return f"FileSessionStore({str(self._file.path)!r})"
 
     async def load(self, key: str, /) -> Session | None:
         """Return the session; None where there is none, or one that is too old or cannot be read."""
-        return await _aside(self._load, key)
+        return (await self.load_all([key])).get(key)
+
+    async def load_all(self, keys: Sequence[str], /) -> dict[str, Session]:
+        """Return the sessions, without those that are not there, too old, or cannot be read."""
+        return await _aside(self._load, keys)
 
     async def claim(self, key: str, /) -> int:
         """Return a new epoch; whoever has an earlier one has lost the session.
@@ -136,7 +159,16 @@ class FileSessionStore:
             FileNotFoundError, NotADirectoryError: The file's folder is not there.
             OSError: The file cannot be written.
         """
-        return await _aside(self._claim, key)
+        return (await self.claim_all([key]))[key]
+
+    async def claim_all(self, keys: Sequence[str], /) -> dict[str, int]:
+        """Return a new epoch for each key, by one write.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: The file's folder is not there.
+            OSError: The file cannot be written.
+        """
+        return await _aside(self._claim, keys)
 
     async def save(self, key: str, session: Session, epoch: int | None = None, /) -> None:
         """Keep it.
@@ -145,7 +177,8 @@ class FileSessionStore:
             SessionTakenOver: The epoch is not the newest.
             OSError: The file cannot be written.
         """
-        await _aside(self._change, key, session, epoch)
+        if await self.save_all({key: (session, epoch)}):
+            raise SessionTakenOver
 
     async def delete(self, key: str, epoch: int | None = None, /) -> None:
         """Forget it.
@@ -154,77 +187,65 @@ class FileSessionStore:
             SessionTakenOver: The epoch is not the newest.
             OSError: The file cannot be written.
         """
-        await _aside(self._change, key, None, epoch)
+        if await self.save_all({key: (None, epoch)}):
+            raise SessionTakenOver
 
-    def _claim(self, key: str) -> int:
-        self._check_folder()
-        with self._locked():
+    async def save_all(self, changes: Mapping[str, tuple[Session | None, int | None]], /) -> set[str]:
+        """Keep or forget many by one write, and return the keys whose epoch is not the newest.
+
+        Raises:
+            OSError: The file cannot be written; then nothing is changed.
+        """
+        return await _aside(self._change, changes)
+
+    def _load(self, keys: Iterable[str]) -> dict[str, Session]:
+        with self._file.settled():
+            self._file.tidy()
+            entries, _ = self._read()
+        sessions: dict[str, Session] = {}
+        for key in keys:
+            entry = entries.get(key)
+            if entry is None or self._is_old(entry):
+                continue
+            try:
+                sessions[key] = Session.from_dict(entry["session"])
+            except (KeyError, ValueError) as error:
+                _log.warning("the session in %s cannot be read (%s); identifying anew", self._file.path, error)
+        return sessions
+
+    def _claim(self, keys: Iterable[str]) -> dict[str, int]:
+        self._file.check_folder()
+        with self._file.locked():
             entries, epochs = self._read()
             # Not counted from 1: an epoch that was forgotten with its file must not come again.
-            epoch = epochs[key] = max(int(time.time() * 1000), epochs.get(key, 0) + 1)
-            self._write(entries, epochs)
-        return epoch
+            now = int(time.time() * 1000)
+            claimed = {key: max(now, epochs.get(key, 0) + 1) for key in keys}
+            if claimed:
+                self._write(entries, {**epochs, **claimed})
+        return claimed
 
-    def _check_folder(self) -> None:
-        folder = self._path.parent
-        if folder.is_dir():
-            return
-        kind, number = (NotADirectoryError, errno.ENOTDIR) if folder.exists() else (FileNotFoundError, errno.ENOENT)
-        advice = "FileSessionStore writes its file into a folder that is there; make it, or name another"
-        raise kind(number, advice, str(folder))
-
-    @contextlib.contextmanager
-    def _locked(self) -> Generator[None, None, None]:
-        """Nobody else changes the file meanwhile, neither a thread of this process nor another one."""
-        with _lock:
-            descriptor = os.open(self._path.with_name(f".{self._path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                self._wait_for_lock(descriptor)
-                try:
-                    yield
-                finally:
-                    # Not left to the closing: a child that was forked meanwhile has the descriptor too.
-                    release(descriptor)
-            finally:
-                os.close(descriptor)
-
-    def _wait_for_lock(self, descriptor: int) -> None:
-        end = time.monotonic() + _LOCK_PATIENCE
-        while not acquire(descriptor):
-            if time.monotonic() > end:
-                raise TimeoutError(
-                    f"another process has held the lock of {self._path} for {_LOCK_PATIENCE:g} s; see whether it hangs"
-                )
-            time.sleep(_LOCK_POLL)
-
-    def _load(self, key: str) -> Session | None:
-        with _lock:
-            self._tidy()
-            # Without the lock of processes: whoever writes replaces the file as a whole.
-            entry = self._read()[0].get(key)
-        if entry is None or self._is_old(entry):
-            return None
-        try:
-            return Session.from_dict(entry["session"])
-        except (KeyError, ValueError) as error:
-            _log.warning("the session in %s cannot be read (%s); identifying anew", self._path, error)
-            return None
-
-    def _change(self, key: str, session: Session | None, epoch: int | None) -> None:
-        with self._locked():
+    def _change(self, changes: Mapping[str, tuple[Session | None, int | None]]) -> set[str]:
+        with self._file.locked():
             entries, epochs = self._read()
-            # An epoch that the file does not know is taken for the newest: then somebody has removed the file.
-            if epoch is not None and epochs.setdefault(key, epoch) != epoch:
-                raise SessionTakenOver
-            if session is None and key not in entries:
-                return
-            kept = {other: entry for other, entry in entries.items() if other != key and not self._is_old(entry)}
-            if session is not None:
-                kept[key] = {"saved_at": time.time(), "session": session.to_dict()}
+            refused = {
+                key
+                for key, (_, epoch) in changes.items()
+                # An epoch that the file does not know is taken for the newest: then somebody has removed the file.
+                if epoch is not None and epochs.setdefault(key, epoch) != epoch
+            }
+            accepted = {key: session for key, (session, _) in changes.items() if key not in refused}
+            if all(session is None and key not in entries for key, session in accepted.items()):
+                return refused
+            now = time.time()
+            kept = {key: entry for key, entry in entries.items() if key not in accepted and not self._is_old(entry)}
+            for key, session in accepted.items():
+                if session is not None:
+                    kept[key] = {"saved_at": now, "session": session.to_dict()}
             # An epoch is the time of its claim. Whoever holds an old one without a session puts it back when it saves.
-            oldest = (time.time() - self._max_age) * 1000
-            known = {one: epoch for one, epoch in epochs.items() if one == key or one in kept or epoch > oldest}
+            oldest = (now - self._max_age) * 1000
+            known = {key: epoch for key, epoch in epochs.items() if key in accepted or key in kept or epoch > oldest}
             self._write(kept, known)
+        return refused
 
     def _is_old(self, entry: dict[str, Any]) -> bool:
         saved_at = entry.get("saved_at")
@@ -232,16 +253,17 @@ class FileSessionStore:
 
     def _read(self) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
         """The sessions and the epochs in the file."""
-        try:
-            content = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
+        text = self._file.read()
+        if text is None:
             return {}, {}
+        try:
+            content = msgspec.json.decode(text)
         except (ValueError, RecursionError) as error:
-            _log.warning("%s is no file of sessions (%s); identifying anew", self._path, error)
+            _log.warning("%s is no file of sessions (%s); identifying anew", self._file.path, error)
             return {}, {}
         sessions = content.get("sessions") if isinstance(content, dict) and content.get("version") == _VERSION else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         if not isinstance(sessions, dict):
-            _log.warning("%s is no file of sessions, or one of another version; identifying anew", self._path)
+            _log.warning("%s is no file of sessions, or one of another version; identifying anew", self._file.path)
             return {}, {}
         entries = cast("dict[str, Any]", sessions)
         epochs: Any = cast("dict[str, Any]", content).get("epochs")
@@ -251,41 +273,8 @@ class FileSessionStore:
             {key: epoch for key, epoch in known.items() if isinstance(epoch, int)},
         )
 
-    def _tidy(self) -> None:
-        """Removes what a process left that was killed while it wrote: it holds sessions, too."""
-        for left in self._path.parent.glob(f".{glob.escape(self._path.name)}.*.new"):
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    left.unlink()
-
     def _write(self, entries: dict[str, dict[str, Any]], epochs: dict[str, int]) -> None:
-        text = json.dumps({"version": _VERSION, "sessions": entries, "epochs": epochs}, indent=1)
-        # Beside the file, because a rename is atomic within a file system only. mkstemp's mode is 0600.
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.", suffix=".new")
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self._path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
-
-
-_lock = threading.Lock()
-"""Of all files: several stores may share one, and a write takes a millisecond."""
-
-
-def _unlock() -> None:
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    # A thread of the parent may have held it.
-    os.register_at_fork(after_in_child=_unlock)
+        self._file.write(msgspec.json.encode({"version": _VERSION, "sessions": entries, "epochs": epochs}))
 
 
 async def _aside(function: Callable[..., _T], *arguments: Any) -> _T:

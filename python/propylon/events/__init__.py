@@ -25,6 +25,7 @@ from propylon.events._expressions import (
     GuildStickersUpdate,
     SoundboardSounds,
 )
+from propylon.events._fleet import FleetReady, Resharded, ShardClosed, ShardReady, ShardResumed
 from propylon.events._guilds import (
     GuildAvailable,
     GuildCreate,
@@ -122,6 +123,7 @@ __all__ = [
     "EntitlementDelete",
     "EntitlementUpdate",
     "Event",
+    "FleetReady",
     "GuildAuditLogEntryCreate",
     "GuildAvailable",
     "GuildBanAdd",
@@ -171,7 +173,11 @@ __all__ = [
     "RateLimitMetadata",
     "RateLimited",
     "Ready",
+    "Resharded",
     "Resumed",
+    "ShardClosed",
+    "ShardReady",
+    "ShardResumed",
     "SoundboardSounds",
     "StageInstanceCreate",
     "StageInstanceDelete",

@@ -140,6 +140,19 @@ fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyT
         Notice::Ended(how) => (key, "ended", ended(py, how)?).into_pyobject(py),
         Notice::CommandDone(id, outcome) => (key, "done", id, send_error(outcome)).into_pyobject(py),
         Notice::Reply(dispatch) => (key, "reply", PyDispatch::from(dispatch)).into_pyobject(py),
+        Notice::PermitWanted(number, max_concurrency) => {
+            (key, "permit wanted", number, max_concurrency).into_pyobject(py)
+        }
+        Notice::PermitOver(number) => (key, "permit over", number).into_pyobject(py),
+        Notice::GatewayBot(answer) => match answer {
+            Ok(bot) => {
+                let limit = bot.session_start_limit.map(|limit| {
+                    (limit.total, limit.remaining, limit.reset_after as f64 / 1e3, limit.max_concurrency)
+                });
+                (key, "gateway bot", bot.url, bot.shards, limit).into_pyobject(py)
+            }
+            Err(failure) => (key, "no answer", ended(py, Ended::of_failure(failure))?).into_pyobject(py),
+        },
         Notice::CheckLease(check) => (key, "check lease", check).into_pyobject(py),
         Notice::Warn(text) => (key, "warn", text).into_pyobject(py),
         Notice::Log(Level::Debug, text) => (key, "debug", text).into_pyobject(py),

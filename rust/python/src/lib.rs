@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod dispatch;
 mod errors;
 mod filter;
+mod fleet;
 mod hub;
 mod interpreter;
 mod runtime;
@@ -24,6 +25,8 @@ mod _core {
     use super::dispatch::{PyDispatch, note_mended, owner, set_decoders};
     #[pymodule_export]
     use super::filter::PyFilter;
+    #[pymodule_export]
+    use super::fleet::{PyInquiry, PyOverlap, PyRoom};
     #[pymodule_export]
     use super::hub::PyHub;
     #[pymodule_export]

@@ -5,12 +5,23 @@
 use std::{process, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyValueError, prelude::*};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// One thread reads, inflates and scans 600,000 unheard events in a second, more than Discord sends
 /// to any bot; a second one only adds wake-ups between them.
 const THREADS: usize = 1;
+/// Another number of threads, for a process.
+const VARIABLE: &str = "PROPYLON_IO_THREADS";
+const MOST: usize = 64;
+
+fn threads() -> PyResult<usize> {
+    // While attached: Python changes the environment only so, and the C library does not lock it.
+    let Some(told) = std::env::var_os(VARIABLE).filter(|told| !told.is_empty()) else { return Ok(THREADS) };
+    told.to_str().and_then(|told| told.trim().parse().ok()).filter(|told| (1..=MOST).contains(told)).ok_or_else(|| {
+        PyValueError::new_err(format!("{VARIABLE} must be a whole number from 1 to {MOST}, not {told:?}"))
+    })
+}
 
 struct Engine {
     runtime: Runtime,
@@ -31,7 +42,7 @@ pub(crate) fn handle() -> PyResult<Handle> {
         return Ok(engine.runtime.handle().clone());
     }
     let runtime =
-        Builder::new_multi_thread().worker_threads(THREADS).thread_name("propylon-io").enable_all().build()?;
+        Builder::new_multi_thread().worker_threads(threads()?).thread_name("propylon-io").enable_all().build()?;
     let handle = runtime.handle().clone();
     *engine = Some(Engine { runtime, pid });
     Ok(handle)

@@ -6,12 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use parking_lot::Mutex;
 use propylon_core::{
-    delivery::{Counts, Overflow, QueueConfig, ShardQueue},
+    delivery::{Counts, Overflow, QueueConfig, ShardQueue, Side},
+    fleet::Blocked,
     inflate::Compression,
     protocol::event::EventType,
     session::{BackoffConfig, Session, Timeouts},
@@ -25,7 +26,14 @@ use pyo3::{
     types::PyDict,
 };
 
-use crate::{dispatch, errors, hub::PyHub, runtime, runtime::OfThisProcess, subscriptions::PySubscriptions};
+use crate::{
+    dispatch, errors,
+    fleet::{PyOverlap, PyRoom},
+    hub::PyHub,
+    runtime,
+    runtime::OfThisProcess,
+    subscriptions::PySubscriptions,
+};
 
 /// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
 type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
@@ -42,7 +50,7 @@ struct Inner {
 #[pyclass(frozen, name = "Shard", module = "propylon._core")]
 pub(crate) struct PyShard(OfThisProcess<Inner>);
 
-static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+pub(crate) static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 fn option<'py, T>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<T>
 where
@@ -72,7 +80,17 @@ fn proxy_of(options: &Bound<'_, PyDict>) -> PyResult<Option<Zeroizing<String>>> 
     Ok(option::<Option<String>>(options, "proxy")?.map(Zeroizing::new))
 }
 
-fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
+/// To be called while attached: Python changes the environment only so, and the C library does not lock it.
+pub(crate) fn proxies_of_environment() -> Proxies {
+    Proxies::from_environment(|name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
+}
+
+/// Whether the environment says which proxies there are.
+pub(crate) fn asks_environment(options: &Bound<'_, PyDict>) -> PyResult<bool> {
+    Ok(proxy_of(options)?.is_some_and(|proxy| *proxy == ENVIRONMENT))
+}
+
+pub(crate) fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
     let compression: Option<String> = option(options, "compression")?;
     let compression: Compression = compression.as_deref().unwrap_or("none").parse().map_err(|_| {
         PyValueError::new_err("compression must be \"zstd-stream\", \"zlib-stream\", \"payload\" or None")
@@ -94,6 +112,8 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
         session: None,
         leased: option(options, "leased")?,
         gateway_url: option(options, "gateway_url")?,
+        known_url: option(options, "known_url")?,
+        outside_gate: option(options, "outside_gate")?,
         api_url: option(options, "api_url")?,
         timeouts: Timeouts {
             connect: seconds(options, "connect")?,
@@ -105,6 +125,7 @@ fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
             base: seconds(options, "base")?,
             cap: seconds(options, "cap")?,
             reset_after: seconds(options, "reset_after")?,
+            spread: seconds(options, "spread")?,
         },
         max_payload_bytes: option(options, "max_payload_bytes")?,
         proxies,
@@ -143,7 +164,8 @@ impl PyShard {
 #[pymethods]
 impl PyShard {
     #[new]
-    fn new(options: &Bound<'_, PyDict>, subscriptions: &PySubscriptions) -> PyResult<Self> {
+    #[pyo3(signature = (options, subscriptions, room=None))]
+    fn new(options: &Bound<'_, PyDict>, subscriptions: &PySubscriptions, room: Option<&PyRoom>) -> PyResult<Self> {
         let config = config_of(options)?;
         config.check().map_err(|error| PyValueError::new_err(error.0))?;
         let overflow: String = option(options, "overflow")?;
@@ -154,14 +176,18 @@ impl PyShard {
         };
         let queue =
             QueueConfig { bytes: option(options, "queue_bytes")?, events: option(options, "queue_events")?, overflow };
-        let queue = Arc::new(ShardQueue::new(NEXT_KEY.fetch_add(1, Relaxed), queue));
+        let queue = ShardQueue::new(NEXT_KEY.fetch_add(1, Relaxed), queue);
+        let queue = Arc::new(match room {
+            Some(room) => queue.within(Arc::clone(room.0.get().ok_or_else(errors::forked)?)),
+            None => queue,
+        });
         let session = session_of(option(options, "session")?);
         let state = SharedState::new(queue, Arc::clone(subscriptions.get()?), session);
         Ok(Self(OfThisProcess::new(Inner {
             state,
             handle: Mutex::new(None),
             config: Mutex::new(config),
-            proxies_of_environment: proxy_of(options)?.is_some_and(|proxy| *proxy == ENVIRONMENT),
+            proxies_of_environment: asks_environment(options)?,
         })))
     }
 
@@ -169,6 +195,51 @@ impl PyShard {
     #[getter]
     fn key(&self) -> PyResult<u64> {
         Ok(self.get()?.state.queue().key())
+    }
+
+    /// Holds its events against those of another fleet of the same bot; `new`: it is of the fleet that takes the
+    /// other's place.
+    #[pyo3(signature = (overlap, new=false))]
+    fn overlap(&self, overlap: Option<&PyOverlap>, new: bool) -> PyResult<()> {
+        let side = if new { Side::New } else { Side::Old };
+        let overlap = match overlap {
+            Some(overlap) => Some((Arc::clone(overlap.0.get().ok_or_else(errors::forked)?), side)),
+            None => None,
+        };
+        self.get()?.state.set_overlap(overlap);
+        Ok(())
+    }
+
+    /// Answers `("permit wanted", number, …)`: with when the day's budget is full again in Unix seconds, it is spent.
+    #[pyo3(signature = (number, resets_at=None))]
+    fn permit(&self, number: u64, resets_at: Option<f64>) -> PyResult<bool> {
+        let answer = match resets_at {
+            None => Ok(()),
+            Some(resets_at) => {
+                let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+                let wait = Duration::try_from_secs_f64((resets_at - unix).max(0.0)).unwrap_or(Duration::MAX);
+                Err(Blocked { wait, resets_at })
+            }
+        };
+        self.request(Request::PermitAnswered(number, answer))
+    }
+
+    /// Where the API said that the Gateway is, for the next run.
+    fn set_known_url(&self, url: String) -> PyResult<()> {
+        self.get()?.config.lock().known_url = Some(url);
+        Ok(())
+    }
+
+    /// Bytes of WebSocket messages received: where they have grown, the connection lives.
+    #[getter]
+    fn wire_bytes(&self) -> PyResult<u64> {
+        Ok(self.get()?.state.counts().wire_bytes.load(Relaxed))
+    }
+
+    /// Guilds of the session.
+    #[getter]
+    fn guild_count(&self) -> PyResult<usize> {
+        Ok(self.get()?.state.guild_count())
     }
 
     /// Binds delivery to `hub` (or to nothing).
@@ -191,9 +262,7 @@ impl PyShard {
         let runtime = runtime::handle()?;
         let mut config = inner.config.lock().clone();
         if inner.proxies_of_environment {
-            // While attached: Python changes the environment only so, and the C library does not lock it.
-            let variable = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
-            config.proxies = Proxies::from_environment(variable);
+            config.proxies = proxies_of_environment();
         }
         // Reading root certificates can touch the disk.
         let handle = py.detach(|| ShardHandle::start(&runtime, &config, &inner.state));
@@ -340,6 +409,7 @@ impl PyShard {
             ("unheard", &ledger.unheard),
             ("filtered", &ledger.filtered),
             ("overflowed", &ledger.overflowed),
+            ("overlapped", &ledger.overlapped),
         ] {
             result.set_item(name, counts.iter().sum::<u64>())?;
             result.set_item(format!("{name}_by_type"), by_type(py, counts)?)?;

@@ -13,8 +13,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Dispatch, wake::Signal};
+use super::{CommonRoom, Dispatch, wake::Signal};
 use crate::{
+    fleet::GatewayBot,
     protocol::event::EventType,
     session::{Closed, ConnectFailure, Ended, SendError},
 };
@@ -73,6 +74,13 @@ pub enum Notice {
     /// Whether the session is still this process's; answered by [`crate::shard::Request::LeaseHeld`] with this number, or
     /// [`crate::shard::Request::TakenOver`].
     CheckLease(u64),
+    /// The gate outside of the engine is asked for the turn to IDENTIFY, with `max_concurrency`; answered by
+    /// [`crate::shard::Request::PermitAnswered`] with this number.
+    PermitWanted(u64, u32),
+    /// The question with this number needs no answer any more, or the permit is given back.
+    PermitOver(u64),
+    /// What [`crate::shard::inquire`] was told.
+    GatewayBot(Result<GatewayBot, ConnectFailure>),
     /// Worth a line in the log.
     Warn(String),
     /// A line for the log that is no warning.
@@ -99,6 +107,8 @@ pub struct Tally {
     pub unheard: Counts,
     /// Events that every filter refused.
     pub filtered: Counts,
+    /// Events of two fleets that the other one delivers.
+    pub overlapped: Counts,
     /// Whether any is counted above.
     pub any: bool,
 }
@@ -106,7 +116,7 @@ pub struct Tally {
 impl Default for Tally {
     fn default() -> Self {
         let zero = [0; EventType::SLOTS];
-        Self { unheard: zero, filtered: zero, any: false }
+        Self { unheard: zero, filtered: zero, overlapped: zero, any: false }
     }
 }
 
@@ -123,12 +133,14 @@ pub struct Ledger {
     pub filtered: Counts,
     /// Dropped because the queue was full.
     pub overflowed: Counts,
+    /// Left to another fleet of the same bot, or brought by it already ([`super::Overlap`]).
+    pub overlapped: Counts,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
         let zero = [0; EventType::SLOTS];
-        Self { received: zero, delivered: zero, unheard: zero, filtered: zero, overflowed: zero }
+        Self { received: zero, delivered: zero, unheard: zero, filtered: zero, overflowed: zero, overlapped: zero }
     }
 }
 
@@ -161,6 +173,8 @@ struct State {
 pub struct ShardQueue {
     key: u64,
     config: QueueConfig,
+    /// Shared with the other shards of a fleet.
+    common: Option<Arc<CommonRoom>>,
     state: Mutex<State>,
     room: Notify,
     wakeups: AtomicU64,
@@ -188,7 +202,14 @@ const SMALL: usize = 256;
 impl ShardQueue {
     /// An empty queue. `key` is how the consumer tells queues apart.
     pub fn new(key: u64, config: QueueConfig) -> Self {
-        Self { key, config, state: Mutex::default(), room: Notify::new(), wakeups: AtomicU64::new(0) }
+        Self { key, config, common: None, state: Mutex::default(), room: Notify::new(), wakeups: AtomicU64::new(0) }
+    }
+
+    /// The same, one of several that have `common` room.
+    #[must_use]
+    pub fn within(mut self, common: Arc<CommonRoom>) -> Self {
+        self.common = Some(common);
+        self
     }
 
     /// How the consumer tells queues apart.
@@ -236,9 +257,11 @@ impl ShardQueue {
         state.accepted = accepted.unwrap_or(state.accepted);
         if tally.any {
             for index in 0..EventType::SLOTS {
-                state.ledger.received[index] += tally.unheard[index] + tally.filtered[index];
+                let dropped = tally.unheard[index] + tally.filtered[index] + tally.overlapped[index];
+                state.ledger.received[index] += dropped;
                 state.ledger.unheard[index] += std::mem::take(&mut tally.unheard[index]);
                 state.ledger.filtered[index] += std::mem::take(&mut tally.filtered[index]);
+                state.ledger.overlapped[index] += std::mem::take(&mut tally.overlapped[index]);
             }
             tally.any = false;
         }
@@ -251,23 +274,35 @@ impl ShardQueue {
             }
             return Fill::Low;
         }
+        let before = state.bytes;
+        let common = self.common.as_deref();
+        // What this queue may hold at most, as the others stand now.
+        let limit = self.limit(before);
         for dispatch in batch.drain(..) {
             state.ledger.received[dispatch.event.index()] += 1;
             state.bytes += dispatch.cost();
             state.items.push_back(dispatch);
             if self.config.overflow == Overflow::DropOldest {
-                while state.bytes > self.config.bytes || state.items.len() > self.config.events {
+                while state.bytes > limit || state.items.len() > self.config.events {
                     let Some(oldest) = state.items.pop_front() else { break };
                     state.bytes -= oldest.cost();
                     state.ledger.overflowed[oldest.event.index()] += 1;
                 }
             }
         }
+        if let Some(common) = common {
+            match state.bytes.checked_sub(before) {
+                Some(more) => common.add(more),
+                None => common.give_back(before - state.bytes),
+            }
+        }
         let fill = self.fill(&state);
         state.starved = match fill {
             Fill::Low => None,
             Fill::High => Some((HIGH_BYTES / 2, HIGH_EVENTS / 2)),
-            Fill::Full => Some((self.config.bytes / 2, self.config.events / 2)),
+            // Of what it has reached: with a common room that may be less than its own limit, and the others, which
+            // fill the room, do not wake it.
+            Fill::Full => Some((self.config.bytes.min(state.bytes) / 2, self.config.events / 2)),
         };
         let signal = if state.held && !told { None } else { state.signal.clone() };
         // The descriptor is written after unlocking: the woken thread would only run into the lock.
@@ -280,7 +315,9 @@ impl ShardQueue {
 
     fn fill(&self, state: &State) -> Fill {
         let reaches = |bytes, events| state.bytes >= bytes || state.items.len() >= events;
-        if self.config.overflow == Overflow::Pause && reaches(self.config.bytes, self.config.events) {
+        let full = reaches(self.config.bytes, self.config.events)
+            || self.common.as_ref().is_some_and(|common| !state.items.is_empty() && common.left(state.bytes) == 0);
+        if self.config.overflow == Overflow::Pause && full {
             Fill::Full
         } else if reaches(HIGH_BYTES, HIGH_EVENTS) && !state.held {
             Fill::High
@@ -295,7 +332,16 @@ impl ShardQueue {
             return (usize::MAX, usize::MAX);
         }
         let state = self.state.lock();
-        (self.config.bytes.saturating_sub(state.bytes), self.config.events.saturating_sub(state.items.len()))
+        let bytes = self.limit(state.bytes).saturating_sub(state.bytes);
+        // An empty queue takes one event whatever it weighs: nothing would ever wake its reader.
+        let bytes = if state.items.is_empty() { bytes.max(1) } else { bytes };
+        (bytes, self.config.events.saturating_sub(state.items.len()))
+    }
+
+    /// Bytes that the queue may hold, where `own` wait in it.
+    fn limit(&self, own: usize) -> usize {
+        let common = self.common.as_ref().map_or(usize::MAX, |common| own.saturating_add(common.left(own)));
+        self.config.bytes.min(common)
     }
 
     /// Waits until half of what made the queue high or full is gone.
@@ -395,6 +441,7 @@ impl ShardQueue {
             return Vec::new();
         }
         let count = limit.min(state.items.len());
+        let before = state.bytes;
         let State { items, bytes, ledger, .. } = &mut *state;
         let taken: Vec<Dispatch> = items
             .drain(..count)
@@ -405,6 +452,9 @@ impl ShardQueue {
             .collect();
         if items.len() <= SMALL && items.capacity() > SMALL * 16 {
             items.shrink_to(SMALL);
+        }
+        if let Some(common) = &self.common {
+            common.give_back(before - state.bytes);
         }
         if state.starved.is_some_and(|(bytes, events)| state.bytes <= bytes && state.items.len() <= events) {
             state.starved = None;
@@ -432,6 +482,15 @@ impl ShardQueue {
     /// How often this shard woke the loop.
     pub fn wakeups(&self) -> u64 {
         self.wakeups.load(Relaxed)
+    }
+}
+
+impl Drop for ShardQueue {
+    /// What waited in it is nobody's any more.
+    fn drop(&mut self) {
+        if let Some(common) = &self.common {
+            common.give_back(self.state.get_mut().bytes);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::SessionStartLimit;
+use super::{GatewayBot, SessionStartLimit};
 
 /// Discord's 5 s are measured at its end: a little more at ours.
 const SPACING: Duration = Duration::from_millis(5_250);
@@ -33,6 +33,10 @@ type Gates = (RandomState, Mutex<HashMap<u64, Arc<IdentifyGate>>>);
 pub struct IdentifyGate {
     buckets: Mutex<HashMap<u32, Bucket>>,
     budget: Mutex<Option<Budget>>,
+    /// Held by whoever asks `/gateway/bot`: a thousand shards that start together ask it once.
+    asking: AsyncMutex<()>,
+    /// Where it said that the Gateway is.
+    url: Mutex<Option<String>>,
 }
 
 /// What is left of the day's IDENTIFYs, as `/gateway/bot` told it and less those that left since.
@@ -107,6 +111,29 @@ impl IdentifyGate {
         });
     }
 
+    /// Waits until nobody asks `/gateway/bot`, and is the only one who may as long as it holds what it gets.
+    pub async fn turn_to_ask(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.asking.lock().await
+    }
+
+    /// Where `/gateway/bot` said last that the Gateway is.
+    pub fn url(&self) -> Option<String> {
+        self.url.lock().clone()
+    }
+
+    /// What the whole answer says.
+    pub fn learn_all(&self, bot: &GatewayBot) {
+        if let Some(limit) = &bot.session_start_limit {
+            self.learn(limit);
+        }
+        *self.url.lock() = Some(bot.url.clone());
+    }
+
+    /// IDENTIFYs in 5 s; 1 where nobody has told.
+    pub fn max_concurrency(&self) -> u32 {
+        self.budget.lock().map_or(1, |budget| budget.max_concurrency)
+    }
+
     /// Whether what is known of the budget is too old, or too little, to go by.
     pub fn is_stale(&self) -> bool {
         self.budget.lock().is_none_or(|budget| budget.told.elapsed() > FRESH || budget.remaining <= budget.floor)
@@ -128,9 +155,9 @@ impl IdentifyGate {
             return Err(blocked);
         }
         let bucket = {
-            let max_concurrency = self.budget.lock().map_or(1, |budget| budget.max_concurrency);
+            let bucket = shard_id % self.max_concurrency();
             let mut buckets = self.buckets.lock();
-            Arc::clone(buckets.entry(shard_id % max_concurrency).or_default())
+            Arc::clone(buckets.entry(bucket).or_default())
         };
         let last = bucket.lock_owned().await;
         if let Some(at) = *last {

@@ -26,7 +26,7 @@ use crate::{
 /// The answer of `GET /gateway/bot`.
 ///
 /// Source: <https://discord.com/developers/docs/events/gateway#get-gateway-bot>
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct GatewayBot {
     /// Where to connect.
     pub url: String,

@@ -14,11 +14,19 @@ pub struct BackoffConfig {
     pub cap: Duration,
     /// A READY or RESUMED that held this long ends the series of failures.
     pub reset_after: Duration,
+    /// Upper bound of the delay where there would be none: one of many shards that lose their connections together. A
+    /// thousand at once would all be dialled, looked up and resumed in the same moment.
+    pub spread: Duration,
 }
 
 impl Default for BackoffConfig {
     fn default() -> Self {
-        Self { base: Duration::from_secs(1), cap: Duration::from_mins(1), reset_after: Duration::from_secs(30) }
+        Self {
+            base: Duration::from_secs(1),
+            cap: Duration::from_mins(1),
+            reset_after: Duration::from_secs(30),
+            spread: Duration::ZERO,
+        }
     }
 }
 
@@ -63,13 +71,18 @@ impl Backoff {
         }
     }
 
-    /// Delay after the drop of a connection that was ready: none the first time.
+    /// Delay after the drop of a connection that was ready: none the first time, or below the spread.
     pub fn after_drop(&mut self, rng: &mut fastrand::Rng) -> Duration {
         if self.free_drop_used {
             return self.after_failure(rng);
         }
         self.free_drop_used = true;
-        Duration::ZERO
+        self.spread(rng)
+    }
+
+    /// Delay where nothing speaks for one but that other shards are in the same place.
+    pub fn spread(&self, rng: &mut fastrand::Rng) -> Duration {
+        self.config.spread.mul_f64(rng.f64())
     }
 
     /// Delay after op 7: none, unless the server does nothing else.

@@ -55,6 +55,11 @@ enum State {
 }
 
 impl Guilds {
+    /// How many there are, the unavailable ones among them.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
     /// How many of READY's guilds have not been heard of.
     pub fn awaited(&self) -> usize {
         self.awaited

@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{dialling::Plan, driver::Driver, story};
 use crate::{
     clock,
-    delivery::Notice,
+    delivery::{Notice, ShardQueue},
     fleet,
     protocol::close_code::FatalClose,
     session::{Action, Ended, Session},
@@ -20,6 +21,28 @@ use crate::{
 
 /// The end of a gateway is not told later than this because a question is unanswered.
 const INQUIRY: Duration = Duration::from_secs(3);
+
+/// The turn at an outside gate, from the question on; it is given up, or given back, when this is dropped.
+pub(super) struct OutsideTurn {
+    number: u64,
+    queue: Arc<ShardQueue>,
+    asked: bool,
+}
+
+impl OutsideTurn {
+    fn ask(&mut self, max_concurrency: u32) {
+        self.asked = true;
+        self.queue.notify(Notice::PermitWanted(self.number, max_concurrency));
+    }
+}
+
+impl Drop for OutsideTurn {
+    fn drop(&mut self) {
+        if self.asked {
+            self.queue.notify(Notice::PermitOver(self.number));
+        }
+    }
+}
 
 impl Driver {
     /// Carries out what the machine wants, and then tells of it.
@@ -43,10 +66,7 @@ impl Driver {
                     }
                 }
                 Action::CheckLease(check) => self.news.push(Notice::CheckLease(check)),
-                Action::AcquirePermit => {
-                    let gate = Arc::clone(&self.gate);
-                    self.asking = Some(Box::pin(gate.acquire(self.shard_id)));
-                }
+                Action::AcquirePermit => self.ask_gate(),
                 Action::ReleasePermit => {
                     self.permit = None;
                     self.asking = None;
@@ -156,6 +176,29 @@ impl Driver {
         true
     }
 
+    /// Asks for the turn to IDENTIFY: the gate of this process, and then the one outside, where there is one.
+    fn ask_gate(&mut self) {
+        let (gate, shard_id) = (Arc::clone(&self.gate), self.shard_id);
+        if !self.outside_gate {
+            self.asking = Some(Box::pin(async move { Ok((gate.acquire(shard_id).await?, None)) }));
+            return;
+        }
+        self.asked += 1;
+        let (answer, answered) = oneshot::channel();
+        self.outside_answer = Some((self.asked, answer));
+        let mut turn = OutsideTurn { number: self.asked, queue: Arc::clone(&self.state.queue), asked: false };
+        self.asking = Some(Box::pin(async move {
+            let permit = Arc::clone(&gate).acquire(shard_id).await?;
+            turn.ask(gate.max_concurrency());
+            match answered.await {
+                Ok(Ok(())) => Ok((permit, Some(turn))),
+                Ok(Err(blocked)) => Err(blocked),
+                // Never heard of: the driver keeps the other end as long as this is polled.
+                Err(_) => std::future::pending().await,
+            }
+        }));
+    }
+
     /// Whether it found room.
     fn send(&mut self, now: Duration, text: &Zeroizing<String>) -> bool {
         let Some(connection) = &mut self.connection else { return true };
@@ -205,6 +248,7 @@ impl Driver {
         self.next = None;
         self.dialling = None;
         self.permit = None;
+        self.asking = None;
         self.ended = true;
         self.state.keep_session(self.machine.session().cloned());
         self.state.latency.store(u64::MAX, Relaxed);
@@ -222,6 +266,7 @@ impl Driver {
         let plan = Plan {
             url,
             ask,
+            gate: Arc::clone(&self.gate),
             api_url: self.api_url.clone(),
             token: self.token.clone(),
             transport: self.transport.clone(),

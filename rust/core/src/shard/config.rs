@@ -43,6 +43,10 @@ pub struct ShardConfig {
     pub leased: bool,
     /// Where to connect; `None`: `api_url` is asked.
     pub gateway_url: Option<String>,
+    /// Where the API said that the Gateway is, so that it need not be asked again so soon.
+    pub known_url: Option<String>,
+    /// A gate outside of the engine has to agree to each IDENTIFY ([`crate::delivery::Notice::PermitWanted`]).
+    pub outside_gate: bool,
     /// `https://discord.com/api/v10`.
     pub api_url: String,
     /// Deadlines.
@@ -183,7 +187,7 @@ impl ShardConfig {
             backoff: self.backoff,
             session: self.session.clone(),
             refuse_resume_url,
-            base_url: self.gateway_url.clone(),
+            base_url: self.gateway_url.clone().or_else(|| self.known_url.clone()),
             assumed_url: assumed_url(&self.api_url),
             allow_plaintext: self.allow_plaintext,
             presence_limiter: PresenceLimiter::default(),
@@ -221,6 +225,8 @@ mod tests {
             }),
             leased: false,
             gateway_url: Some("ws://127.0.0.1:1".to_owned()),
+            known_url: None,
+            outside_gate: false,
             api_url: "https://discord.com/api/v10".to_owned(),
             timeouts: Timeouts::default(),
             backoff: BackoffConfig::default(),

@@ -11,18 +11,18 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, Sleep},
 };
 use zeroize::Zeroizing;
 
 use super::{
-    ConfigError, Request, ShardConfig, SharedState, connection::Connection, counters::Earlier, dialling::Dialled,
+    ConfigError, Request, ShardConfig, SharedState, acting::OutsideTurn, connection::Connection, counters::Earlier, dialling::Dialled,
     guild_watch::GuildWatch, story,
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Notice, Tally},
+    delivery::{Dispatch, Notice, Overlap, Side, Tally},
     fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, Inflater},
     protocol::event::EventSet,
@@ -40,6 +40,9 @@ const FAR: Duration = Duration::from_hours(1);
 /// A look costs 20 µs, of which the two clocks are a hundredth and the waking of the thread the most: of a core, 0.05 %
 /// for 50 shards.
 const LOOK: Duration = if clock::SLEEP_IS_TOLD { Duration::from_secs(2) } else { FAR };
+
+/// The right to one IDENTIFY: of this process's gate and of one outside.
+pub(super) type Turn = (Permit, Option<OutsideTurn>);
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -65,9 +68,14 @@ pub(super) struct Driver {
     /// Opened beside `connection` to take its place at HELLO.
     pub(super) next: Option<Connection>,
     pub(super) dialling: Option<Boxed<Dialled>>,
-    pub(super) asking: Option<Boxed<Result<Permit, Blocked>>>,
+    pub(super) asking: Option<Boxed<Result<Turn, Blocked>>>,
     /// Held until IDENTIFY is answered, or for [`fleet::HOLD`].
-    pub(super) permit: Option<(Permit, Pin<Box<Sleep>>)>,
+    pub(super) permit: Option<(Turn, Pin<Box<Sleep>>)>,
+    /// A gate outside of the engine has to agree.
+    pub(super) outside_gate: bool,
+    /// The number of the last question to it, and where its answer goes.
+    pub(super) asked: u64,
+    pub(super) outside_answer: Option<(u64, oneshot::Sender<Result<(), Blocked>>)>,
     pub(super) sleep: Pin<Box<Sleep>>,
     /// What the timer is set to, or is on its way to.
     pub(super) deadline: Option<Duration>,
@@ -84,6 +92,8 @@ pub(super) struct Driver {
     /// The events that a request awaits, and those of this batch.
     pub(super) awaited: EventSet,
     pub(super) replies: Vec<Dispatch>,
+    /// What another fleet of the same bot brings too, as of this batch.
+    pub(super) overlap: Option<Arc<(Arc<Overlap>, Side)>>,
     /// Waits for room in the queue; while it is there, the socket is not read.
     pub(super) paused: Option<(Boxed<()>, Duration)>,
     /// Lets the consumer catch up before more is read; a moment, whatever the consumer does.
@@ -121,7 +131,7 @@ impl Driver {
             close_timeout: config.timeouts.close,
             token: config.token.clone(),
             api_url: config.api_url.clone(),
-            base_url: config.gateway_url.clone(),
+            base_url: config.gateway_url.clone().or_else(|| config.known_url.clone()),
             given_url: config.gateway_url.is_some(),
             shard_id: config.shard.map_or(0, |(id, _)| id),
             gate: IdentifyGate::shared(&config.token, server),
@@ -130,6 +140,9 @@ impl Driver {
             dialling: None,
             asking: None,
             permit: None,
+            outside_gate: config.outside_gate,
+            asked: 0,
+            outside_answer: None,
             // Armed when the machine first names a deadline.
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             deadline: None,
@@ -141,6 +154,7 @@ impl Driver {
             discarding: false,
             tally: Box::default(),
             awaited: EventSet::EMPTY,
+            overlap: None,
             replies: Vec::new(),
             paused: None,
             breather: None,
@@ -243,6 +257,12 @@ impl Driver {
                 Request::StopReconnecting => self.machine.stop_reconnecting(),
                 Request::LeaseHeld(check) => self.machine.lease_held(now, check),
                 Request::TakenOver => self.machine.taken_over(),
+                Request::PermitAnswered(number, answer) => {
+                    // A late answer to an earlier question is nobody's.
+                    if let Some((_, waiting)) = self.outside_answer.take_if(|(asked, _)| *asked == number) {
+                        let _ = waiting.send(answer);
+                    }
+                }
             }
             self.act(now);
             moved = true;
@@ -256,13 +276,10 @@ impl Driver {
         self.dialling = None;
         let now = clock::now();
         match outcome {
-            Ok((socket, bot)) => {
-                if let Some(bot) = bot {
-                    if let Some(limit) = &bot.session_start_limit {
-                        self.gate.learn(limit);
-                    }
-                    self.machine.set_base_url(bot.url.clone());
-                    self.base_url = Some(bot.url);
+            Ok((socket, told)) => {
+                if let Some(url) = told {
+                    self.machine.set_base_url(url.clone());
+                    self.base_url = Some(url);
                 }
                 let inflater = Inflater::new(self.compression, self.max_payload_bytes);
                 let connection = Connection::new(socket, inflater);
@@ -291,9 +308,9 @@ impl Driver {
         let now = clock::now();
         *self.state.identify_blocked_until.lock() = answer.as_ref().err().map(|blocked| blocked.resets_at);
         match answer {
-            Ok(mut permit) => {
-                permit.spend();
-                self.permit = Some((permit, Box::pin(tokio::time::sleep(fleet::HOLD))));
+            Ok(mut turn) => {
+                turn.0.spend();
+                self.permit = Some((turn, Box::pin(tokio::time::sleep(fleet::HOLD))));
                 self.machine.permitted(now);
             }
             Err(blocked) => self.machine.permit_refused(now, blocked.wait, blocked.resets_at),

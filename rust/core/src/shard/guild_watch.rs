@@ -56,6 +56,7 @@ impl GuildWatch {
 
     fn note_guild(&mut self, now: Duration, event: EventType, data: &[u8]) -> Option<GuildChange> {
         let change = self.guilds.note(event, data);
+        self.state.guild_count.store(self.guilds.count(), Relaxed);
         if event == EventType::READY {
             self.state.guilds_ready.store(false, Relaxed);
         }

@@ -9,10 +9,12 @@ mod dialling;
 mod driver;
 mod guild_watch;
 mod handle;
+mod inquiry;
 mod reading;
 mod shared;
 mod story;
 
 pub use config::{ConfigError, ShardConfig, System};
 pub use handle::ShardHandle;
+pub use inquiry::inquire;
 pub use shared::{Request, SharedState, WireCounts};

@@ -37,6 +37,7 @@ impl Driver {
         }
         let now = clock::now();
         self.awaited = **self.state.awaited.load();
+        self.overlap = self.state.overlap.load_full();
         let room = self.state.queue.room_left();
         // The user closes and nobody takes the events: the answer lies behind them, and has to be read.
         self.discarding = self.machine.is_closing() && (room.0 == 0 || room.1 == 0);
@@ -192,6 +193,13 @@ impl Driver {
                         }
                         Slots::Heard(heard) => {
                             let name = Dispatch::unknown_name(&envelope.event, rest);
+                            let elsewhere = self.overlap.as_deref().is_some_and(|(overlap, side)| {
+                                !overlap.delivers(*side, event, name.as_deref(), &rest[envelope.data.clone()], now)
+                            });
+                            if elsewhere {
+                                self.tally.overlapped[event.index()] += 1;
+                                self.tally.any = true;
+                            } else {
                             let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
                             let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
                             let dispatch = Dispatch {
@@ -206,6 +214,7 @@ impl Driver {
                             };
                             self.batch_bytes += dispatch.cost();
                             self.batch.push(dispatch);
+                            }
                         }
                     }
                     if self.awaited.contains(event) {

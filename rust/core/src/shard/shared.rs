@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 
 use crate::{
     clock,
-    delivery::{ShardQueue, Subscriptions},
+    delivery::{Overlap, ShardQueue, Side, Subscriptions},
+    fleet::Blocked,
     protocol::event::EventSet,
     session::{PresenceLimiter, SendLimiter, Session, Status},
 };
@@ -51,6 +52,8 @@ pub enum Request {
     LeaseHeld(u64),
     /// Another process has claimed the session: close so that it lives on, and end.
     TakenOver,
+    /// The answer to [`crate::delivery::Notice::PermitWanted`] with this number.
+    PermitAnswered(u64, Result<(), Blocked>),
 }
 
 /// Plain counters, written by the driver alone.
@@ -107,6 +110,10 @@ pub struct SharedState {
     pub(super) awaited: arc_swap::ArcSwap<EventSet>,
     /// The bot's own user, as READY told it; 0: not told yet.
     pub(super) user_id: AtomicU64,
+    /// Guilds of the session.
+    pub(super) guild_count: AtomicUsize,
+    /// Another fleet of the same bot is there too.
+    pub(super) overlap: arc_swap::ArcSwapOption<(Arc<Overlap>, Side)>,
 }
 
 impl SharedState {
@@ -129,6 +136,8 @@ impl SharedState {
             limiter: Mutex::default(),
             awaited: arc_swap::ArcSwap::default(),
             user_id: AtomicU64::new(0),
+            guild_count: AtomicUsize::new(0),
+            overlap: arc_swap::ArcSwapOption::empty(),
         })
     }
 
@@ -210,6 +219,16 @@ impl SharedState {
     /// The bot's own user, once a READY has told it.
     pub fn user_id(&self) -> Option<u64> {
         Some(self.user_id.load(Relaxed)).filter(|&id| id > 0)
+    }
+
+    /// Guilds of the session, those that are unavailable among them.
+    pub fn guild_count(&self) -> usize {
+        self.guild_count.load(Relaxed)
+    }
+
+    /// From the next batch on, its events are held against those of another fleet of the same bot.
+    pub fn set_overlap(&self, overlap: Option<(Arc<Overlap>, Side)>) {
+        self.overlap.store(overlap.map(Arc::new));
     }
 
     /// The counters.

@@ -6,15 +6,18 @@
 //! section 3 of the RFC (two questions that race).
 
 use std::{
+    collections::HashMap,
     future::{Future, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::Poll,
     time::Duration,
 };
 
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep},
@@ -31,11 +34,38 @@ pub type Resolver = Arc<dyn Fn(&str, u16) -> Lookup + Send + Sync>;
 /// RFC 8305, section 8: between the beginnings of two attempts.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// `getaddrinfo`, on a thread of its own.
+/// Answers of the system are good for so long: a thousand shards that are cut off together ask once.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// `getaddrinfo`, on a thread of its own; whoever asks meanwhile, or within two seconds, gets the same answer.
 pub fn system_resolver() -> Resolver {
-    Arc::new(|host, port| {
-        let host = host.to_owned();
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    static SHARED: LazyLock<Resolver> = LazyLock::new(|| {
+        shared(Arc::new(|host, port| {
+            let host = host.to_owned();
+            Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+        }))
+    });
+    Arc::clone(&SHARED)
+}
+
+type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+type Shared = futures_util::future::Shared<Pin<Box<dyn Future<Output = Answer> + Send>>>;
+
+/// `resolver` with one question at a time for each name, and answers kept for [`FRESH`]; refusals are not kept.
+fn shared(resolver: Resolver) -> Resolver {
+    let asked: Mutex<HashMap<(String, u16), (Instant, Shared)>> = Mutex::default();
+    Arc::new(move |host, port| {
+        let mut asked = asked.lock();
+        asked.retain(|_, (at, question)| match question.peek() {
+            None => true,
+            Some(answer) => answer.is_ok() && at.elapsed() < FRESH,
+        });
+        let question = asked.entry((host.to_owned(), port)).or_insert_with(|| {
+            let lookup = resolver(host, port);
+            (Instant::now(), lookup.map(|answer| answer.map_err(Arc::new)).boxed().shared())
+        });
+        let question = question.1.clone();
+        Box::pin(async move { question.await.map_err(|error| io::Error::new(error.kind(), error.to_string())) })
     })
 }
 
@@ -116,9 +146,52 @@ mod tests {
     use std::{
         cell::{Cell, RefCell},
         future::pending,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
     };
 
     use super::*;
+
+    /// A resolver that counts its questions and takes a second for each; it knows no "nowhere".
+    fn slow(asked: &Arc<AtomicUsize>) -> Resolver {
+        let asked = Arc::clone(asked);
+        Arc::new(move |host, port| {
+            asked.fetch_add(1, Relaxed);
+            let known = host != "nowhere";
+            Box::pin(async move {
+                sleep(Duration::from_secs(1)).await;
+                if known { Ok(vec![([127, 0, 0, 1], port).into()]) } else { Err(io::Error::other("no such name")) }
+            })
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_shards_ask_for_a_name_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let resolver = shared(slow(&asked));
+        let lookups: Vec<_> = (0..1000).map(|_| tokio::spawn(resolver("here", 443))).collect();
+        for lookup in lookups {
+            assert_eq!(lookup.await.unwrap().unwrap().len(), 1);
+        }
+        resolver("here", 443).await.unwrap();
+        assert_eq!(asked.load(Relaxed), 1);
+        resolver("here", 80).await.unwrap();
+        sleep(FRESH).await;
+        resolver("here", 443).await.unwrap();
+        assert_eq!(asked.load(Relaxed), 3, "an answer is kept for too long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_kept_and_whoever_gives_up_takes_nobody_along() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let resolver = shared(slow(&asked));
+        let first = tokio::spawn(resolver("nowhere", 443));
+        let second = tokio::spawn(resolver("nowhere", 443));
+        tokio::task::yield_now().await;
+        first.abort();
+        assert_eq!(second.await.unwrap().unwrap_err().to_string(), "no such name");
+        resolver("nowhere", 443).await.unwrap_err();
+        assert_eq!(asked.load(Relaxed), 2);
+    }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()

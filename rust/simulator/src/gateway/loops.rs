@@ -15,6 +15,8 @@ use crate::wire::{Stream, frame};
 
 /// How long an end is negotiated before it is just an end.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client has to answer a close frame. Its machine may be busy, and its answer is part of the record.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Bytes of one write; a `stall` takes effect between two.
 const PIECE: usize = 256 << 10;
 
@@ -31,17 +33,26 @@ enum Exit {
     Closing,
 }
 
+/// What was read and not understood yet.
+struct Incoming {
+    buffer: Vec<u8>,
+    /// The message whose frames are still coming.
+    message: Option<Vec<u8>>,
+}
+
 /// Runs the connection to its end. `buffered`: bytes that came with the HTTP head.
 pub(crate) async fn run(connection: &Arc<Connection>, mut stream: Stream, buffered: Vec<u8>) {
+    let mut incoming = Incoming { buffer: buffered, message: None };
     let (read, write) = tokio::io::split(&mut stream);
     let mut exit = tokio::select! {
-        exit = read_loop(connection, read, buffered) => exit,
+        exit = read_loop(connection, read, &mut incoming) => exit,
         exit = write_loop(connection, write) => exit,
         () = connection.out.urgent.notified() => Exit::Reset,
     };
     if exit == Exit::Closing {
         let (read, _write) = tokio::io::split(&mut stream);
-        let _ = tokio::time::timeout(FAREWELL, read_loop(connection, read, Vec::new())).await;
+        // The answer may be half read already.
+        let _ = tokio::time::timeout(ANSWER, read_loop(connection, read, &mut incoming)).await;
         exit = Exit::Drop;
     }
     finish(connection, exit);
@@ -132,17 +143,17 @@ async fn write_bytes(
     write.flush().await.is_ok()
 }
 
-async fn read_loop(connection: &Arc<Connection>, mut read: ReadHalf<&mut Stream>, mut buffer: Vec<u8>) -> Exit {
+async fn read_loop(connection: &Arc<Connection>, mut read: ReadHalf<&mut Stream>, incoming: &mut Incoming) -> Exit {
     let mut switches = connection.switches.subscribe();
-    let mut message: Option<Vec<u8>> = None;
+    let Incoming { buffer, message } = incoming;
     loop {
         // before what was read is looked at: a read may have been under way when the switch was turned
         let _ = switches.wait_for(|switches| switches.reading).await;
         loop {
-            match frame::take(&mut buffer, 1 << 20) {
+            match frame::take(buffer, 1 << 20) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
-                    if let Some(exit) = on_frame(connection, frame, &mut message) {
+                    if let Some(exit) = on_frame(connection, frame, message) {
                         return exit;
                     }
                 }
@@ -156,7 +167,7 @@ async fn read_loop(connection: &Arc<Connection>, mut read: ReadHalf<&mut Stream>
         }
         buffer.reserve(16 << 10);
         tokio::select! {
-            count = read.read_buf(&mut buffer) => match count {
+            count = read.read_buf(buffer) => match count {
                 Ok(count) if count > 0 => {
                     connection.bytes_in.fetch_add(count as u64, Ordering::Relaxed);
                 }

@@ -181,7 +181,8 @@ impl Machine {
                 let why = format!("this machine was suspended for {} s", slept.as_secs());
                 self.hang_up(&why, false);
                 self.finish(Some(RESUMABLE_CLOSE), &why, None);
-                self.wait(now, Duration::ZERO);
+                let delay = self.backoff.spread(&mut self.rng);
+                self.wait(now, delay);
             }
         }
     }

@@ -195,7 +195,9 @@ impl Machine {
             self.warn("the session given was made with another shard or other intents; identifying anew");
             self.session = None;
         }
-        self.connect(now);
+        // One of many that start together.
+        let delay = self.backoff.spread(&mut self.rng);
+        self.wait(now, delay);
     }
 
     /// The user's close. A code of 1000 or 1001 ends the session at Discord too; any other keeps it.

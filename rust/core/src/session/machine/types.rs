@@ -183,6 +183,14 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// The end that a failure is which nobody tries to mend.
+    pub fn of_failure(failure: ConnectFailure) -> Self {
+        match failure.kind {
+            ConnectFailureKind::Unauthorized => Self::Unauthorized { reason: failure.message },
+            _ => Self::Unreachable(failure),
+        }
+    }
+
     pub(super) fn fatal(close: FatalClose, reason: String) -> Self {
         Self::Fatal { close, reason, application_flags: None }
     }

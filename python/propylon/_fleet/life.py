@@ -1,0 +1,847 @@
+"""The life of a fleet in its event loop: opened together, ended together, and what becomes of one shard meanwhile.
+
+Builds the shards and is the one that knows them all. What users see of it is `propylon._fleet.manager`'s, how another
+number of shards takes over `propylon._fleet.resharding`'s.
+
+Over 500 lines because what opens, ends and replaces shards turns on the same few futures.
+"""
+
+import asyncio
+import logging
+import os
+import time
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+import msgspec
+
+import propylon._core as _core
+from propylon._arguments import check_seconds
+from propylon._core import Dispatch
+from propylon._delivery.plans import Plans, route_of_own
+from propylon._fleet.asking import ask, floor
+from propylon._fleet.permits import Permits
+from propylon._fleet.resharding import Resharding
+from propylon._fleet.spread import Recommended, Wanted, named, rounded, shard_of, wrong_shard
+from propylon._fleet.team import Team
+from propylon._gateway.intents import AskedIntents
+from propylon._gateway.life import Life, close_code
+from propylon._gateway.metrics import Metrics
+from propylon._listening.entry import Entry
+from propylon._listening.face import ListenerFace
+from propylon._listening.lifespan import Lifespan
+from propylon._sessions.gates import IdentifyGate
+from propylon._sessions.session import Closed, GatewayStatus
+from propylon._sessions.stores import SessionStore
+from propylon._sessions.together import together
+from propylon.errors import (
+    ForkedError,
+    IdentifyBudgetExhausted,
+    NotConnected,
+    PropylonError,
+    SessionTakenOver,
+    ShardingRequired,
+    WrongShard,
+    budget_exhausted,
+)
+
+__all__ = ["FleetLife"]
+
+_log: Final = logging.getLogger("propylon.gateway")
+
+_BETWEEN_STARTS: Final = 0.005
+"""Seconds between two shards that start, or come back, together: a TLS handshake and a RESUME cost us one or two
+milliseconds."""
+_LONGEST_SPREAD: Final = 5.0
+_GUILDS_PER_SHARD: Final = 2500
+"""Discord closes with 4011 beyond that: https://discord.com/developers/docs/events/gateway#sharding."""
+_LOOK: Final = 60.0
+"""Seconds between two looks at how full the shards are."""
+_ROOM_TO_GROW: Final = 0.5
+"""How full the shards should be after a reshard, at most."""
+_NAMED: Final = 20
+"""Shards that an error names one by one."""
+
+_WORST: Final = (
+    GatewayStatus.UNCONNECTED,
+    GatewayStatus.DISCONNECTED,
+    GatewayStatus.CONNECTING,
+    GatewayStatus.WAITING_FOR_HELLO,
+    GatewayStatus.IDENTIFYING,
+    GatewayStatus.WAITING_FOR_READY,
+    GatewayStatus.RESUMING,
+    GatewayStatus.READY,
+)
+
+
+class FleetLife:
+    """The life of one fleet, over any number of openings."""
+
+    def __init__(
+        self,
+        owner: object,
+        options: dict[str, Any],
+        token: str,
+        *,
+        intents: AskedIntents,
+        wanted: Wanted,
+        sessions: SessionStore | None,
+        gate: IdentifyGate | None,
+        presence_of: Callable[[int], str | None],
+        max_pending: int,
+        queue_bytes: int,
+        shard_queue_bytes: int,
+        mending: bool,
+        lifespan: Lifespan,
+        auto_reshard: bool,
+        reshard_at: float,
+    ) -> None:
+        """``owner`` is what listeners are given; ``options`` are the engine's, checked, without a shard.
+
+        ``presence_of`` gives the presence of a shard's IDENTIFY as JSON.
+        """
+        self._pid: Final = os.getpid()
+        self._owner: Final = owner
+        self._options: Final = options
+        self._token: Final = token
+        self._intents: Final = intents
+        self._wanted: Final = wanted
+        self._sessions: Final = None if sessions is None else together(sessions)
+        self._gate: Final = gate
+        self._permits: Permits | None = None if gate is None else Permits(gate)
+        self.presence_of = presence_of
+        self._max_pending: Final = max_pending
+        self._queue_bytes: Final = queue_bytes
+        self._shard_queue_bytes: Final = shard_queue_bytes
+        self._mending: Final = mending
+        self.lifespan: Final = lifespan
+        self._auto_reshard: Final = auto_reshard
+        self._reshard_at: Final = reshard_at
+        self.listening: Final = ListenerFace(
+            owner, lifespan, check_usable=self.check_usable, adding=self._before_adding
+        )
+        self.plans: Final = Plans(self.listening.registry)
+        self.room: _core.Room | None = None
+        self.team: Team | None = None
+        """The shards that commands go to."""
+        self.beside: Team | None = None
+        """Those of a total that comes or goes, while the fleet is resharded."""
+        self._known_url: str | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[PropylonError | None] | None = None
+        self._unraised: PropylonError | None = None
+        self._waiters = 0
+        self._closing = False
+        self._failure: PropylonError | None = None
+        self._told_ready = False
+        self._restarting: Final[set[Life]] = set()
+        self._resharding: Resharding | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._background: Final[set[asyncio.Task[Any]]] = set()
+        self._told_fill = 0
+        self._retired = _no_metrics()
+        self.was_served = False
+        """Whether `serve` or `run` has been called."""
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def intents(self) -> AskedIntents:
+        """What is asked for."""
+        return self._intents
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here, and not by the parent before a fork."""
+        return os.getpid() == self._pid
+
+    @property
+    def status(self) -> GatewayStatus:
+        """The worst of the shards'."""
+        if self.team is None:
+            return GatewayStatus.UNCONNECTED
+        return min((life.status for life in self.team), key=_WORST.index)
+
+    @property
+    def latency(self) -> float | None:
+        """The mean of those that know theirs."""
+        known = [] if self.team is None else [life.shard.latency for life in self.team]
+        measured = [latency for latency in known if latency is not None]
+        return sum(measured) / len(measured) if measured else None
+
+    def metrics(self) -> Metrics:
+        """The sum over all shards, closed ones of earlier totals among them."""
+        each = [self._retired, *(life.metrics() for team in (self.team, self.beside) if team for life in team)]
+        return _sum(each)
+
+    def metrics_by_shard(self) -> dict[int, Metrics]:
+        """Of each shard that is there now."""
+        return {} if self.team is None else {shard_id: life.metrics() for shard_id, life in self.team.lives.items()}
+
+    # ------------------------------------------------------------------ checks
+
+    def check_process(self) -> None:
+        """Raise ForkedError where it belongs to the parent process."""
+        if not self.is_of_this_process:
+            raise ForkedError("this manager belongs to the parent process; make a new one after fork()")
+
+    def check_usable(self) -> None:
+        """Raise where this process or loop must not use it; move it to this loop, where its own has died."""
+        self.check_process()
+        if self._ended is not None and not self._ended.done():
+            self._adopt(self._ended)
+
+    def _before_adding(self, entries: Sequence[Entry]) -> None:
+        self.check_process()
+        self._intents.heard(entries, running=self._ended is not None and not self._ended.done())
+
+    def is_open(self) -> bool:
+        """Whether it is open, in this loop. Raises RuntimeError where it is in another."""
+        if self._ended is None or self._ended.done():
+            return False
+        self._adopt(self._ended)
+        return True
+
+    def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
+        """As a gateway's: an open fleet is used in its loop; one whose loop has died moves to the running one."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop or self._loop is None:
+            return ended
+        if not self._loop.is_closed():
+            raise RuntimeError("an open manager belongs to the event loop in which it was opened")
+        self._loop = loop
+        self._opened = None
+        ended = self._ended = loop.create_future()
+        self._background.clear()
+        self._permits = None if self._gate is None else Permits(self._gate)
+        resharding, self._resharding = self._resharding, None
+        if resharding is not None:
+            resharding.orphaned()
+        for team in (self.team, self.beside):
+            for life in team or ():
+                if team is not None:
+                    team.starting.clear()
+                life.check_usable()
+        self._watch()
+        return ended
+
+    # ------------------------------------------------------------------ open
+
+    async def open(self, timeout: float | None) -> None:
+        """Connect all shards, and return when each is READY or RESUMED."""
+        self.check_process()
+        check_seconds("open()", timeout=timeout)
+        if self._ended is not None and not self._ended.done():
+            raise RuntimeError("the manager is open already; close it first, or make another one")
+        self._intents.derive(self.listening.registry.entries)
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._closing = False
+        self._unraised = self._failure = None
+        self._told_ready = False
+        opened = self._opened = loop.create_future()
+        self._ended = loop.create_future()
+        starting = self._keep(loop.create_task(self._start(opened), name="propylon fleet start"))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(opened)
+        except TimeoutError:
+            if opened.done() and (error := opened.exception()) is not None:
+                raise error from None
+            missing = self._missing()
+            await self.close(None)
+            raise TimeoutError(f"the fleet was not ready within {timeout} s{missing}") from None
+        except asyncio.CancelledError:
+            await self.close(None)
+            raise
+        finally:
+            if opened.done() and not opened.cancelled():
+                opened.exception()
+                if opened.exception() is not None and not starting.done():
+                    starting.cancel()
+            else:
+                opened.cancel()
+
+    def _missing(self) -> str:
+        if self.team is None:
+            return ": Discord has not said yet how many shards there should be"
+        missing = [(shard_id, life) for shard_id, life in self.team.lives.items() if not _is_ready(life)]
+        named = ", ".join(f"{shard_id} ({life.status.name})" for shard_id, life in missing[:_NAMED])
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        return f": {len(missing)} of {len(self.team.ids)} shards are missing: {named}{more}" if missing else ""
+
+    async def _start(self, opened: asyncio.Future[None]) -> None:
+        """Raises nothing: what goes wrong is the opening's."""
+        try:
+            ids, total = await self._settle_shards()
+            if self._closing:
+                raise NotConnected("the manager was closed while it was opening")
+            team = self.team
+            if team is None or (team.ids, team.total) != (ids, total):
+                self._drop(team)
+                self.room = _core.Room(self._queue_bytes, len(ids))
+                team = self.team = Team(ids, total, self._life_of)
+            self.start_team(team)
+            if self._closing:
+                return
+            self._watch()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._failed_to_open(opened, error)
+
+    def _failed_to_open(self, opened: asyncio.Future[None], error: Exception) -> None:
+        if not opened.done():
+            opened.set_exception(error)
+        if self._ended is not None and not self._ended.done() and (self.team is None or self.team.is_over):
+            self._ended.set_result(None)
+
+    async def _settle_shards(self) -> tuple[tuple[int, ...], int]:
+        """Which shards there are; Discord is asked where it has a say."""
+        recommended: Recommended | None = None
+        if self._wanted.total is None or self._options["gateway_url"] is None:
+            recommended = await ask(self._options)
+            self._known_url = recommended.url
+        ids, total = self._wanted.settled(recommended)
+        if recommended is not None:
+            self.learn(recommended)
+        return ids, total
+
+    def learn(self, recommended: Recommended) -> None:
+        """Tell the gate, where it wants to know, what is left of the day's sessions."""
+        self._known_url = recommended.url
+        budget = recommended.budget
+        learn = getattr(self._gate, "learn", None)
+        if budget is not None and callable(learn):
+            learn(total=budget.total, remaining=budget.remaining, reset_after=budget.reset_after)
+
+    async def check_budget(self, needed: int) -> Recommended | None:
+        """What Discord says now; raises IdentifyBudgetExhausted where it does not allow so many new sessions."""
+        if self._options["gateway_url"] is not None:
+            return None
+        recommended = await ask(self._options)
+        self.learn(recommended)
+        budget = recommended.budget
+        if budget is not None and budget.remaining - floor(budget.total) < needed:
+            error = budget_exhausted(time.time() + budget.reset_after)
+            raise IdentifyBudgetExhausted(
+                f"{needed} shards need as many IDENTIFYs, and {budget.remaining} are left of {budget.total} today, of "
+                f"which {floor(budget.total)} are never spent: {error}",
+                error.resets_at,
+            )
+        return recommended
+
+    def _life_of(self, shard_id: int, total: int) -> Life:
+        spread = min(total * _BETWEEN_STARTS, _LONGEST_SPREAD) if total > 1 else 0.0
+        options = {
+            **self._options,
+            "shard": (shard_id, total),
+            "intents": int(self._intents.asked),
+            "presence": self.presence_of(shard_id),
+            "known_url": self._known_url,
+            "outside_gate": self._gate is not None,
+            "spread": spread,
+            "queue_bytes": self._shard_queue_bytes,
+        }
+        return Life(
+            self._owner,
+            options,
+            self._token,
+            intents=self._intents,
+            shard=(shard_id, total),
+            sessions=self._sessions,
+            max_pending=self._max_pending,
+            queue_bytes=self._shard_queue_bytes,
+            mending=self._mending,
+            lifespan=self.lifespan,
+            fleet=self,
+        )
+
+    def new_team(self, ids: tuple[int, ...], total: int) -> Team:
+        """Shards of another total, not opened yet; they have room of their own."""
+        self.room = _core.Room(self._queue_bytes, len(ids))
+        return Team(ids, total, self._life_of)
+
+    def start_team(self, team: Team) -> None:
+        """Open each of its shards, in a task of its own; they wait for no other."""
+        loop = asyncio.get_running_loop()
+        for life in team:
+            if self._known_url is not None:
+                life.shard.set_known_url(self._known_url)
+            task = loop.create_task(life.open(None), name="propylon shard start")
+            team.starting.add(task)
+
+            def started(task: asyncio.Task[None], life: Life = life) -> None:
+                team.starting.discard(task)
+                error = None if task.cancelled() else task.exception()
+                if error is not None and not isinstance(error, PropylonError):
+                    # A store that is set up wrong, for one.
+                    self._fail(error)
+                self._look(team)
+
+            task.add_done_callback(started)
+
+    def retire(self, team: Team) -> None:
+        """Its shards are closed for good; what they counted is kept."""
+        self._retired = _sum([self._retired, *(life.metrics() for life in team)], of_now=False)
+        self._drop(team)
+
+    def _drop(self, team: Team | None) -> None:
+        for life in team or ():
+            self.listening.unbind(life.consumer)
+
+    def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    # ------------------------------------------------------------------ what the shards tell
+
+    def shard_ready(self, life: Life, *, resumed: bool) -> None:
+        """READY or RESUMED is in."""
+        self._tell_resharding()
+        self._emit_of(life, "SHARD_RESUMED" if resumed else "SHARD_READY")
+        team = self.team
+        if team is not None and team.owns(life):
+            if self._opened is not None and not self._opened.done() and team.is_ready:
+                self._opened.set_result(None)
+            self._look_for_guilds()
+
+    def guilds_ready(self, life: Life) -> None:
+        """Each guild of READY has been heard of."""
+        self._look_for_guilds()
+        self._tell_resharding()
+
+    def _tell_resharding(self) -> None:
+        if self._resharding is not None:
+            self._resharding.heard()
+
+    def _look_for_guilds(self) -> None:
+        team = self.team
+        if team is not None and not self._told_ready and team.has_guilds:
+            self._told_ready = True
+            data = {"shard_ids": team.ids, "shard_count": team.total, "guild_count": team.guild_count}
+            self.emit(team, "FLEET_READY", data)
+            if self._all_guilds is not None and not self._all_guilds.done():
+                self._all_guilds.set_result(None)
+
+    _all_guilds: asyncio.Future[None] | None = None
+
+    def shard_closed(self, life: Life, closed: Closed) -> None:
+        """A connection has ended."""
+        facts = {"code": closed.code, "reason": closed.reason, "reconnect": closed.reconnect}
+        self._emit_of(life, "SHARD_CLOSED", **facts)
+
+    def _emit_of(self, life: Life, event: str, **facts: Any) -> None:
+        if life.shard_pair is None:
+            return
+        shard_id, total = life.shard_pair
+        for team in (self.team, self.beside):
+            # What happens behind the scenes, before another total takes over, is no news.
+            if team is not None and team.owns(life) and not self._is_behind(team):
+                self.emit(team, event, {"shard_id": shard_id, "shard_count": total, **facts}, life)
+
+    def _is_behind(self, team: Team) -> bool:
+        return team is self.beside
+
+    def emit(self, team: Team, event: str, data: dict[str, Any], life: Life | None = None) -> None:
+        """Hand an event of the fleet's own to those who listen to it."""
+        life = life or next(iter(team))
+        assert life.shard_pair is not None
+        raw = msgspec.json.encode(data)
+        dispatch: Dispatch[Any] = Dispatch(event, raw, shard_id=life.shard_pair[0], received_at=time.monotonic())
+        registry = self.listening.registry
+        route = route_of_own(registry, dispatch)
+        if route is not None:
+            life.consumer.feed(registry.generation, [dispatch], [route])
+
+    def permit(self, life: Life, kind: str, number: int, max_concurrency: int = 0) -> None:
+        """The gate outside of the engine is asked, or what it gave is given back."""
+        if self._permits is None:
+            return
+        if kind == "permit wanted":
+            self._permits.wanted(life, number, max_concurrency)
+        else:
+            self._permits.over(life, number)
+
+    def shard_ended(self, life: Life, error: PropylonError | None) -> None:
+        """A shard is closed, and makes no further connection."""
+        for team in (self.team, self.beside):
+            if team is not None and team.owns(life):
+                self._shard_ended(team, life, error)
+                return
+
+    def _shard_ended(self, team: Team, life: Life, error: PropylonError | None) -> None:
+        assert life.shard_pair is not None
+        shard_id, _ = life.shard_pair
+        if self._closing or team.retired or life in self._restarting:
+            pass
+        elif error is None:
+            _log.info("shard %d is closed; the others go on", shard_id)
+        elif isinstance(error, SessionTakenOver):
+            self._failure = self._failure or error
+        elif isinstance(error, IdentifyBudgetExhausted) and self._opened is not None and self._opened.done():
+            self._reopen_at(life, error.resets_at)
+        elif team is self.beside and self._resharding is not None:
+            self._resharding.failed(error)
+        elif isinstance(error, ShardingRequired) and self._may_reshard():
+            _log.warning("shard %d has more guilds than Discord allows: resharding", shard_id)
+            self._begin_auto_reshard()
+        else:
+            self._fail(error)
+        # After the callbacks of what the shard's end has set.
+        asyncio.get_running_loop().call_soon(self._look, team)
+
+    def _reopen_at(self, life: Life, resets_at: float) -> None:
+        assert life.shard_pair is not None
+        wait = max(resets_at - time.time(), 1.0)
+        _log.error("shard %d has no IDENTIFY left today; it is opened again in %.0f s", life.shard_pair[0], wait)
+        self._restarting.add(life)
+
+        async def reopen() -> None:
+            try:
+                await asyncio.sleep(wait)
+                if not self._closing:
+                    await life.open(None)
+            finally:
+                self._restarting.discard(life)
+
+        self._keep(asyncio.get_running_loop().create_task(reopen(), name="propylon shard start"))
+
+    def _fail(self, error: BaseException) -> None:
+        """One shard is refused for good: the fleet stops, with this error."""
+        if self._closing:
+            return
+        if isinstance(error, PropylonError):
+            self._failure = error
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        self._close_all(4000 if self._sessions is not None else 1000, "another shard was refused")
+
+    def _look(self, team: Team) -> None:
+        """Whether that was the last one."""
+        self._tell_resharding()
+        if self._ended is None or self._ended.done() or self._restarting:
+            return
+        if self._resharding is not None and not self._closing:
+            return
+        if team is self.team and team.is_over and (self.beside is None or self.beside.is_over):
+            self._conclude()
+
+    def _conclude(self) -> None:
+        error = self._failure
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        for task in list(self._background):
+            if task is not asyncio.current_task():
+                task.cancel()
+        self.listening.end(error)
+        self.listening.ended()
+        told = False
+        if self._opened is not None and not self._opened.done():
+            told = error is not None
+            self._opened.set_exception(error or NotConnected("the manager was closed while it was opening"))
+        elif self._opened is not None and not self._opened.cancelled():
+            told = self._opened.exception() is not None
+        if self._all_guilds is not None and not self._all_guilds.done():
+            self._all_guilds.cancel()
+        self._all_guilds = None
+        assert self._ended is not None
+        self._unraised = None if told else error
+        if self._unraised is not None and not self._waiters:
+            _log.error("the fleet has ended: %s", error)
+        self._ended.set_result(self._unraised)
+
+    # ------------------------------------------------------------------ close
+
+    async def close(
+        self, code: int | None, reason: str = "", *, resumable: bool | None = None, drain: float | None = None
+    ) -> None:
+        """Close all connections and wait until they are closed."""
+        self.check_process()
+        check_seconds("close()", drain=drain)
+        code = close_code(code, reason, resumable=resumable, keeps=self._sessions is not None)
+        ended = self._ended
+        if ended is None or ended.done():
+            return
+        ended = self._adopt(ended)
+        task = asyncio.current_task()
+        lives = [life for team in (self.team, self.beside) for life in team or ()]
+        if task is not None:
+            for life in lives:
+                life.consumer.count_as_finished(task)
+        try:
+            if drain is not None:
+                for life in lives:
+                    life.consumer.suspend()
+                self.listening.end(None)
+                await _all([life.consumer.settle(drain, caller=task) for life in lives])
+        finally:
+            self._close_all(code, reason)
+        if any(life.awaits(task) for life in lives):
+            # An `on_close` handler: the end waits for it, so it must not wait for the end.
+            return
+        await asyncio.shield(ended)
+        self._unraised = None
+
+    def _close_all(self, code: int, reason: str) -> None:
+        self._closing = True
+        if self._resharding is not None:
+            self._resharding.cancel()
+        for team in (self.team, self.beside):
+            for life in team or ():
+                # The shards of a total that has not taken over yet have nothing to keep.
+                life.hang_up(1000 if team is self.beside else code, reason)
+        for task in list(self._background):
+            if task is not asyncio.current_task() and task.get_name() == "propylon fleet start":
+                task.cancel()
+        asyncio.get_running_loop().call_soon(self._look_after_close)
+
+    def _look_after_close(self) -> None:
+        if self.team is not None:
+            self._look(self.team)
+        elif self._ended is not None and not self._ended.done():
+            # It was closed before it knew how many shards there are.
+            self._conclude()
+
+    async def settle(self, seconds: float) -> None:
+        """Let calls of listeners finish for so many seconds, then cancel them and wait until they have ended."""
+        task = asyncio.current_task()
+        lives = [life for team in (self.team, self.beside) for life in team or ()]
+        await _all([life.consumer.settle(seconds, caller=task) for life in lives if life.consumer.pending])
+
+    async def wait_closed(self) -> None:
+        """Return when all are closed."""
+        self.check_process()
+        if self._ended is None:
+            return
+        if any(life.awaits(asyncio.current_task()) for life in self.team or ()):
+            raise RuntimeError("an on_close handler cannot wait for the end, because the end waits for it")
+        if self._ended.done():
+            error, self._unraised = self._unraised, None
+        else:
+            ended = self._adopt(self._ended)
+            self._waiters += 1
+            try:
+                error = await asyncio.shield(ended)
+            finally:
+                self._waiters -= 1
+            self._unraised = None
+        if error is not None:
+            raise error
+
+    async def wait_guilds_ready(self, timeout: float | None) -> None:
+        """Return when each guild of each shard has been heard of."""
+        self.check_process()
+        check_seconds("wait_guilds_ready()", timeout=timeout)
+        if self._ended is None or self._ended.done():
+            raise NotConnected("the manager is not open; open it first")
+        ended = self._adopt(self._ended)
+        while not (self.team is not None and self.team.has_guilds):
+            if self._all_guilds is None or self._all_guilds.done():
+                self._all_guilds = asyncio.get_running_loop().create_future()
+                self._told_ready = self._told_ready and self.team is not None and self.team.has_guilds
+            either: set[asyncio.Future[Any]] = {self._all_guilds, ended}
+            async with asyncio.timeout(timeout):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise NotConnected("the manager was closed before all guilds were there")
+
+    async def left_open(self) -> None:
+        """The loop has nothing left to do but this."""
+        try:
+            if not self._closing:
+                self._warn_of_open("left open at the end of its event loop")
+        finally:
+            await self.close(None)
+
+    def forgotten(self) -> None:
+        """Nobody has the manager any more, and its loop was closed by hand."""
+        lives = [life for team in (self.team, self.beside) for life in team or ()]
+        if self.is_of_this_process and any(life.shard.running for life in lives):
+            try:
+                self._warn_of_open("forgotten while it was open")
+            finally:
+                for life in lives:
+                    life.shard.close(4000 if self._sessions is not None else 1000, "")
+
+    def _warn_of_open(self, how: str) -> None:
+        advice = "close it by `async with`, or by serve() or run(), which do so at signals too"
+        warnings.warn(f"{self._owner!r} was {how}: {advice}", ResourceWarning, stacklevel=4, source=self._owner)
+
+    # ------------------------------------------------------------------ one shard
+
+    async def close_shard(self, life: Life) -> None:
+        """Close one; the others go on."""
+        self.check_usable()
+        await life.close(1000)
+
+    async def restart_shard(self, life: Life, code: int) -> None:
+        """Close one and open it again."""
+        self.check_usable()
+        if self._closing or self._ended is None or self._ended.done():
+            raise NotConnected("the manager is not open; open it first")
+        self._restarting.add(life)
+        try:
+            await life.close(code)
+            if self._closing:
+                raise NotConnected("the manager was closed meanwhile")
+            await life.open(None)
+        finally:
+            self._restarting.discard(life)
+            if self.team is not None:
+                self._look(self.team)
+
+    # ------------------------------------------------------------------ whose a guild is
+
+    def life_of_guild(self, guild_id: int) -> Life:
+        """The shard that has a guild. Raises WrongShard where another process has it, NotConnected where none does."""
+        self.check_process()
+        if self.team is None:
+            raise NotConnected("the manager is not open; open it first")
+        shard_id = shard_of(guild_id, self.team.total)
+        life = self.team.lives.get(shard_id)
+        if life is None:
+            raise wrong_shard(guild_id, shard_id, self.team.ids, self.team.total)
+        return life
+
+    def life_of_shard(self, shard_id: int) -> Life:
+        """A shard of this process. Raises WrongShard where it is none."""
+        self.check_process()
+        if self.team is None:
+            raise NotConnected("the manager is not open; open it first")
+        life = self.team.lives.get(shard_id)
+        if life is None:
+            raise WrongShard(f"this process has no shard {shard_id!r:.100}; it has {named(self.team.ids)}", shard_id)
+        return life
+
+    def open_lives(self) -> dict[int, Life]:
+        """The shards by their ids. Raises NotConnected where it is not open."""
+        self.check_usable()
+        if self.team is None or self._ended is None or self._ended.done():
+            raise NotConnected("the manager is not open; open it first")
+        return self.team.lives
+
+    # ------------------------------------------------------------------ another number of shards
+
+    async def reshard(self, total: int | None, shards: Any, window: float) -> None:
+        """Let another number of shards take over."""
+        self.check_usable()
+        check_seconds("reshard()", window=window)
+        team = self.team
+        if team is None or self._closing or self._ended is None or self._ended.done():
+            raise NotConnected("the manager is not open; open it first")
+        if self._resharding is not None:
+            raise RuntimeError("the fleet is being resharded already; wait for that")
+        resharding = Resharding(self, team, total, shards, window)
+        self._resharding = resharding
+        try:
+            await resharding.run()
+        finally:
+            if self._resharding is resharding:
+                self._resharding = None
+            if self.team is not None:
+                self._look(self.team)
+
+    def _may_reshard(self) -> bool:
+        return self._auto_reshard and self.team is not None and len(self.team.ids) == self.team.total
+
+    def _begin_auto_reshard(self) -> None:
+        if self._resharding is None and not self._closing:
+            self._keep(asyncio.get_running_loop().create_task(self._reshard_by_itself(), name="propylon reshard"))
+
+    async def _reshard_by_itself(self) -> None:
+        try:
+            await self.reshard(None, "auto", 2.0)
+        except NotConnected:
+            return
+        except Exception as error:
+            _log.error("the fleet could not be resharded: %s", error)
+            if self.team is not None and not any(life.under_way for life in self.team):
+                self._fail(error)
+
+    def _watch(self) -> None:
+        team = self.team
+        if team is not None and len(team.ids) == team.total and self._watching is None:
+            self._watching = asyncio.get_running_loop().create_task(self._watch_fill(), name="propylon fill")
+
+    async def _watch_fill(self) -> None:
+        """How full the shards are, now and then."""
+        while True:
+            team = self.team
+            if team is not None and team.has_guilds and self._resharding is None:
+                fill = team.guild_count / (_GUILDS_PER_SHARD * len(team.ids))
+                if fill >= self._reshard_at and team.guild_count > self._told_fill:
+                    # Again when it has grown by a tenth: whoever is told does not act at once.
+                    self._told_fill = int(team.guild_count * 1.1)
+                    self._is_full(team, fill)
+            await asyncio.sleep(_LOOK if self._told_ready else min(_LOOK, 1.0))
+
+    def _is_full(self, team: Team, fill: float) -> None:
+        guilds = f"{team.guild_count:,} guilds on {team.total} shards, {fill:.0%} of what they may have"
+        if self._may_reshard():
+            _log.warning("%s: resharding", guilds)
+            self._begin_auto_reshard()
+        else:
+            fitting = fitting_total(team)
+            _log.warning("%s: await manager.reshard(%d), or auto_reshard=True does it by itself", guilds, fitting)
+
+    async def fitting(self, team: Team) -> int:
+        """The total that its guilds need, and Discord recommends."""
+        concurrency = 1
+        recommended = 0
+        if self._options["gateway_url"] is None:
+            told = await ask(self._options)
+            self.learn(told)
+            recommended = told.shards
+            concurrency = 1 if told.budget is None else told.budget.max_concurrency
+        return rounded(max(recommended, fitting_total(team)), concurrency)
+
+
+def fitting_total(team: Team) -> int:
+    """So many shards that they are half full."""
+    return max(-(-team.guild_count // int(_GUILDS_PER_SHARD * _ROOM_TO_GROW)), team.total + 1)
+
+
+def _is_ready(life: Life) -> bool:
+    return life.status is GatewayStatus.READY
+
+
+async def _all(waiting: Sequence[Awaitable[None]]) -> None:
+    if waiting:
+        await asyncio.gather(*waiting)
+
+
+_NOW: Final = frozenset({"queued", "queue_bytes", "pending", "queued_by_type"})
+"""What is counted at the moment, rather than since the beginning."""
+
+
+def _no_metrics() -> Metrics:
+    return Metrics(
+        **{
+            field.name: {} if field.name.endswith("_by_type") else 0.0 if field.name == "paused_seconds" else 0
+            for field in fields(Metrics)
+        }
+    )
+
+
+def _sum(each: Sequence[Metrics], *, of_now: bool = True) -> Metrics:
+    total: dict[str, Any] = {}
+    for field in fields(Metrics):
+        name = field.name
+        values = [getattr(metrics, name) for metrics in each]
+        if name in _NOW and not of_now:
+            total[name] = {} if name.endswith("_by_type") else 0
+        elif name.endswith("_by_type"):
+            by_type: dict[str, int] = {}
+            for counts in values:
+                for event, count in counts.items():
+                    by_type[event] = by_type.get(event, 0) + count
+            total[name] = by_type
+        else:
+            total[name] = sum(values)
+    return Metrics(**total)

@@ -1,0 +1,228 @@
+"""Another number of shards takes over while the bot runs: nothing is lost, nothing comes twice.
+
+The new shards come up beside the old ones, unheard. When all of them are ready, with their guilds, both are heard for a
+while, and the engine drops what the other side has delivered (`_core.Overlap`). When every connection has shown that it
+lives, the old shards close.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any, Final, Protocol
+
+import propylon._core as _core
+from propylon._fleet.spread import Recommended, wanted_shards
+from propylon._fleet.team import Team
+from propylon._gateway.life import Life
+from propylon._sessions.session import GatewayStatus
+from propylon.errors import NotConnected, PropylonError
+
+__all__ = ["Resharding"]
+
+_log: Final = logging.getLogger("propylon.gateway")
+
+_LOOK: Final = 0.05
+"""Seconds between two looks whether connections have received something, of which there is no news."""
+_PATIENCE: Final = 120.0
+"""Seconds that old shards have, after the switch, to show that nothing of theirs is on its way any more."""
+_PATIENCE_FOR_ANSWERS: Final = 30.0
+"""Seconds that commands to them have."""
+
+
+class Crew(Protocol):
+    """The fleet that is resharded."""
+
+    team: Team | None
+    beside: Team | None
+
+    async def check_budget(self, needed: int) -> Recommended | None:
+        """Raise IdentifyBudgetExhausted where Discord does not allow so many new sessions."""
+        ...
+
+    async def fitting(self, team: Team) -> int:
+        """The total that its guilds need."""
+        ...
+
+    def new_team(self, ids: tuple[int, ...], total: int) -> Team:
+        """Shards that are not opened yet."""
+        ...
+
+    def start_team(self, team: Team) -> None:
+        """Open them."""
+
+    def retire(self, team: Team) -> None:
+        """They are closed for good."""
+
+    def emit(self, team: Team, event: str, data: dict[str, Any]) -> None:
+        """Tell those who listen to it."""
+
+
+class Resharding:
+    """One change of the number of shards."""
+
+    def __init__(self, crew: Crew, old: Team, total: int | None, shards: Any, window: float) -> None:
+        """``total`` None: what Discord recommends, and the guilds need.
+
+        Raises ValueError or TypeError where ``shards`` and ``total`` do not fit.
+        """
+        self._crew: Final = crew
+        self._old: Final = old
+        self._window: Final = window
+        self._total: Final = total
+        if shards == "auto" and len(old.ids) != old.total:
+            raise ValueError(
+                f"this process has {len(old.ids)} of {old.total} shards: say which of the new ones are its own, such "
+                "as reshard(64, shards=range(0, 16)), and reshard the other processes at the same time"
+            )
+        self._wanted: Final = wanted_shards(shards, total)
+        self._overlap: Final = _core.Overlap()
+        self._new: Team | None = None
+        self._failure: PropylonError | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._stopped = False
+
+    def failed(self, error: PropylonError) -> None:
+        """One of the new shards has ended."""
+        self._failure = self._failure or error
+        self.heard()
+
+    def cancel(self) -> None:
+        """The fleet is closing."""
+        self._stopped = True
+        self.heard()
+
+    def heard(self) -> None:
+        """There is news of a shard."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _news(self) -> None:
+        """Return when there is some, or after a moment."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._waiting], timeout=_LOOK)
+
+    def orphaned(self) -> None:
+        """Its loop has died, and nobody goes on with it: the old shards stay as they are."""
+        for life in self._old:
+            life.shard.overlap(None)
+        for life in self._new or ():
+            life.shard.overlap(None)
+            life.hang_up(1000)
+
+    async def run(self) -> None:
+        """Do it. Where that fails, the old shards go on as if nothing had been."""
+        crew, old = self._crew, self._old
+        total = self._total
+        if total is None:
+            total = await crew.fitting(old)
+        ids, total = self._wanted.ids or tuple(range(total)), total
+        if (ids, total) == (old.ids, old.total):
+            raise ValueError(f"there are {total} shards already")
+        await crew.check_budget(len(ids))
+        if self._stopped:
+            raise NotConnected("the manager was closed meanwhile")
+        _log.info("resharding from %d to %d: the new shards start beside the old ones", old.total, total)
+        new = self._new = crew.beside = crew.new_team(ids, total)
+        for life in old:
+            life.shard.overlap(self._overlap)
+        for life in new:
+            life.shard.overlap(self._overlap, True)
+        try:
+            crew.start_team(new)
+            await self._until(lambda: new.has_guilds)
+            # What the old shards were sent before the last of the new ones was there has come by then.
+            await asyncio.sleep(self._window / 2)
+            await self._until(lambda: new.is_ready)
+        except BaseException:
+            await self._give_up(new)
+            raise
+        self._overlap.switch()
+        crew.team, crew.beside = new, old
+        old.retired = True
+        _log.info("%d shards have taken over; the %d old ones are still heard", new.total, old.total)
+        try:
+            await self._let_old_ones_finish(old, new)
+        finally:
+            # Also where it is cancelled: the new ones have taken over, and two fleets are one too many.
+            await asyncio.shield(asyncio.ensure_future(self._close_old(old, new)))
+
+    async def _until(self, condition: Any) -> None:
+        while not condition():
+            self._check()
+            await self._news()
+        self._check()
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise NotConnected("the manager was closed while it was being resharded")
+        if self._failure is not None:
+            raise self._failure
+
+    async def _give_up(self, new: Team) -> None:
+        """The new shards go; the old ones deliver everything again, as they have done all the time."""
+        for life in self._old:
+            life.shard.overlap(None)
+        for life in new:
+            life.hang_up(1000)
+        while not new.is_over:
+            await self._news()
+        self._crew.retire(new)
+        if self._crew.beside is new:
+            self._crew.beside = None
+
+    async def _let_old_ones_finish(self, old: Team, new: Team) -> None:
+        """Until nothing is on its way that only the old shards bring.
+
+        A connection that has broken, and nobody has noticed yet, may still have something to replay: so each has to
+        show that it lives, by anything that it receives.
+        """
+        seen = {life: life.shard.wire_bytes for team in (old, new) for life in team}
+        begun = time.monotonic()
+        lived: set[Life] = set()
+        while True:
+            passed = time.monotonic() - begun
+            for life, before in seen.items():
+                is_ready = life.status is GatewayStatus.READY
+                if is_ready and (life in lived or life.shard.wire_bytes != before):
+                    lived.add(life)
+                elif not is_ready:
+                    # What it replays has to come first.
+                    lived.discard(life)
+                    seen[life] = life.shard.wire_bytes
+            over = {life for life in old if not life.under_way}
+            answering = passed < _PATIENCE_FOR_ANSWERS and any(life.commands.waits for life in old)
+            if passed >= self._window / 2 and lived | over >= seen.keys() and not answering:
+                return
+            if self._stopped:
+                return
+            if passed > _PATIENCE:
+                left = [life.shard_pair for life in seen if life not in lived and life not in over]
+                _log.warning("old shards are closed although these have not shown that they live: %s", left)
+                return
+            await self._news()
+
+    async def _close_old(self, old: Team, new: Team) -> None:
+        for life in old:
+            life.hang_up(1000, "resharded", retiring=not self._stopped)
+        while any(life.under_way for life in old):
+            await self._news()
+        self._overlap.finish(self._window)
+        crew = self._crew
+        crew.retire(old)
+        if crew.beside is old:
+            crew.beside = None
+
+        def forget() -> None:
+            for life in new:
+                life.shard.overlap(None)
+
+        # What the old ones brought last may still come on the new ones.
+        asyncio.get_running_loop().call_later(self._window, forget)
+        _log.info(
+            "resharded: %d shards are closed, %d go on; %d events came on both sides and were handed out once",
+            old.total,
+            new.total,
+            self._overlap.dropped,
+        )
+        if not self._stopped:
+            crew.emit(new, "RESHARDED", {"shard_ids": new.ids, "shard_count": new.total, "before": old.total})

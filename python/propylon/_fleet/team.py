@@ -1,0 +1,52 @@
+"""The shards of one total: what a fleet consists of, and a second one while it is resharded."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from propylon._gateway.life import Life
+from propylon._sessions.session import GatewayStatus
+
+__all__ = ["Team"]
+
+
+class Team:
+    """Shards that were made together."""
+
+    def __init__(self, ids: tuple[int, ...], total: int, make: Callable[[int, int], Life]) -> None:
+        """``make`` makes the life of a shard, from its id and the total."""
+        self.ids: Final = ids
+        self.total: Final = total
+        self.lives: Final = {shard_id: make(shard_id, total) for shard_id in ids}
+        self.retired = False
+        """Whether another team has taken its place, and it only closes."""
+        self.starting: Final[set[asyncio.Task[None]]] = set()
+        """Openings that are under way."""
+
+    def __iter__(self) -> Iterator[Life]:
+        """Its shards, by their ids."""
+        return iter(self.lives.values())
+
+    def owns(self, life: Life) -> bool:
+        """Whether a shard is one of these."""
+        return life.shard_pair is not None and self.lives.get(life.shard_pair[0]) is life
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether each shard is READY."""
+        return all(life.status is GatewayStatus.READY for life in self)
+
+    @property
+    def has_guilds(self) -> bool:
+        """Whether each shard is, and has heard of each of its guilds."""
+        return self.is_ready and all(life.shard.guilds_ready for life in self)
+
+    @property
+    def guild_count(self) -> int:
+        """Guilds of all of them."""
+        return sum(life.shard.guild_count for life in self)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none is open or opening."""
+        return not (self.starting or any(life.under_way for life in self))
