@@ -417,12 +417,14 @@ class TestLoops:
         sim.wait("open", count=0)
         gc.collect()
         before = len(os.listdir("/proc/self/fd"))
+        # Those that other tests have left are none of ours.
+        known = len(Delivery._of_loop)
         for _ in range(10):
             asyncio.run(main())
         sim.wait("open", count=0)
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= before + 2
-        assert len(Delivery._of_loop) == 0
+        assert len(Delivery._of_loop) <= known
 
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])

@@ -230,17 +230,19 @@ async def test_what_is_no_exception_is_told_to_the_loop(stage: Stage, gateway: G
 
 
 @KINDS
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=["KeyboardInterrupt", "SystemExit"])
+@pytest.mark.parametrize("leave", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("eager", [True, False])
 def test_keyboard_interrupt_and_system_exit_end_run_with_the_connection_closed(
     propylon_simulator: Callable[..., Simulator],
     monkeypatch: pytest.MonkeyPatch,
-    error: BaseException,
+    leave: type[BaseException],
     kind: str,
     eager: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """H4."""
+    # Made here: an exception holds its traceback, and that the loop, the gateway and all.
+    error = leave(3)
     if not eager:
         monkeypatch.setattr(propylon._delivery.consumer, "_EAGER", False)
     sim = propylon_simulator(guilds=0)

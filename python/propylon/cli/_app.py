@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from propylon import Gateway, IntentsWarning, __version__
+from propylon import Gateway, IntentsWarning, ShardManager, __version__
 from propylon.cli import _arguments as arguments
 from propylon.cli._process import complain, serve
 from propylon.intents import Intents
@@ -29,6 +29,9 @@ _GatewayUrl = Annotated[
         show_envvar=True,
         help="Connect here instead of asking Discord where.",
     ),
+]
+_ApiUrl = Annotated[
+    str, typer.Option(metavar="URL", envvar="PROPYLON_API_URL", show_envvar=True, help="Discord's REST API.")
 ]
 _CaFile = Annotated[str | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the public ones.")]
 _Proxy = Annotated[
@@ -81,16 +84,19 @@ def run(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="MODULE[:NAME]", help="Where your gateway is, such as bot:gateway; NAME is gateway."),
+        typer.Argument(
+            metavar="MODULE[:NAME]",
+            help="Where your Gateway or ShardManager is, such as bot:gateway; NAME is gateway, or manager.",
+        ),
     ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start it anew when a Python file in this folder changes.")
     ] = False,
     drain: Annotated[float, typer.Option(min=0.0, help="Seconds that running listeners have at the end.")] = 10.0,
 ) -> None:
-    """Run a gateway of yours: the object NAME of a module, looked for in this folder first.
+    """Run a gateway or shard manager of yours: the object NAME of a module, looked for in this folder first.
 
-    As gateway.run() does: SIGINT and SIGTERM close it, and its lifespan is around it.
+    As its run() does: SIGINT and SIGTERM close it, and its lifespan is around it.
     """
     from propylon.cli._run import reloading, run_target
 
@@ -113,7 +119,15 @@ def events(
     ] = None,
     compression: _Compression = "zstd-stream",
     shard: Annotated[str | None, typer.Option(metavar="ID/COUNT", help="This shard only, such as 0/16.")] = None,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="All shards (auto, or how many: 4), or which of how many: 0-15/64 or 0,5/16.",
+        ),
+    ] = None,
     gateway_url: _GatewayUrl = None,
+    api_url: _ApiUrl = arguments.DISCORD_API,
     ca_file: _CaFile = None,
     proxy: _Proxy = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
@@ -123,6 +137,7 @@ def events(
     """Print events as JSON lines: {"type", "shard_id", "sequence", "received_at", "data"}.
 
     The token is read from the environment variable DISCORD_TOKEN; a gateway on this machine needs none.
+    Lines of one shard are in order; of several, "shard_id" tells them apart.
     "received_at" is in seconds of the system's monotonic clock; "data" is exactly what the gateway sent.
     """
     from propylon.cli._events import print_events
@@ -135,17 +150,40 @@ def events(
     kinds = arguments.event_classes(event or [])
     method = arguments.compression_of(compression)
     pair = arguments.shard_of(shard)
-    token = arguments.token_for(gateway_url)
-    try:
-        gateway = Gateway(
-            token,
-            intents=asked,
-            compression=method,
-            shard=pair,
-            gateway_url=gateway_url,
-            ca_file=ca_file,
-            proxy=proxy,
+    fleet = arguments.shards_of(shards)
+    if pair is not None and fleet is not None:
+        raise typer.BadParameter("--shard is for one shard and --shards for several: give one of them")
+    token = arguments.token_for(gateway_url or api_url)
+    if fleet == ("auto", None) and gateway_url is not None and api_url == arguments.DISCORD_API:
+        raise typer.BadParameter(
+            "--shards auto asks the REST API how many: with --gateway-url give a number, or that server's --api-url"
         )
+    try:
+        gateway: Gateway | ShardManager
+        if fleet is None:
+            gateway = Gateway(
+                token,
+                intents=asked,
+                compression=method,
+                shard=pair,
+                gateway_url=gateway_url,
+                api_url=api_url,
+                ca_file=ca_file,
+                proxy=proxy,
+            )
+        else:
+            which, total = fleet
+            gateway = ShardManager(
+                token,
+                intents=asked,
+                compression=method,
+                shards=which,
+                total=total,
+                gateway_url=gateway_url,
+                api_url=api_url,
+                ca_file=ca_file,
+                proxy=proxy,
+            )
     except (ValueError, OSError) as error:
         complain(str(error))
         raise typer.Exit(1) from None
@@ -161,9 +199,7 @@ def events(
 @app.command()
 def doctor(
     intents: _Intents = "non-privileged",
-    api_url: Annotated[
-        str, typer.Option(metavar="URL", envvar="PROPYLON_API_URL", show_envvar=True, help="Discord's REST API.")
-    ] = "https://discord.com/api/v10",
+    api_url: _ApiUrl = arguments.DISCORD_API,
     ca_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PEM certificates to trust besides the system's.")
     ] = None,

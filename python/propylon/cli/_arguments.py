@@ -8,20 +8,34 @@ from urllib.parse import urlsplit
 import typer
 
 from propylon._core import event_index
+from propylon._fleet.spread import Shards, wanted_shards
 from propylon._gateway.options import Compression
 from propylon._names import nearest
 from propylon.cli._process import complain
 from propylon.events import EVENTS, Event
 from propylon.intents import Intents
 
-__all__ = ["COMPRESSIONS", "compression_of", "event_classes", "event_names", "intents_of", "shard_of", "token_for"]
+__all__ = [
+    "COMPRESSIONS",
+    "DISCORD_API",
+    "compression_of",
+    "event_classes",
+    "event_names",
+    "intents_of",
+    "shard_of",
+    "shards_of",
+    "token_for",
+]
 
+DISCORD_API: Final = "https://discord.com/api/v10"
 COMPRESSIONS: Final[dict[str, Compression]] = {
     "zstd-stream": "zstd-stream",
     "zlib-stream": "zlib-stream",
     "payload": "payload",
     "none": None,
 }
+
+_SHARDS: Final = "write auto, how many there are (4), or which of how many (0-15/64 or 0,5/16)"
 
 
 def _suggest(name: str, known: list[str]) -> str:
@@ -67,6 +81,46 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     return int(number), int(count)
 
 
+def shards_of(text: str | None) -> tuple[Shards, int | None] | None:
+    """``auto``, ``4``, ``0-15/64`` or ``0,5/16``, as the ``shards`` and the ``total`` of a `ShardManager`."""
+    if text is None:
+        return None
+    if text.strip().lower() == "auto":
+        return "auto", None
+    which, slash, count = (part.strip() for part in text.partition("/"))
+    if not slash and not which.isdecimal():
+        raise typer.BadParameter(f"{text!r}: {which} of how many? {_SHARDS}" if which else f"{text!r}: {_SHARDS}")
+    if slash and not count.isdecimal():
+        raise typer.BadParameter(f"{text!r}: {count!r} is no number of shards; {_SHARDS}")
+    try:
+        if not slash:
+            shards, total = int(which), None
+        else:
+            total = int(count)
+            # The total first: a range may be as long.
+            wanted_shards("auto", total)
+            shards = _ids_of(text, which, total)
+        wanted_shards(shards, total)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}; {_SHARDS}") from None
+    return shards, total
+
+
+def _ids_of(text: str, which: str, total: int) -> list[int]:
+    ids: list[int] = []
+    for part in which.split(","):
+        first, dash, last = (number.strip() for number in part.partition("-"))
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal()):
+            raise typer.BadParameter(f"{text!r}: {part.strip()!r} is neither an id nor a range; {_SHARDS}")
+        if int(first) > int(last):
+            raise typer.BadParameter(f"{text!r}: {part.strip()} goes down; write {last}-{first}")
+        if int(last) >= total:
+            raise typer.BadParameter(f"{text!r}: ids start at 0, so the last one of {total} is {total - 1}")
+        ids += range(int(first), int(last) + 1)
+    return ids
+
+
 def event_names(texts: list[str]) -> list[str]:
     """Names as Discord writes them, in any case, also with commas between."""
     known = [name for name in event_index() if name != "UNKNOWN"]
@@ -97,7 +151,7 @@ def _is_this_machine(url: str) -> bool:
         return host == "localhost"
 
 
-def token_for(gateway_url: str | None) -> str:
+def token_for(url: str) -> str:
     """The token, from the environment only: arguments are seen by every user of the machine and kept in histories.
 
     A server on this machine is a simulator, which takes any.
@@ -105,7 +159,7 @@ def token_for(gateway_url: str | None) -> str:
     token = os.environ.get("DISCORD_TOKEN", "").strip()
     if token:
         return token
-    if gateway_url is not None and _is_this_machine(gateway_url):
+    if _is_this_machine(url):
         return "simulator"
     complain("no token: set the environment variable DISCORD_TOKEN to the one on your application's Bot page")
     raise typer.Exit(1)

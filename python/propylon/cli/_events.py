@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from propylon import Dispatch, Gateway
+from propylon import Dispatch, Gateway, ShardManager
 from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.events import Event
@@ -60,7 +60,7 @@ def _write(data: bytes, signals: Stoppable) -> None:
 
 
 async def print_events(
-    gateway: Gateway,
+    gateway: Gateway | ShardManager,
     events: Sequence[type[Event]],
     signals: Stoppable,
     *,
@@ -69,18 +69,22 @@ async def print_events(
 ) -> int:
     """Print until the gateway ends, ``count`` events are out, ``seconds`` are over, or nobody reads any more."""
     left = sys.maxsize if count is None else count
-    opened = False
     try:
         async with asyncio.timeout(seconds), gateway.batches(*events) as batches:
-            await gateway.open()
-            opened = True
+            # Beside the reading: the first of many shards have events long before the last one is ready.
+            opening = asyncio.create_task(gateway.open())
+            opening.add_done_callback(lambda _: _is_open(opening) or batches.close())
             async for batch in batches:
                 _write(lines_of(batch[:left]), signals)
                 left -= len(batch)
                 if left <= 0:
                     return 0
+            # The batches have ended with the gateway, or because it could not be opened; these raise why.
+            await opening
+            await gateway.wait_closed()
+            return 0
     except TimeoutError:
-        if not opened:
+        if not gateway.metrics().received:
             complain(f"not connected within {seconds:g} s")
             return 1
         return 0
@@ -89,6 +93,7 @@ async def print_events(
         return 0
     finally:
         await gateway.close()
-    # The batches have ended with the gateway; this raises why.
-    await gateway.wait_closed()
-    return 0
+
+
+def _is_open(opening: asyncio.Task[None]) -> bool:
+    return not opening.cancelled() and opening.exception() is None

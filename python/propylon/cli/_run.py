@@ -1,4 +1,4 @@
-"""``propylon run``: a gateway of the user's, found by its name."""
+"""``propylon run``: a gateway or a shard manager of the user's, found by its name."""
 
 import importlib
 import logging
@@ -9,9 +9,9 @@ import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
-from propylon import Gateway
+from propylon import Gateway, ShardManager
 from propylon._names import nearest
 from propylon._signals import Stoppable
 from propylon.cli._process import complain
@@ -23,16 +23,23 @@ _LOOK: Final = 500
 """Milliseconds between two looks whether the bot still runs, or is to end."""
 
 
+_NAMES: Final = ("gateway", "manager")
+"""What is looked for where only a module is named; the first that is there."""
+
+
 class _Missing(Exception):
     """What is to be run is not there; the text says what to do."""
 
 
-def _gateway_of(target: str) -> Gateway:
+def _is_bot(value: object) -> TypeGuard[Gateway | ShardManager]:
+    return isinstance(value, Gateway | ShardManager)
+
+
+def _bot_of(target: str) -> Gateway | ShardManager:
     module_name, _, name = target.partition(":")
-    name = name or "gateway"
     if module_name.endswith(".py") or os.sep in module_name:
         dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
-        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {dotted}:{name}")
+        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {dotted}:{name or _NAMES[0]}")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise _Missing(f"{module_name!r} is no module; give it as MODULE:NAME, such as bot:gateway")
     # As `python -m` does.
@@ -45,27 +52,30 @@ def _gateway_of(target: str) -> Gateway:
             raise
         advice = "be in the folder where it is, or install it"
         raise _Missing(f"there is no module {module_name!r}; {advice}") from None
-    found = vars(module).get(name)
-    if isinstance(found, Gateway):
+    there = vars(module)
+    name = name or next((each for each in _NAMES if _is_bot(there.get(each))), _NAMES[0])
+    found = there.get(name)
+    if _is_bot(found):
         return found
-    others = [other for other, value in vars(module).items() if isinstance(value, Gateway)]
-    near = nearest(name, others, likeness=0.0)
-    hint = "it has no Gateway at its top level" if near is None else f"did you mean {module_name}:{near}?"
+    near = nearest(name, [other for other, value in there.items() if _is_bot(value)], likeness=0.0)
+    hint = "it has no Gateway or ShardManager at its top level"
+    if near is not None:
+        hint = f"did you mean {module_name}:{near}?"
     if found is None:
         raise _Missing(f"{module_name} has no {name!r}; {hint}")
-    raise _Missing(f"{target} is no Gateway but {type(found).__name__}; {hint}")
+    raise _Missing(f"{target} is no Gateway or ShardManager but {type(found).__name__}; {hint}")
 
 
 def run_target(target: str, drain: float) -> int:
     """Run it; the exit code."""
     try:
-        gateway = _gateway_of(target)
-        # A bot whose last line is `gateway.run()` has run by now, while it was imported.
-        if not gateway._life.was_served:  # pyright: ignore[reportPrivateUsage]
+        bot = _bot_of(target)
+        # One whose last line is `gateway.run()` has run by now, while it was imported.
+        if not bot._life.was_served:  # pyright: ignore[reportPrivateUsage]
             # After the import: the bot's own logging is its own.
             if not logging.getLogger().hasHandlers():
                 logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-            gateway.run(drain=drain)
+            bot.run(drain=drain)
     except (_Missing, PropylonError) as error:
         complain(str(error))
         return 1

@@ -1,10 +1,7 @@
 //! What the shards of a fleet share, as Python holds it: room for events, the account of two fleets that overlap, and
 //! the question how many shards there should be.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use propylon_core::{
@@ -15,7 +12,7 @@ use propylon_core::{
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 use tokio::task::JoinHandle;
 
-use crate::{errors, hub::PyHub, runtime, runtime::OfThisProcess, shard};
+use crate::{errors, hub::PyHub, options, runtime, runtime::OfThisProcess};
 
 /// Bytes of events that the queues of several shards share.
 #[pyclass(frozen, name = "Room", module = "propylon._core")]
@@ -99,16 +96,16 @@ impl PyInquiry {
 
 #[pymethods]
 impl PyInquiry {
-    /// `options` are a shard's.
+    /// `given` are the options of a shard.
     #[new]
-    fn new(options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let mut config = shard::config_of(options)?;
+    fn new(given: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let mut config = options::config_of(given)?;
         config.check().map_err(|error| PyValueError::new_err(error.0))?;
-        if shard::asks_environment(options)? {
-            config.proxies = shard::proxies_of_environment();
+        if options::asks_environment(given)? {
+            config.proxies = options::proxies_of_environment();
         }
         let limits = QueueConfig { bytes: 0, events: 0, overflow: Overflow::Pause };
-        let queue = Arc::new(ShardQueue::new(shard::NEXT_KEY.fetch_add(1, Relaxed), limits));
+        let queue = Arc::new(ShardQueue::new(options::next_key(), limits));
         Ok(Self(OfThisProcess::new(Asked { queue, config, task: Mutex::default() })))
     }
 

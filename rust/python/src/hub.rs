@@ -146,9 +146,9 @@ fn news_item(py: Python<'_>, key: u64, notice: Notice) -> PyResult<Bound<'_, PyT
         Notice::PermitOver(number) => (key, "permit over", number).into_pyobject(py),
         Notice::GatewayBot(answer) => match answer {
             Ok(bot) => {
-                let limit = bot.session_start_limit.map(|limit| {
-                    (limit.total, limit.remaining, limit.reset_after as f64 / 1e3, limit.max_concurrency)
-                });
+                let limit = bot
+                    .session_start_limit
+                    .map(|limit| (limit.total, limit.remaining, limit.reset_after as f64 / 1e3, limit.max_concurrency));
                 (key, "gateway bot", bot.url, bot.shards, limit).into_pyobject(py)
             }
             Err(failure) => (key, "no answer", ended(py, Ended::of_failure(failure))?).into_pyobject(py),

@@ -10,6 +10,7 @@ mod filter;
 mod fleet;
 mod hub;
 mod interpreter;
+mod options;
 mod runtime;
 mod shard;
 mod simulator;

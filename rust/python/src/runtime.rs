@@ -19,7 +19,10 @@ fn threads() -> PyResult<usize> {
     // While attached: Python changes the environment only so, and the C library does not lock it.
     let Some(told) = std::env::var_os(VARIABLE).filter(|told| !told.is_empty()) else { return Ok(THREADS) };
     told.to_str().and_then(|told| told.trim().parse().ok()).filter(|told| (1..=MOST).contains(told)).ok_or_else(|| {
-        PyValueError::new_err(format!("{VARIABLE} must be a whole number from 1 to {MOST}, not {told:?}"))
+        PyValueError::new_err(format!(
+            "{VARIABLE} must be a whole number from 1 to {MOST}, not {:?}",
+            told.to_string_lossy()
+        ))
     })
 }
 

@@ -26,7 +26,7 @@ pub enum Side {
 
 /// How long an event is remembered that only one side has brought, before the old fleet has closed: as long as a
 /// connection may be gone before it is noticed, by a heartbeat that is not acknowledged, and resumed.
-const HORIZON: Duration = Duration::from_secs(120);
+const HORIZON: Duration = Duration::from_mins(2);
 /// Between two looks for what is older.
 const SWEEP: Duration = Duration::from_secs(5);
 

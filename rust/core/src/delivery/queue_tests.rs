@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Fill, LINES, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
 use crate::{
-    delivery::{Dispatch, Heard},
+    delivery::{CommonRoom, Dispatch, Heard},
     protocol::event::EventType,
 };
 
@@ -136,4 +136,52 @@ fn lines_for_the_log_wait_in_bounded_number_and_news_in_any() {
     notices.clear();
     queue.take(1, &mut notices);
     assert_eq!(notices, [(7, line())]);
+}
+
+fn of_fleet(room: &Arc<CommonRoom>, overflow: Overflow) -> ShardQueue {
+    ShardQueue::new(1, QueueConfig { bytes: usize::MAX, events: 1_000, overflow }).within(Arc::clone(room))
+}
+
+#[test]
+fn a_flooded_shard_leaves_each_of_the_others_its_share_of_the_common_room() {
+    let one = event(None, 1);
+    let room = Arc::new(CommonRoom::new(one.cost() * 16, 4));
+    let (flooded, other) = (of_fleet(&room, Overflow::Pause), of_fleet(&room, Overflow::Pause));
+    assert_eq!(flooded.room_left().0, one.cost() * 16);
+    assert_eq!(push(&flooded, &vec![one.clone(); 16], 16), Fill::Full);
+    // Half of the room, divided by four shards.
+    assert_eq!((flooded.room_left().0, other.room_left().0), (0, one.cost() * 2));
+    assert_eq!(push(&other, std::slice::from_ref(&one), 1), Fill::Low);
+    assert_eq!(push(&other, std::slice::from_ref(&one), 2), Fill::Full);
+    assert_eq!(room.used(), one.cost() * 18);
+    // Who has filled it is woken by what is taken from its own queue.
+    assert_eq!(flooded.take(8, &mut Vec::new()).len(), 8);
+    assert_eq!(room.used(), one.cost() * 10);
+    assert_eq!(flooded.room_left().0, one.cost() * 6);
+    drop((flooded, other));
+    assert_eq!(room.used(), 0, "what nobody has any more takes room");
+}
+
+#[test]
+fn in_a_full_room_the_oldest_of_the_same_shard_make_room() {
+    let one = event(None, 1);
+    let room = Arc::new(CommonRoom::new(one.cost() * 8, 2));
+    let (flooded, other) = (of_fleet(&room, Overflow::DropOldest), of_fleet(&room, Overflow::DropOldest));
+    push(&other, std::slice::from_ref(&one), 1);
+    push(&flooded, &vec![one.clone(); 20], 20);
+    let (ledger, bytes, _) = flooded.snapshot();
+    assert_eq!((bytes, ledger.overflowed.iter().sum::<u64>()), (one.cost() * 7, 13));
+    assert_eq!(room.used(), one.cost() * 8);
+    push(&other, &vec![one.clone(); 3], 4);
+    assert_eq!(other.snapshot().1, one.cost() * 2, "the share of its own is all that is left");
+}
+
+#[test]
+fn an_empty_queue_takes_an_event_however_full_the_room_is() {
+    let one = event(None, 1);
+    let room = Arc::new(CommonRoom::new(1, 1));
+    let queue = of_fleet(&room, Overflow::Pause);
+    assert_eq!(queue.room_left().0, 1);
+    assert_eq!(push(&queue, std::slice::from_ref(&one), 1), Fill::Full);
+    assert_eq!(queue.room_left().0, 0);
 }

@@ -17,8 +17,8 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    ConfigError, Request, ShardConfig, SharedState, acting::OutsideTurn, connection::Connection, counters::Earlier, dialling::Dialled,
-    guild_watch::GuildWatch, story,
+    ConfigError, Request, ShardConfig, SharedState, acting::OutsideTurn, connection::Connection, counters::Earlier,
+    dialling::Dialled, guild_watch::GuildWatch, story,
 };
 use crate::{
     clock,

@@ -200,20 +200,20 @@ impl Driver {
                                 self.tally.overlapped[event.index()] += 1;
                                 self.tally.any = true;
                             } else {
-                            let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
-                            let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
-                            let dispatch = Dispatch {
-                                event,
-                                name,
-                                shard_id: self.shard_id,
-                                sequence: envelope.sequence,
-                                received_at: now,
-                                data,
-                                guild_change,
-                                heard,
-                            };
-                            self.batch_bytes += dispatch.cost();
-                            self.batch.push(dispatch);
+                                let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
+                                let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
+                                let dispatch = Dispatch {
+                                    event,
+                                    name,
+                                    shard_id: self.shard_id,
+                                    sequence: envelope.sequence,
+                                    received_at: now,
+                                    data,
+                                    guild_change,
+                                    heard,
+                                };
+                                self.batch_bytes += dispatch.cost();
+                                self.batch.push(dispatch);
                             }
                         }
                     }

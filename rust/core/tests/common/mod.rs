@@ -95,6 +95,8 @@ pub(crate) fn shard(gateway_url: Option<String>, system: System) -> ShardConfig 
         session: None,
         leased: false,
         gateway_url,
+        known_url: None,
+        outside_gate: false,
         api_url: "http://127.0.0.1:1".to_owned(),
         timeouts: Timeouts::default(),
         backoff: BackoffConfig::default(),
