@@ -118,6 +118,89 @@ def test_every_compression_gives_the_same_lines(
     assert lines(compression) == lines("zstd-stream")
 
 
+@pytest.mark.parametrize(
+    ("which", "ids"), [("4", {0, 1, 2, 3}), ("auto", {0, 1}), ("1-2/4", {1, 2}), ("0,3/4", {0, 3})]
+)
+def test_the_lines_of_several_shards_tell_which(
+    propylon_simulator: Simulators, finished: Finish, which: str, ids: set[int]
+) -> None:
+    simulator = propylon_simulator(guilds=8, shards=2, rate=200, identify_interval=0)
+    done = finished(
+        *("events", "--shards", which, "--count", "100"), PROPYLON_API_URL=simulator.api_url, PROPYLON_GATEWAY_URL=""
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    events = read(done.stdout)
+    assert len(events) == 100
+    assert all(list(event) == FIELDS for event in events)
+    assert {event["shard_id"] for event in events} == ids
+    for shard_id in ids:
+        sequences = [event["sequence"] for event in events if event["shard_id"] == shard_id]
+        assert sequences == list(range(1, len(sequences) + 1))
+    closed = [connection["closed"]["code"] for connection in simulator.record()["connections"]]
+    assert closed == [1000] * len(ids)
+
+
+def test_shards_are_heard_while_others_still_wait_for_their_turn(
+    propylon_simulator: Simulators, finished: Finish
+) -> None:
+    """Eight of them start one after the other, 5 s each; the first one's events do not wait for the last one."""
+    simulator = propylon_simulator(guilds=0, rate=50, shards=8, identify_interval=5)
+    done = finished("events", "--shards", "auto", "--count", "20", PROPYLON_API_URL=simulator.api_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len({event["shard_id"] for event in read(done.stdout)}) == 1
+    assert simulator.record()["identifies"] == 1
+
+
+def test_of_a_fleet_that_cannot_be_opened_the_reason_is_one_line(
+    propylon_simulator: Simulators, finished: Finish
+) -> None:
+    simulator = propylon_simulator(token="the-right-one")
+    for url in ({"PROPYLON_API_URL": simulator.api_url}, {"PROPYLON_GATEWAY_URL": simulator.url}):
+        done = finished("events", "--shards", "2", DISCORD_TOKEN="the-wrong-one", **url)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("propylon: AuthenticationFailed: ")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("which", "hint"),
+    [
+        ("all", "all of how many? write auto, how many there are (4), or which of how many (0-15/64 or 0,5/16)"),
+        ("0-15", "0-15 of how many? write auto"),
+        ("0,5", "0,5 of how many? write auto"),
+        ("", "write auto"),
+        ("0", "shards must be 1 to 65,536, not 0"),
+        ("0-3/", "'' is no number of shards; write auto"),
+        ("0-3/x", "'x' is no number of shards; write auto"),
+        ("/4", "'' is neither an id nor a range; write auto"),
+        ("a-3/4", "'a-3' is neither an id nor a range; write auto"),
+        ("0--3/4", "'0--3' is neither an id nor a range; write auto"),
+        ("3-0/4", "3-0 goes down; write 0-3"),
+        ("0-4/4", "ids start at 0, so the last one of 4 is 3"),
+        ("0-2,1/4", "1 is named twice"),
+        ("0/0", "total must be 1 to 65,536 shards, not 0"),
+        ("0-99999999999/100000000000", "total must be 1 to 65,536 shards"),
+    ],
+)
+def test_shards_that_are_none_are_told_with_what_to_write(finished: Finish, which: str, hint: str) -> None:
+    done = finished("events", "--gateway-url", "ws://127.0.0.1:1", "--shards", which)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert hint in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("--shard", "0/2", "--shards", "2"), "give one of them"),
+        (("--shards", "auto"), "with --gateway-url give a number, or that server's --api-url"),
+    ],
+)
+def test_options_that_do_not_go_together(finished: Finish, arguments: tuple[str, ...], hint: str) -> None:
+    done = finished("events", "--gateway-url", "ws://127.0.0.1:1", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert hint in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_only_the_named_events_are_printed(propylon_simulator: Simulators, finished: Finish) -> None:
     simulator = propylon_simulator(rate=1000)
     done = finished(

@@ -1,4 +1,4 @@
-"""``propylon run``: a gateway of the user's; and ``propylon doctor``, which says why it would not come up."""
+"""``propylon run`` with a bot of the user's, and ``propylon doctor``, which says why it would not come up."""
 
 import json
 import os
@@ -42,6 +42,21 @@ def write(folder: Path, simulator: Simulator, *, name: str = "gateway", mark: st
     return bot
 
 
+def write_fleet(folder: Path, simulator: Simulator, *, name: str = "manager", mark: str = "1") -> Path:
+    """The same with two shards; it says so when all of them are ready."""
+    text = BOT.format(url=simulator.url, name=name, mark=mark)
+    for one, many in (
+        ("Gateway", "ShardManager"),
+        ("Ready", "FleetReady"),
+        (f"gateway_url={simulator.url!r}", f"shards=2, api_url={simulator.api_url!r}"),
+    ):
+        assert one in text
+        text = text.replace(one, many)
+    bot = folder / "bot.py"
+    bot.write_text(text)
+    return bot
+
+
 def line(stream: IO[str] | None) -> str:
     assert stream is not None
     return stream.readline()
@@ -60,6 +75,49 @@ def test_a_gateway_runs_until_a_signal_with_its_lifespan_around_it(
     output, _ = process.communicate(timeout=SECONDS)
     assert (process.returncode, output) == (0, "closed\n")
     assert simulator.record()["connections"][0]["closed"]["code"] == 1000
+
+
+@pytest.mark.parametrize(("name", "target"), [("manager", "bot"), ("gateway", "bot"), ("fleet", "bot:fleet")])
+def test_a_shard_manager_is_found_and_runs_in_the_same_way(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path, name: str, target: str
+) -> None:
+    simulator = propylon_simulator(guilds=2, identify_interval=0)
+    write_fleet(tmp_path, simulator, name=name)
+    process = propylon("run", target, cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, "closed\n")
+    assert "Traceback" not in errors
+    connections = simulator.record()["connections"]
+    assert [connection["closed"]["code"] for connection in connections] == [1000, 1000]
+
+
+def test_where_both_are_there_the_name_gateway_comes_first(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    bot = write(tmp_path, simulator)
+    bot.write_text(bot.read_text() + "\nfrom propylon import ShardManager\nmanager = ShardManager('token')\n")
+    process = propylon("run", "bot", cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+
+
+def test_a_shard_manager_that_runs_itself_runs_once(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path
+) -> None:
+    simulator = propylon_simulator(guilds=2, identify_interval=0)
+    bot = write_fleet(tmp_path, simulator)
+    bot.write_text(bot.read_text() + "\nmanager.run()\n")
+    process = propylon("run", "bot", cwd=tmp_path)
+    assert line(process.stdout) == "ready 1\n"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output) == (0, "closed\n")
+    assert len(simulator.record()["connections"]) == 2
 
 
 def test_a_bot_that_runs_itself_runs_once(
@@ -95,12 +153,15 @@ def test_ctrl_c_under_reload_lets_listeners_finish(
     assert (process.returncode, output) == (0, "finished\nclosed\n")
 
 
-def test_a_change_starts_it_anew(propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path) -> None:
-    simulator = propylon_simulator(guilds=0, identify_interval=0)
-    write(tmp_path, simulator)
+@pytest.mark.parametrize("written", [write, write_fleet])
+def test_a_change_starts_it_anew(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    simulator = propylon_simulator(guilds=2, identify_interval=0)
+    written(tmp_path, simulator, name="gateway")
     process = propylon("run", "bot:gateway", "--reload", cwd=tmp_path)
     assert line(process.stdout) == "ready 1\n"
-    write(tmp_path, simulator, mark="2")
+    written(tmp_path, simulator, name="gateway", mark="2")
     assert [line(process.stdout), line(process.stdout)] == ["closed\n", "ready 2\n"]
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=SECONDS)
@@ -117,7 +178,7 @@ def test_a_change_starts_it_anew(propylon: Start, propylon_simulator: Callable[.
         ("src/bot.py:gateway", "it is a module that is named, not a file: src.bot:gateway"),
         (":gateway", "'' is no module; give it as MODULE:NAME"),
         ("bot:gatewya", "bot has no 'gatewya'; did you mean bot:gateway?"),
-        ("bot:lifespan", "bot:lifespan is no Gateway but function; did you mean bot:gateway?"),
+        ("bot:lifespan", "bot:lifespan is no Gateway or ShardManager but function; did you mean bot:gateway?"),
     ],
 )
 def test_what_is_not_there_is_told(
@@ -128,6 +189,22 @@ def test_what_is_not_there_is_told(
     assert done.returncode == 1
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("bot", "bot has no 'gateway'; did you mean bot:fleet?"),
+        ("bot:flet", "bot has no 'flet'; did you mean bot:fleet?"),
+        ("json", "json has no 'gateway'; it has no Gateway or ShardManager at its top level"),
+    ],
+)
+def test_a_shard_manager_of_another_name_is_suggested(
+    finished: Finish, propylon_simulator: Callable[..., Simulator], tmp_path: Path, target: str, text: str
+) -> None:
+    write_fleet(tmp_path, propylon_simulator(guilds=0), name="fleet")
+    done = finished("run", target, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, f"propylon: {text}\n")
 
 
 def test_the_old_spelling_prints_events_and_says_the_new_one(

@@ -21,8 +21,6 @@ __all__ = ["reloading", "run_target"]
 
 _LOOK: Final = 500
 """Milliseconds between two looks whether the bot still runs, or is to end."""
-
-
 _NAMES: Final = ("gateway", "manager")
 """What is looked for where only a module is named; the first that is there."""
 
@@ -39,7 +37,8 @@ def _bot_of(target: str) -> Gateway | ShardManager:
     module_name, _, name = target.partition(":")
     if module_name.endswith(".py") or os.sep in module_name:
         dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
-        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {dotted}:{name or _NAMES[0]}")
+        right = f"{dotted}:{name or _NAMES[0]}"
+        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {right}")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise _Missing(f"{module_name!r} is no module; give it as MODULE:NAME, such as bot:gateway")
     # As `python -m` does.
@@ -58,9 +57,8 @@ def _bot_of(target: str) -> Gateway | ShardManager:
     if _is_bot(found):
         return found
     near = nearest(name, [other for other, value in there.items() if _is_bot(value)], likeness=0.0)
-    hint = "it has no Gateway or ShardManager at its top level"
-    if near is not None:
-        hint = f"did you mean {module_name}:{near}?"
+    none = "it has no Gateway or ShardManager at its top level"
+    hint = none if near is None else f"did you mean {module_name}:{near}?"
     if found is None:
         raise _Missing(f"{module_name} has no {name!r}; {hint}")
     raise _Missing(f"{target} is no Gateway or ShardManager but {type(found).__name__}; {hint}")

@@ -299,6 +299,91 @@ mod tests {
         }
     }
 
+    /// A fleet whose shards start together and lose their sessions together, again and again; and a server whose clock
+    /// goes another way than ours.
+    #[derive(Debug, Clone)]
+    struct Storms {
+        shards: u32,
+        max_concurrency: u32,
+        /// Milliseconds from one to the next.
+        storms: Vec<u64>,
+        /// Our milliseconds for a thousand of the server's, less a thousand.
+        drift: i64,
+        /// Of each IDENTIFY on its way, and of READY, in milliseconds; in turn.
+        latencies: Vec<u64>,
+        readies: Vec<u64>,
+        /// Every so many-th IDENTIFY is lost with its connection.
+        lost: u64,
+    }
+
+    fn storms() -> impl Strategy<Value = Storms> {
+        (
+            1_u32..48,
+            1_u32..17,
+            prop::collection::vec(0_u64..40_000, 1..4),
+            -5_i64..6,
+            prop::collection::vec(0_u64..200, 1..9),
+            prop::collection::vec(0_u64..8_000, 1..9),
+            2_u64..30,
+        )
+            .prop_map(|(shards, max_concurrency, storms, drift, latencies, readies, lost)| Storms {
+                shards,
+                max_concurrency,
+                storms,
+                drift,
+                latencies,
+                readies,
+                lost,
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn i2_a_server_with_a_clock_of_its_own_sees_five_seconds_through_every_storm(fleet in storms()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let Storms { shards, max_concurrency, storms, drift, latencies, readies, lost } = fleet;
+            let mut seen = runtime.block_on(async {
+                let gate = Arc::new(IdentifyGate::default());
+                gate.learn(&limit(100_000, 100_000, max_concurrency));
+                let start = Instant::now();
+                let mut tasks = Vec::new();
+                let mut at = 0;
+                for (storm, gap) in storms.into_iter().enumerate() {
+                    at += gap;
+                    for shard in 0..shards {
+                        let (gate, turn) = (Arc::clone(&gate), u64::from(shard) * 7 + storm as u64);
+                        let latency = latencies[turn as usize % latencies.len()];
+                        let ready = readies[turn as usize % readies.len()];
+                        tasks.push(tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_millis(at)).await;
+                            let mut permit = gate.acquire(shard).await.unwrap();
+                            permit.spend();
+                            tokio::time::sleep(Duration::from_millis(latency)).await;
+                            let arrived = start.elapsed();
+                            // Without an answer, the connection ends; not before the server has read what came on it.
+                            let answered = if turn % lost == 0 { 0 } else { ready };
+                            tokio::time::sleep(Duration::from_millis(answered)).await;
+                            (shard % max_concurrency, arrived)
+                        }));
+                    }
+                }
+                let mut seen = Vec::new();
+                for task in tasks {
+                    seen.push(task.await.unwrap());
+                }
+                seen
+            });
+            seen.sort_unstable();
+            for pair in seen.windows(2) {
+                let [(bucket, sooner), (other, later)] = pair else { unreachable!() };
+                let by_its_clock = later.saturating_sub(*sooner).mul_f64(1000.0 / (1000 + drift) as f64);
+                prop_assert!(bucket != other || by_its_clock >= Duration::from_secs(5), "{seen:?}");
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn s5_a_bucket_is_held_until_its_permit_goes() {
         let gate = Arc::new(IdentifyGate::default());
