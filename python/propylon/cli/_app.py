@@ -228,7 +228,15 @@ def simulate(
         typer.Option(metavar="NAME", help="What clients should ask for; others are served too, and pointed out."),
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Serve wss, with a certificate made at start.")] = False,
-    guilds: Annotated[int, typer.Option(min=0, help="Guilds of the bot.")] = 10,
+    guilds: Annotated[int, typer.Option(min=0, help="Guilds of the bot, over all shards.")] = 10,
+    shards: Annotated[int, typer.Option(min=1, help="How many /gateway/bot recommends; any number is served.")] = 1,
+    max_concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="IDENTIFYs at once, each bucket's 5 s apart; otherwise as many as come."),
+    ] = None,
+    guilds_per_shard: Annotated[
+        int, typer.Option(min=0, help="A shard of more guilds is closed with 4011; 0 for no limit.")
+    ] = 2500,
     heartbeat_interval: Annotated[float, typer.Option(min=0.02, help="Seconds between heartbeats.")] = 41.25,
 ) -> None:
     """Serve a simulated Discord Gateway on this machine until Ctrl-C; any token is right."""
@@ -245,7 +253,13 @@ def simulate(
         events=arguments.event_names(events or []),
         guilds=guilds,
         heartbeat_interval=heartbeat_interval,
-        identify_interval=0.0,
+        shards=shards,
+        max_concurrency=max_concurrency or 1,
+        identify_interval=0.0 if max_concurrency is None else 5.0,
+        guilds_per_shard=guilds_per_shard,
+        # Clients keep some in reserve: a whole fleet has to fit in twice.
+        session_start_total=max(1000, 2 * shards),
+        session_start_remaining=max(1000, 2 * shards),
         respect_intents=True,
     )
     raise typer.Exit(serve(lambda _: serve_clients(simulator, compression), stopped=0))

@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
@@ -48,6 +48,10 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def _document(data: object) -> bytes:
+    return data if isinstance(data, bytes) else orjson.dumps(data)
+
+
 class Simulator:
     """A Discord-compatible gateway server on 127.0.0.1, on threads of its own.
 
@@ -70,6 +74,7 @@ class Simulator:
         guild_creates: Send GUILD_CREATEs after READY, if the GUILDS intent was asked for.
         shards, max_concurrency, session_start_total, session_start_remaining, session_start_reset_after: What
             ``/gateway/bot`` says; ``max_concurrency`` also spaces IDENTIFYs.
+        guilds_per_shard: An IDENTIFY whose shard would have more guilds is closed with 4011; 0 switches the rule off.
         identify_interval: Between IDENTIFYs of one bucket, an earlier one gets op 9; 0 switches the rule off. A
             gateway that asks ``/gateway/bot`` (``api_url=``, and no ``gateway_url=``) keeps to it; any other waits 5 s
             at its own identify gate before it identifies again with the same token.
@@ -86,9 +91,10 @@ class Simulator:
         zlib_level, zstd_level: Compression levels.
         seed: The same seed gives the same events, byte for byte.
         rate: Events per second and session; 0 for none, None for as fast as the client takes them.
+        shared_rate: Events per second of the whole bot; 0 for none. See `flood_shared`.
         events: Only these events, such as ``["MESSAGE_CREATE"]``; empty: the mix of a large bot.
         count: Events per session; None: endless.
-        start: When the events start: ``"ready"``, or ``"manual"`` for `flood`.
+        start: When the events start: ``"ready"``, or ``"manual"`` for `flood` and `flood_shared`.
         preload: With ``count`` and ``rate=None``: encode everything before the first event is sent.
         respect_intents: Leave out events whose intent was not asked for.
         stamp: Put nanoseconds since the Unix epoch into each MESSAGE_CREATE's ``nonce``.
@@ -110,6 +116,7 @@ class Simulator:
         guild_creates: bool = True,
         shards: int = 1,
         max_concurrency: int = 1,
+        guilds_per_shard: int = 2500,
         identify_interval: float = 5.0,
         session_start_total: int = 1000,
         session_start_remaining: int = 1000,
@@ -128,6 +135,7 @@ class Simulator:
         zstd_level: int = 3,
         seed: int = 0,
         rate: float | None = 0.0,
+        shared_rate: float = 0.0,
         events: Sequence[str] = (),
         count: int | None = None,
         start: Literal["ready", "manual"] = "ready",
@@ -150,6 +158,7 @@ class Simulator:
             "guild_creates": guild_creates,
             "shards": shards,
             "max_concurrency": max_concurrency,
+            "guilds_per_shard": guilds_per_shard,
             "identify_interval": _milliseconds(identify_interval),
             "session_start_total": session_start_total,
             "session_start_remaining": session_start_remaining,
@@ -168,6 +177,7 @@ class Simulator:
             "zstd_level": zstd_level,
             "seed": seed,
             "rate": rate,
+            "shared_rate": shared_rate,
             "events": list(events),
             "count": count,
             "start": start,
@@ -274,21 +284,64 @@ class Simulator:
         """Give steps to connections to come. Raises `ValueError` for an unknown step or field."""
         self._running.script(orjson.dumps({"connection": connection, "steps": steps}).decode())
 
-    def act(self, step: Step, connection: Connection = "last") -> None:
-        """Do a step now on live connections. Raises `RuntimeError` where there is none or the step is not possible."""
-        self._running.act(orjson.dumps(connection).decode(), orjson.dumps(step).decode())
+    def act(
+        self,
+        step: Step,
+        connection: Connection | None = None,
+        *,
+        shard: int | None = None,
+        shard_count: int | None = None,
+    ) -> None:
+        """Do a step now on live connections: the newest, others by ``connection``, or those of shards.
 
-    def dispatch(self, event: str, data: object, *, session: str | None = None) -> int:
-        """Send an event to one session, or all; returns to how many. Kept for a RESUME, also while nobody is connected.
+        ``shard`` means every connection that identified with this id, ``shard_count`` every one that counts with so
+        many shards; both together mean one shard. ``steps.expire_sessions()`` takes them too, and ends the sessions of
+        these shards, connected or not; without them it ends all.
 
-        ``data`` is ``d``; bytes are sent as they are, JSON or not. Any name is sent; one that looks like a misspelt
-        event of Discord's is warned of with an `UnknownNameWarning`.
+        Raises:
+            RuntimeError: There is no such connection, or the step is not possible. With several connections, each has
+                had its turn.
+            ValueError: Unknown step or field, or both a connection and shards.
+        """
+        target: object = "last" if connection is None else connection
+        if shard is not None or shard_count is not None:
+            if connection is not None:
+                raise ValueError("act() takes a connection, or shard= and shard_count=")
+            target = {"shard": shard, "shard_count": shard_count}
+        self._running.act(orjson.dumps(target).decode(), orjson.dumps(step).decode())
+
+    def dispatch(
+        self, event: str, data: object, *, session: str | None = None, guild_id: int | str | None = None
+    ) -> int:
+        """Send an event to one session, to those that have a guild, or to all; returns to how many.
+
+        With ``guild_id``, to every live session whose shard has this guild, by its own number of shards; 0 and None
+        stand for no guild. The event is kept for a RESUME, also while nobody is connected.
+
+        ``data`` is ``d``, and is sent as it is: the guild is not put into it. Bytes are sent byte for byte, JSON or
+        not; a str is a JSON string. Any name is sent; one that looks like a misspelt event of Discord's is warned of
+        with an `UnknownNameWarning`. `dispatch_many` is for very many events.
+
+        Raises:
+            ValueError: Both a session and a guild.
         """
         warn_of_event(event, who="dispatch()", stacklevel=2)
-        text = data if isinstance(data, bytes) else orjson.dumps(data)
-        return self._running.dispatch(event, text.decode(), session)
+        guild = int(guild_id or 0)
+        if not guild:
+            return self._running.dispatch(event, _document(data), session)
+        if session is not None:
+            raise ValueError("dispatch() takes session= or guild_id=")
+        return self._running.route(event, [(guild, _document(data))])
 
-    def send_raw(self, payload: str, connection: Connection = "last") -> None:
+    def dispatch_many(self, event: str, items: Iterable[tuple[int | str | None, object]]) -> int:
+        """Send events of one kind, ``(guild_id, data)`` each, in order; returns how many were sent, over all sessions.
+
+        Each goes where ``dispatch(event, data, guild_id=guild_id)`` sends it. The sessions are looked up once for all.
+        """
+        warn_of_event(event, who="dispatch_many()", stacklevel=2)
+        return self._running.route(event, [(int(guild_id or 0), _document(data)) for guild_id, data in items])
+
+    def send_raw(self, payload: str, connection: Connection | None = None) -> None:
         """Send a whole payload, envelope included, as it is, through the connection's compression."""
         self.act({"step": "send_payload", "text": payload}, connection)
 
@@ -296,13 +349,48 @@ class Simulator:
         """Start or stop the events of every session; ``rate`` per second, 0 for flat out, None to leave it."""
         self._running.flood(on, rate)
 
-    def record(self) -> dict[str, Any]:
-        """Everything that the server saw: ``connections``, ``sessions``, ``api``, ``identifies``.
+    def flood_shared(self, on: bool = True, *, rate: float | None = None) -> None:
+        """Start or stop the events of the whole bot; ``rate`` per second over all guilds, None to leave it.
+
+        They are MESSAGE_CREATEs for the guilds of the simulated world in turn. Each goes to every live session that has
+        the guild, with the same bytes as ``d``, and counts its guild's events in ``nonce``: ``"4:17"`` is the 17th of
+        guild number 4, from 0. So a client sees whether one was lost, came twice or out of order. Once this has
+        stopped them, no more are made; ``record()["shared"]`` has ``made``, and ``guilds``: how many for each, by
+        number. They go on from there when started again.
+
+        Raises:
+            ValueError: There is no rate: neither this one nor the option ``shared_rate`` is above 0.
+        """
+        self._running.flood_shared(on, rate)
+
+    def record(self, *, payloads: bool = True) -> dict[str, Any]:
+        """Everything that the server saw: ``connections``, ``sessions``, ``api``, ``identifies``, ``shared``.
 
         Times, named ``ms``, are milliseconds since the start. Payloads are raw, tokens included: this is a test server.
+        Without ``payloads``, the ``ops`` of each connection are left empty, most of what a fleet's record is; `fleet`
+        is smaller still.
         """
-        record: dict[str, Any] = orjson.loads(self._running.record())
+        record: dict[str, Any] = orjson.loads(self._running.record(payloads))
         return record
+
+    def fleet(self) -> dict[str, Any]:
+        """What the server saw of all shards together, in counts; cheap with a thousand connections.
+
+        - ``connections``: ``accepted``, ``upgraded``, ``open``, and ``most_open`` at once.
+        - ``sessions``: for each number of shards (an int), how many are ``alive``, and ``connected`` of these.
+        - ``identifies`` (as in `record`), ``ready``, ``resumes`` (received), ``resumed``, ``dispatched``,
+          ``api_requests``.
+        - ``early_identifies``: ``count`` of those whose bucket was not free yet, and by how many ms at worst,
+          ``worst_ms``. ``identifies_over_budget``: how many when ``session_start_limit`` had none left.
+        - ``beats``, and ``late_beats``: ``count`` of those more than a quarter of the interval late, after the one
+          before or HELLO, and ``worst_ms``. ``overdue_beats``: open connections whose next one is that late now.
+        - ``closes``: how connections ended: by whom (as in `record`), then with which code (``"none"`` without), how
+          often.
+        - ``shared``: whether the events of `flood_shared` are ``on``, their ``rate``, and how many were ``made``.
+        """
+        fleet: dict[str, Any] = orjson.loads(self._running.fleet())
+        fleet["sessions"] = {int(count): sessions for count, sessions in fleet["sessions"].items()}
+        return fleet
 
     def holds(self, until: Until, **details: int) -> bool:
         """Whether what `wait_for` would wait for is so now."""

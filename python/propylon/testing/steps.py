@@ -384,7 +384,7 @@ def listen() -> Step:
 
 
 def expire_sessions() -> Step:
-    """Forget every session: a RESUME gets op 9."""
+    """Forget every session, or those of the shards that ``act`` is told: a RESUME gets op 9."""
     return {"step": "expire_sessions"}
 
 

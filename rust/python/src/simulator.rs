@@ -5,7 +5,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use propylon_simulator::{Condition, Script, Selector, Simulator, SimulatorConfig, Step};
+use propylon_simulator::{Condition, Script, Simulator, SimulatorConfig, Step, Target};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -58,17 +58,22 @@ impl PySimulator {
         Ok(())
     }
 
-    /// A step for live connections; `selector` and `step` as JSON.
-    fn act(&self, py: Python<'_>, selector: &str, step: &str) -> PyResult<()> {
-        let selector: Selector = parse("connection", selector)?;
+    /// A step for live connections; `target` and `step` as JSON.
+    fn act(&self, py: Python<'_>, target: &str, step: &str) -> PyResult<()> {
+        let target: Target = parse("connection", target)?;
         let step: Step = parse("step", step)?;
-        py.detach(|| self.0.act(selector, step)).map_err(PyRuntimeError::new_err)
+        py.detach(|| self.0.act(target, step)).map_err(PyRuntimeError::new_err)
     }
 
     /// An event with `d` as text, for one session or all; to how many sessions it went.
     #[pyo3(signature = (event, data, session=None))]
-    fn dispatch(&self, py: Python<'_>, event: &str, data: String, session: Option<&str>) -> usize {
+    fn dispatch(&self, py: Python<'_>, event: &str, data: Vec<u8>, session: Option<&str>) -> usize {
         py.detach(|| self.0.dispatch_json(event, data, session))
+    }
+
+    /// Events of one kind with guild and `d` each, for the sessions that have the guild; to how many they went in all.
+    fn route(&self, py: Python<'_>, event: &str, events: Vec<(u64, Vec<u8>)>) -> usize {
+        py.detach(|| self.0.route(event, events.into_iter().map(|(guild, data)| (guild, data.into()))))
     }
 
     /// Starts or stops the traffic; `rate` in events per second, 0 for flat out, None to leave it.
@@ -77,9 +82,20 @@ impl PySimulator {
         py.detach(|| self.0.flood(on, rate));
     }
 
-    /// Everything that the server saw, as JSON.
-    fn record(&self, py: Python<'_>) -> String {
-        py.detach(|| self.0.record().to_string())
+    /// The same for the traffic of the whole bot; there is no flat out.
+    #[pyo3(signature = (on, rate=None))]
+    fn flood_shared(&self, py: Python<'_>, on: bool, rate: Option<f64>) -> PyResult<()> {
+        py.detach(|| self.0.flood_shared(on, rate)).map_err(PyValueError::new_err)
+    }
+
+    /// Everything that the server saw, as JSON, with or without the payloads that clients sent.
+    fn record(&self, py: Python<'_>, payloads: bool) -> String {
+        py.detach(|| if payloads { self.0.record() } else { self.0.record_without_payloads() }.to_string())
+    }
+
+    /// How a fleet is, in counts, as JSON.
+    fn fleet(&self, py: Python<'_>) -> String {
+        py.detach(|| self.0.fleet().to_string())
     }
 
     /// Blocks until a condition holds, for at most `timeout` seconds; whether it holds.

@@ -17,7 +17,7 @@ mod state;
 mod traffic;
 mod wire;
 
-pub use options::{Certificate, Condition, Keyword, Script, Selector, SimulatorConfig, Start, Step};
+pub use options::{Certificate, Condition, Keyword, Script, Selector, Shards, SimulatorConfig, Start, Step, Target};
 pub use simulator::Simulator;
 pub use traffic::encode_stream;
 pub use wire::Compression;

@@ -10,14 +10,17 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::api;
 use crate::gateway::{Connection, loops, steps};
-use crate::options::{Keyword, Script, Selector, SimulatorConfig, Step};
-use crate::state::{Common, ConnectionRecord, Outgoing};
+use crate::options::{Keyword, Script, Selector, SimulatorConfig, Start, Step, Target};
+use crate::state::{Common, ConnectionRecord, Outgoing, shared_pace};
 use crate::wire::tcp::{alert, hold};
 use crate::wire::{Accepted, Authority, Compression, Encoder, Listeners, Stream, Wire, http};
 
 /// Encoded bytes that may wait for a client: of plain JSON, and of compressed frames (about 6,000 events each).
 const PLAIN_AHEAD: usize = 4 << 20;
 const COMPRESSED_AHEAD: usize = 768 << 10;
+
+/// So many open connections have compressors of the usual size; those that come after get lighter ones.
+const MANY: u64 = 64;
 
 /// A running server.
 pub(crate) struct Server {
@@ -47,10 +50,13 @@ impl Server {
         let (listeners, mut accepted) = Listeners::open(config.port, config.separate_resume_port, config.send_buffer)?;
         let scripts = std::mem::take(&mut config.scripts);
         let common = Arc::new(Common::new(config, listeners));
+        let from_the_start = common.config.start == Start::Ready && common.config.shared_rate > 0.0;
+        common.shared.set_pace(from_the_start, Some(common.config.shared_rate));
         let server = Arc::new(Self { common, authority, acceptor, state: Mutex::default() });
         for script in scripts {
             server.add_script(script);
         }
+        tokio::spawn(shared_pace::run(Arc::clone(&server.common)));
         let serving = Arc::clone(&server);
         tokio::spawn(async move {
             while let Some(accepted) = accepted.recv().await {
@@ -144,15 +150,19 @@ impl Server {
 
     fn open(&self, number: u64, compression: Compression, slice: Arc<AtomicUsize>) -> Arc<Connection> {
         let common = &self.common;
-        let encoder = Encoder::new(compression, common.config.zlib_level, common.config.zstd_level);
+        let mut encoder = Encoder::new(compression, common.config.zlib_level, common.config.zstd_level);
+        if common.tally.counts().open >= MANY {
+            encoder.lighten();
+        }
         let capacity = if compression == Compression::None { PLAIN_AHEAD } else { COMPRESSED_AHEAD };
-        let out = Outgoing::new(number, encoder, capacity, Arc::clone(&common.watch));
+        let out = Outgoing::new(number, encoder, capacity, Arc::clone(&common.watch), Arc::clone(&common.tally));
         let mut state = self.state.lock();
         let mut record = state.accepted.remove(&number).unwrap_or_default();
         record.upgraded_ms = Some(common.watch.ms());
         let connection = Arc::new(Connection::new(Arc::clone(common), out, record, slice));
         state.connections.insert(number, Arc::clone(&connection));
         drop(state);
+        common.tally.counts().opened();
         common.watch.changed();
         connection
     }
@@ -187,19 +197,30 @@ impl Server {
         let script = script.or_else(|| state.next.pop_front()).or_else(|| state.every.clone());
         state.accepted.insert(number, ConnectionRecord { number, port, accepted_ms, ..ConnectionRecord::default() });
         drop(state);
+        self.common.tally.counts().accepted += 1;
         self.common.watch.changed();
         (number, script.unwrap_or_default())
     }
 
-    pub(crate) fn select(&self, selector: Selector) -> Vec<Arc<Connection>> {
+    pub(crate) fn select(&self, target: Target) -> Vec<Arc<Connection>> {
         let state = self.state.lock();
-        match selector {
-            Selector::Number(number) => state.connections.get(&number).cloned().into_iter().collect(),
-            Selector::Keyword(Keyword::Every) => {
-                let live = |connection: &&Arc<Connection>| !connection.ended.load(Ordering::Relaxed);
+        let live = |connection: &&Arc<Connection>| !connection.ended.load(Ordering::Relaxed);
+        match target {
+            Target::Connections(Selector::Number(number)) => {
+                state.connections.get(&number).cloned().into_iter().collect()
+            }
+            Target::Connections(Selector::Keyword(Keyword::Every)) => {
                 state.connections.values().filter(live).cloned().collect()
             }
-            Selector::Keyword(_) => state.connections.values().next_back().cloned().into_iter().collect(),
+            Target::Connections(Selector::Keyword(_)) => {
+                state.connections.values().next_back().cloned().into_iter().collect()
+            }
+            Target::Shards(shards) => {
+                let wanted = |connection: &&Arc<Connection>| {
+                    connection.record.lock().shard.is_some_and(|shard| shards.has(shard))
+                };
+                state.connections.values().filter(live).filter(wanted).cloned().collect()
+            }
         }
     }
 
@@ -216,9 +237,9 @@ impl Server {
         self.state.lock().connections.values().cloned().collect()
     }
 
-    /// Gateway connections accepted so far.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.state.lock().last
+    /// One that was upgraded, by its number.
+    pub(crate) fn connection(&self, number: u64) -> Option<Arc<Connection>> {
+        self.state.lock().connections.get(&number).cloned()
     }
 
     /// Connections that were not upgraded.

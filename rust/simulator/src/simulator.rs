@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::gateway::steps;
 use crate::observe;
-use crate::options::{Condition, Script, Selector, SimulatorConfig, Step};
+use crate::options::{Condition, Script, Selector, SimulatorConfig, Step, Target};
 use crate::server::Server;
 
 /// A step that takes longer is given up; scripts have no such limit.
@@ -129,25 +129,34 @@ impl Simulator {
         self.server.add_script(Script { connection: connection.into(), steps });
     }
 
-    /// Does a step now, on live connections or on the server.
+    /// Does a step now, on live connections or on the server. With several connections, each has its turn.
     ///
     /// # Errors
-    /// When no connection matches, or the step is not possible now.
-    pub fn act(&self, connection: impl Into<Selector>, step: Step) -> Result<(), String> {
-        let selector = connection.into();
+    /// When nothing matches, or the step is not possible now: the first error of several.
+    pub fn act(&self, target: impl Into<Target>, step: Step) -> Result<(), String> {
+        let target = target.into();
         let server = Arc::clone(&self.server);
         self.block_on(async move {
-            if step.is_server_wide() {
-                return steps::act_on_server(&server.common, &step).await;
+            match (target, &step) {
+                (Target::Shards(shards), Step::ExpireSessions) => {
+                    let found = steps::expire(&server.common, shards) > 0;
+                    return found.then_some(()).ok_or_else(|| format!("no session of {shards:?}"));
+                }
+                (Target::Shards(shards), step) if step.is_server_wide() => {
+                    return Err(format!("a step of the server, not of {shards:?}"));
+                }
+                (_, step) if step.is_server_wide() => return steps::act_on_server(&server.common, step).await,
+                _ => {}
             }
-            let connections = server.select(selector);
+            let connections = server.select(target);
             if connections.is_empty() {
-                return Err(format!("no connection {selector:?}"));
+                return Err(format!("no connection {target:?}"));
             }
+            let mut outcome = Ok(());
             for connection in connections {
-                steps::act(&connection, &step).await?;
+                outcome = outcome.and(steps::act(&connection, &step).await);
             }
-            Ok(())
+            outcome
         })
     }
 
@@ -159,21 +168,46 @@ impl Simulator {
 
     /// [`dispatch`](Self::dispatch) with `d` as text, sent byte for byte, JSON or not.
     pub fn dispatch_json(&self, event: &str, data: impl Into<Bytes>, session: Option<&str>) -> usize {
-        let data = data.into();
-        let mut sessions = self.server.common.sessions();
-        sessions.retain(|it| !it.is_dead() && session.is_none_or(|id| id == it.id));
+        let (data, event) = (data.into(), Arc::<str>::from(event));
+        let common = &self.server.common;
+        let sessions: Vec<_> = match session {
+            Some(id) => common.session(id).into_iter().filter(|session| !session.is_dead()).collect(),
+            None => common.routes.lock().all().cloned().collect(),
+        };
         for session in &sessions {
-            session.dispatch(event, data.clone());
+            session.dispatch(Arc::clone(&event), data.clone());
         }
         sessions.len()
+    }
+
+    /// Sends events of one kind, each to every live session that has its guild, by whatever number of shards: numbered
+    /// there, recorded, and kept for a RESUME. `d` is text, sent byte for byte. Guild 0: to all sessions. Returns to how
+    /// many sessions events went, over all of them.
+    pub fn route(&self, event: &str, events: impl IntoIterator<Item = (u64, Bytes)>) -> usize {
+        let event = Arc::<str>::from(event);
+        let mut due = Vec::new();
+        {
+            let mut routes = self.server.common.routes.lock();
+            for (guild, data) in events {
+                if guild == 0 {
+                    due.extend(routes.all().map(|session| (Arc::clone(session), data.clone())));
+                } else {
+                    due.extend(routes.of_guild(guild).map(|session| (Arc::clone(session), data.clone())));
+                }
+            }
+        }
+        for (session, data) in &due {
+            session.dispatch(Arc::clone(&event), data.clone());
+        }
+        due.len()
     }
 
     /// Sends a whole payload as it is (its envelope included) through the compression of live connections.
     ///
     /// # Errors
     /// When no connection matches.
-    pub fn send_raw(&self, connection: impl Into<Selector>, payload: &str) -> Result<(), String> {
-        self.act(connection, Step::SendPayload { text: payload.to_owned(), hex: String::new() })
+    pub fn send_raw(&self, target: impl Into<Target>, payload: &str) -> Result<(), String> {
+        self.act(target, Step::SendPayload { text: payload.to_owned(), hex: String::new() })
     }
 
     /// Starts or stops the traffic of every session. `rate`: events per second, 0 for flat out, `None` to leave it.
@@ -183,9 +217,29 @@ impl Simulator {
         }
     }
 
-    /// Everything that the server saw, as JSON: `connections`, `sessions`, `api`, `identifies`, `ms`.
+    /// Starts or stops the numbered traffic of the whole bot; when this returns after a stop, none is made any more.
+    /// `rate`: events per second, `None` to leave it.
+    ///
+    /// # Errors
+    /// When it is to start and there is no rate.
+    pub fn flood_shared(&self, on: bool, rate: Option<f64>) -> Result<(), String> {
+        let set = self.server.common.shared.set_pace(on, rate);
+        set.then_some(()).ok_or_else(|| "the whole bot's events need a rate above 0".to_owned())
+    }
+
+    /// Everything that the server saw, as JSON: `connections`, `sessions`, `api`, `identifies`, `shared`, `ms`.
     pub fn record(&self) -> Value {
-        observe::record(&self.server)
+        observe::record(&self.server, true)
+    }
+
+    /// The same without the payloads that clients sent, `ops`: what a thousand connections are asked for.
+    pub fn record_without_payloads(&self) -> Value {
+        observe::record(&self.server, false)
+    }
+
+    /// How a fleet is, in counts; cheap with a thousand connections.
+    pub fn fleet(&self) -> Value {
+        observe::fleet(&self.server)
     }
 
     /// Blocks until a condition holds; false when time runs out.

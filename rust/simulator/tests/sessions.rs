@@ -84,6 +84,16 @@ async fn sequences_out_of_the_window_and_ended_sessions_are_refused() {
 }
 
 #[tokio::test]
+async fn a_small_replay_buffer_loses_nothing_of_the_start() {
+    let simulator = start(SimulatorConfig { replay_buffer: Some(2), guilds: 10, ..Default::default() });
+    let mut client = Client::connect(&simulator, "zstd-stream").await;
+    assert_eq!(client.identify().await["s"], 1);
+    for sequence in 2..=11 {
+        assert_eq!(client.until("GUILD_CREATE").await["s"], sequence);
+    }
+}
+
+#[tokio::test]
 async fn an_expired_session_is_gone() {
     let simulator = start(quiet());
     let (client, id) = ready(&simulator).await;

@@ -99,6 +99,16 @@ impl Connection {
         self.out.number
     }
 
+    /// Its loops have come to their end, which the record has.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let (by, code) = {
+            let record = self.record.lock();
+            record.closed.as_ref().map_or(("server", None), |closed| (closed.by, closed.sent.or(closed.code)))
+        };
+        self.common.tally.counts().closed(by, code);
+    }
+
     /// Queues a close frame and what follows it. Sessions that Discord would end with this code end.
     pub(crate) fn close(&self, code: Option<u16>, reason: &str) {
         if code.is_some_and(ends_session)
@@ -122,8 +132,17 @@ impl Connection {
         self.switches.send_modify(change);
     }
 
-    pub(crate) fn snapshot(&self) -> ConnectionRecord {
-        let mut record = self.record.lock().clone();
+    /// The record as it is now, with or without the payloads that were received.
+    pub(crate) fn snapshot(&self, payloads: bool) -> ConnectionRecord {
+        let mut record = {
+            let mut record = self.record.lock();
+            let ops = if payloads { Vec::new() } else { std::mem::take(&mut record.ops) };
+            let copy = record.clone();
+            if !payloads {
+                record.ops = ops;
+            }
+            copy
+        };
         record.dispatched = self.out.dispatch_count();
         record.bytes_in = self.bytes_in.load(Ordering::Relaxed);
         record.bytes_out = self.bytes_out.load(Ordering::Relaxed);

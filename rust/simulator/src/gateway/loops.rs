@@ -60,7 +60,7 @@ pub(crate) async fn run(connection: &Arc<Connection>, mut stream: Stream, buffer
         session.detach(&connection.out, false);
     }
     connection.out.encoder.lock().take();
-    connection.ended.store(true, Ordering::Relaxed);
+    connection.end();
     connection.out.outbox.close();
     connection.out.progressed();
     match exit {

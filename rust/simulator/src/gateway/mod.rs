@@ -8,3 +8,4 @@ mod rules;
 pub(crate) mod steps;
 
 pub(crate) use connection::Connection;
+pub(crate) use rules::BEAT_TOLERANCE;

@@ -16,6 +16,9 @@ use crate::traffic::{BOT_ID, World};
 /// The window of the command limit.
 const WINDOW: Duration = Duration::from_mins(1);
 
+/// Part of the interval by which a heartbeat may be late before it counts as late.
+pub(crate) const BEAT_TOLERANCE: f64 = 0.25;
+
 /// Op 10, unless a script said it, or that there is none.
 pub(crate) fn hello(connection: &Connection) {
     if !connection.hello_said.swap(true, Relaxed) {
@@ -45,12 +48,29 @@ pub(crate) fn on_message(connection: &Arc<Connection>, bytes: &[u8]) {
     let common = &connection.common;
     let payload: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
     let op = payload["op"].as_i64();
-    connection.record.lock().op(OpRecord {
-        op: op.unwrap_or(-1),
-        ms: common.watch.ms(),
-        bytes: bytes.len(),
-        payload: if payload.is_null() { String::from_utf8_lossy(bytes).into_owned().into() } else { payload.clone() },
-    });
+    let ms = common.watch.ms();
+    let late = {
+        let mut record = connection.record.lock();
+        let late = if op == Some(1) { record.beat_after(ms) - common.config.heartbeat_interval as f64 } else { 0.0 };
+        record.op(OpRecord {
+            op: op.unwrap_or(-1),
+            ms,
+            bytes: bytes.len(),
+            payload: if payload.is_null() {
+                String::from_utf8_lossy(bytes).into_owned().into()
+            } else {
+                payload.clone()
+            },
+        });
+        late
+    };
+    {
+        let mut counts = common.tally.counts();
+        *counts.ops.entry(op.unwrap_or(-1)).or_default() += 1;
+        if late > common.config.heartbeat_interval as f64 * BEAT_TOLERANCE {
+            counts.late.note(late);
+        }
+    }
     if !connection.switches.borrow().answer {
         return;
     }
@@ -149,6 +169,11 @@ fn identify(connection: &Arc<Connection>, data: &Value) {
     let Some(shard) = shard(data) else {
         return connection.close(Some(4010), "Invalid shard.");
     };
+    connection.record.lock().shard = Some(shard);
+    let most = common.config.guilds_per_shard;
+    if most > 0 && common.world.share(shard).guilds > most {
+        return connection.close(Some(4011), "Sharding required.");
+    }
     match data["intents"].as_u64() {
         Some(intents) if intents & !KNOWN_INTENTS == 0 => {
             if intents & common.config.disallowed_intents != 0 {
@@ -179,11 +204,9 @@ fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: 
     let stream = common.generator.stream(&common.world, shard, allowed);
     let generator = Arc::clone(&common.generator);
     let session = Arc::new(Session::new(id.clone(), shard, intents, common.watch.ms(), config, generator, stream));
-    common.add_session(Arc::clone(&session));
-    session.attach(&connection.out);
     *connection.session.lock() = Some(Arc::clone(&session));
 
-    let guilds = common.world.guilds_of(shard.0, shard.1);
+    let guilds = common.world.guilds_of(shard);
     let stubs: Vec<Value> = guilds.iter().map(|guild| json!({"unavailable": true, "id": guild.to_string()})).collect();
     let mut data = json!({
         "v": 10, "user_settings": {}, "user": World::bot_user(), "shard": [shard.0, shard.1], "session_type": "normal",
@@ -210,11 +233,15 @@ fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: 
             session.dispatch("GUILD_CREATE", data.into_bytes().into());
         }
     }
+    // only now: READY is its first event, and a guild's first is its GUILD_CREATE
+    common.add_session(Arc::clone(&session));
+    session.attach(&connection.out);
     {
         let mut record = connection.record.lock();
         record.session = Some(id);
         record.ready_ms = Some(common.watch.ms());
     }
+    common.tally.counts().ready += 1;
     connection.served.store(true, Relaxed);
     tokio::spawn(pace::run(Arc::clone(common), session, config.start == Start::Ready));
     connection.out.progressed();
@@ -248,8 +275,10 @@ fn resume(connection: &Arc<Connection>, data: &Value) {
             {
                 let mut record = connection.record.lock();
                 record.session = Some(session.id.clone());
+                record.shard = Some(session.shard);
                 record.resumed_ms = truncate.is_none().then(|| common.watch.ms());
             }
+            common.tally.counts().resumed += u64::from(truncate.is_none());
             connection.served.store(true, Relaxed);
             connection.out.progressed();
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::connection::{Connection, OnResume, Switches};
 use super::rules;
-use crate::options::{Step, blob};
+use crate::options::{Shards, Step, blob};
 use crate::state::payload::{ACK, HEARTBEAT, RECONNECT};
 use crate::state::{Common, Item};
 use crate::wire::{Spoil, frame};
@@ -64,13 +64,25 @@ pub(crate) async fn act_on_server(common: &Common, step: &Step) -> Result<(), St
     match step {
         Step::StopListening => common.listeners.close().await,
         Step::Listen => common.listeners.open_again().await.map_err(|error| format!("cannot listen again: {error}"))?,
-        Step::ExpireSessions => common.sessions().iter().for_each(|session| session.kill()),
+        Step::ExpireSessions => {
+            expire(common, Shards::default());
+        }
         Step::ApiResponse { status, headers, body, times } => {
             common.script_api_response((*status, headers.clone(), body.clone()), *times);
         }
         _ => return Err("a step of a connection".to_owned()),
     }
     Ok(())
+}
+
+/// Ends live sessions, connected or not; how many.
+pub(crate) fn expire(common: &Common, shards: Shards) -> usize {
+    let mut sessions: Vec<_> = common.routes.lock().all().cloned().collect();
+    sessions.retain(|session| shards.has(session.shard));
+    for session in &sessions {
+        session.kill();
+    }
+    sessions.len()
 }
 
 /// Waits until `holds`, or until the connection has ended.
@@ -188,7 +200,7 @@ fn send(connection: &Arc<Connection>, step: &Step) -> Result<bool, String> {
             connection.out.outbox.push(Item::Data(blob(text, hex)?.into()));
         }
         Step::Dispatch { event, data } => match connection.session.lock().clone() {
-            Some(session) => session.dispatch(event, data.to_string().into_bytes().into()),
+            Some(session) => session.dispatch(event.as_str(), data.to_string().into_bytes().into()),
             None => return Err(format!("dispatch of {event}: no session yet")),
         },
         Step::Reconnect => connection.out.send(RECONNECT),

@@ -34,6 +34,8 @@ pub struct SimulatorConfig {
 
     /// `shards` as told by `/gateway/bot`.
     pub shards: u32,
+    /// Guilds that one shard may have; an IDENTIFY of a larger one is closed with 4011. 0 switches the rule off.
+    pub guilds_per_shard: u64,
     /// IDENTIFYs that may come at once; bucket of a shard = `shard_id % max_concurrency`.
     pub max_concurrency: u32,
     /// Milliseconds between two IDENTIFYs of one bucket (an earlier one gets op 9); 0 switches the rule off.
@@ -75,11 +77,14 @@ pub struct SimulatorConfig {
     pub seed: u64,
     /// Events per second and session; 0: none, `None`: flat out.
     pub rate: Option<f64>,
+    /// Events per second of the whole bot, numbered for each guild, the same for every session that has the guild; 0: none
+    /// until `flood_shared(true)`.
+    pub shared_rate: f64,
     /// Only these events (names as Discord's); empty: the mix of a large bot.
     pub events: Vec<String>,
     /// Events per session; `None`: endless.
     pub count: Option<u64>,
-    /// When the traffic of a session starts.
+    /// When the traffic of a session starts, and that of the whole bot.
     pub start: Start,
     /// With `count` and flat out: encode everything before the first event is sent.
     pub preload: bool,
@@ -92,14 +97,14 @@ pub struct SimulatorConfig {
     pub scripts: Vec<Script>,
 }
 
-/// When the traffic of a session starts.
+/// When traffic starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
-    /// After READY and its `GUILD_CREATEs`.
+    /// A session's after READY and its `GUILD_CREATEs`, that of the whole bot with the server.
     #[default]
     Ready,
-    /// When `flood(true)` is called or a script says so.
+    /// When `flood(true)` or `flood_shared(true)` is called, or a script says so.
     Manual,
 }
 
@@ -117,6 +122,7 @@ impl Default for SimulatorConfig {
             guild_create_members: 20,
             guild_creates: true,
             shards: 1,
+            guilds_per_shard: 2_500,
             max_concurrency: 1,
             identify_interval: 5_000,
             session_start_total: 1_000,
@@ -136,6 +142,7 @@ impl Default for SimulatorConfig {
             zstd_level: 3,
             seed: 0,
             rate: Some(0.0),
+            shared_rate: 0.0,
             events: Vec::new(),
             count: None,
             start: Start::Ready,

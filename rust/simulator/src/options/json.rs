@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::condition::Condition;
 use super::config::SimulatorConfig;
-use super::script::{Script, Selector, Step};
+use super::script::{Script, Step, Target};
 
 macro_rules! from_json {
     ($($name:ty),*) => {$(
@@ -19,4 +19,4 @@ macro_rules! from_json {
     )*};
 }
 
-from_json!(SimulatorConfig, Script, Step, Selector, Condition);
+from_json!(SimulatorConfig, Script, Step, Target, Condition);

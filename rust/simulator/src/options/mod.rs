@@ -11,4 +11,4 @@ pub use certificate::Certificate;
 pub use condition::Condition;
 pub use config::{SimulatorConfig, Start};
 pub(crate) use script::blob;
-pub use script::{Keyword, Script, Selector, Step};
+pub use script::{Keyword, Script, Selector, Shards, Step, Target};

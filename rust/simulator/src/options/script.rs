@@ -47,6 +47,51 @@ impl From<u64> for Selector {
     }
 }
 
+/// Connections and sessions by the shard that they identified as; `{}` is every one that has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shards {
+    /// The id; `None`: any.
+    pub shard: Option<u64>,
+    /// Of how many; `None`: of any number.
+    pub shard_count: Option<u64>,
+}
+
+impl Shards {
+    /// Whether `[id, count]` is among them.
+    pub(crate) fn has(self, (id, count): (u64, u64)) -> bool {
+        self.shard.is_none_or(|shard| shard == id) && self.shard_count.is_none_or(|shards| shards == count)
+    }
+}
+
+/// Whom a step at run time is for. A script has a [`Selector`]: a connection to come has no shard yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Target {
+    /// By number or in a word.
+    Connections(Selector),
+    /// Live ones, by shard.
+    Shards(Shards),
+}
+
+impl From<Selector> for Target {
+    fn from(selector: Selector) -> Self {
+        Self::Connections(selector)
+    }
+}
+
+impl From<u64> for Target {
+    fn from(number: u64) -> Self {
+        Self::Connections(number.into())
+    }
+}
+
+impl From<Shards> for Target {
+    fn from(shards: Shards) -> Self {
+        Self::Shards(shards)
+    }
+}
+
 /// Steps for a connection to come.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -352,7 +397,7 @@ pub enum Step {
     StopListening,
     /// Open them again.
     Listen,
-    /// Forget every session, as if expired.
+    /// Forget sessions, as if expired: every one, or those of a shard or a number of shards.
     ExpireSessions,
     /// Answer the next API requests with this.
     ApiResponse {

@@ -8,7 +8,10 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::record::ApiRecord;
+use super::routes::Routes;
 use super::session::Session;
+use super::shared::Shared;
+use super::tally::Tally;
 use super::watch::Watch;
 use crate::options::SimulatorConfig;
 use crate::traffic::{Generator, World};
@@ -23,6 +26,10 @@ pub(crate) struct Common {
     pub(crate) world: World,
     pub(crate) generator: Arc<Generator>,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) tally: Arc<Tally>,
+    /// The live sessions. Whoever holds this may lock a session, never the other way round.
+    pub(crate) routes: Mutex<Routes>,
+    pub(crate) shared: Shared,
     /// A connection's script may close and open the ports.
     pub(crate) listeners: Listeners,
     state: Mutex<State>,
@@ -36,6 +43,8 @@ struct State {
     api_scripts: VecDeque<(ApiResponse, usize)>,
     identified: HashMap<u64, Instant>,
     identifies: u32,
+    /// IDENTIFYs before the budget was full again.
+    spent: Option<u32>,
     member_requests: HashMap<u64, Instant>,
 }
 
@@ -52,6 +61,9 @@ impl Common {
             world,
             generator: Arc::new(generator),
             watch: Arc::new(Watch::new()),
+            tally: Arc::default(),
+            routes: Mutex::default(),
+            shared: Shared::default(),
             listeners,
             state: Mutex::default(),
             config,
@@ -76,10 +88,13 @@ impl Common {
 
     // -- sessions and budgets --
 
+    /// From now on the session can be resumed, and gets the events of its guilds.
     pub(crate) fn add_session(&self, session: Arc<Session>) {
         let mut state = self.state.lock();
         state.session_order.push(session.id.clone());
-        state.sessions.insert(session.id.clone(), session);
+        state.sessions.insert(session.id.clone(), Arc::clone(&session));
+        drop(state);
+        self.routes.lock().add(session);
     }
 
     pub(crate) fn session(&self, id: &str) -> Option<Arc<Session>> {
@@ -91,29 +106,48 @@ impl Common {
         state.session_order.iter().filter_map(|id| state.sessions.get(id).cloned()).collect()
     }
 
+    /// Every session has sent all of its own events; the first that has not is enough to know.
+    pub(crate) fn is_traffic_done(&self) -> bool {
+        let state = self.state.lock();
+        !state.sessions.is_empty() && state.sessions.values().all(|session| session.is_dead() || session.is_done())
+    }
+
     /// Takes an IDENTIFY from its bucket; false when it came too early. Also the number of the IDENTIFY.
     pub(crate) fn take_identify(&self, shard: u64) -> (bool, u32) {
         let bucket = shard % u64::from(self.config.max_concurrency.max(1));
+        let interval = self.config.identify_interval;
         let mut state = self.state.lock();
+        let (left, _) = self.starts(&mut state);
         state.identifies += 1;
         let number = state.identifies;
         let now = Instant::now();
-        let early = state
-            .identified
-            .get(&bucket)
-            .is_some_and(|last| (now.duration_since(*last).as_millis() as u64) < self.config.identify_interval);
-        if !early {
+        let elapsed = state.identified.get(&bucket).map(|last| now.duration_since(*last));
+        let early = elapsed.filter(|elapsed| (elapsed.as_millis() as u64) < interval);
+        if early.is_none() {
             state.identified.insert(bucket, now);
         }
-        (!early, number)
+        drop(state);
+        let mut counts = self.tally.counts();
+        counts.over_budget += u64::from(left == 0);
+        if let Some(elapsed) = early {
+            counts.early.note(interval as f64 - elapsed.as_secs_f64() * 1e3);
+        }
+        (early.is_none(), number)
     }
 
     /// `(remaining, reset_after)`: full again once, `session_start_reset_after` after the start.
     pub(crate) fn session_starts(&self) -> (u32, u64) {
+        self.starts(&mut self.state.lock())
+    }
+
+    fn starts(&self, state: &mut State) -> (u32, u64) {
         let config = &self.config;
         let left = config.session_start_reset_after.saturating_sub(self.watch.ms() as u64);
-        let of = if left == 0 { config.session_start_total } else { config.session_start_remaining };
-        (of.saturating_sub(self.state.lock().identifies), left)
+        if left > 0 {
+            return (config.session_start_remaining.saturating_sub(state.identifies), left);
+        }
+        let spent = *state.spent.get_or_insert(state.identifies);
+        (config.session_start_total.saturating_sub(state.identifies - spent), 0)
     }
 
     /// Seconds to wait before all members of a guild may be asked for again; `None`: now.
@@ -149,6 +183,7 @@ impl Common {
 
     pub(crate) fn record_api(&self, record: ApiRecord) {
         self.state.lock().api.push(record);
+        self.tally.counts().api += 1;
         self.watch.changed();
     }
 
@@ -158,9 +193,15 @@ impl Common {
         (state.api.clone(), state.identifies)
     }
 
+    /// IDENTIFYs so far.
+    pub(crate) fn identifies(&self) -> u32 {
+        self.state.lock().identifies
+    }
+
     /// Forgets the sessions and what they keep for replay.
     pub(crate) fn clear(&self) {
         let sessions = std::mem::take(&mut self.state.lock().sessions);
-        drop(sessions);
+        let routes = std::mem::take(&mut *self.routes.lock());
+        drop((sessions, routes));
     }
 }

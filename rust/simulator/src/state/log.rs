@@ -2,6 +2,7 @@
 //! million of them are one run; only stored ones take memory.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,11 +11,13 @@ use bytes::Bytes;
 pub(crate) enum Entry {
     /// The generated event of this index.
     Generated(u64),
+    /// The event at this place of the session's share of the whole bot's traffic.
+    Shared(u64),
     /// `t` and `d`.
-    Stored(String, Bytes),
+    Stored(Arc<str>, Bytes),
 }
 
-/// Consecutive sequence numbers; of generated events, with consecutive indexes.
+/// Consecutive sequence numbers; of generated and shared events, with consecutive indexes.
 #[derive(Debug, Clone)]
 struct Run {
     first: u64,
@@ -38,23 +41,29 @@ impl Log {
     }
 
     /// Numbers an event.
-    pub(crate) fn store(&mut self, event: &str, data: Bytes) {
-        let entry = Entry::Stored(event.to_owned(), data);
+    pub(crate) fn store(&mut self, event: Arc<str>, data: Bytes) {
+        let entry = Entry::Stored(event, data);
         self.runs.push_back(Run { first: self.next, len: 1, entry });
         self.next += 1;
     }
 
-    /// Numbers `count` generated events, from `index` on.
-    pub(crate) fn generate(&mut self, index: u64, count: u64) {
+    /// Numbers `count` events that can be made again, from this one on.
+    pub(crate) fn extend(&mut self, entry: Entry, count: u64) {
         let first = self.next;
         self.next += count;
-        if let Some(Run { len, entry: Entry::Generated(start), .. }) = self.runs.back_mut()
-            && *start + *len == index
-        {
-            *len += count;
-        } else {
-            self.runs.push_back(Run { first, len: count, entry: Entry::Generated(index) });
+        if let Some(run) = self.runs.back_mut() {
+            let goes_on = match (&run.entry, &entry) {
+                (Entry::Generated(start), Entry::Generated(index)) | (Entry::Shared(start), Entry::Shared(index)) => {
+                    start + run.len == *index
+                }
+                _ => false,
+            };
+            if goes_on {
+                run.len += count;
+                return;
+            }
         }
+        self.runs.push_back(Run { first, len: count, entry });
     }
 
     /// What `sequence` stands for; `None` for a number that was taken back, or is too old.
@@ -63,13 +72,14 @@ impl Log {
         let run = self.runs.get(at).filter(|run| run.first <= sequence)?;
         Some(match &run.entry {
             Entry::Generated(start) => Entry::Generated(start + (sequence - run.first)),
+            Entry::Shared(start) => Entry::Shared(start + (sequence - run.first)),
             stored @ Entry::Stored(..) => stored.clone(),
         })
     }
 
     /// Takes back every stored event of this name; its numbers stay used.
     pub(crate) fn forget(&mut self, name: &str) {
-        self.runs.retain(|run| !matches!(&run.entry, Entry::Stored(event, _) if event == name));
+        self.runs.retain(|run| !matches!(&run.entry, Entry::Stored(event, _) if **event == *name));
     }
 
     /// Drops what is older than `keep`.
@@ -88,11 +98,11 @@ mod tests {
     #[test]
     fn generated_events_are_one_run_and_stored_ones_cut_it() {
         let mut log = Log::new();
-        log.generate(0, 1_000_000);
-        log.generate(1_000_000, 5);
+        log.extend(Entry::Generated(0), 1_000_000);
+        log.extend(Entry::Generated(1_000_000), 5);
         assert_eq!(log.runs.len(), 1);
-        log.store("TEST", Bytes::from_static(b"1"));
-        log.generate(1_000_005, 1);
+        log.store("TEST".into(), Bytes::from_static(b"1"));
+        log.extend(Entry::Generated(1_000_005), 1);
         assert_eq!((log.runs.len(), log.next), (3, 1_000_008));
         assert!(matches!(log.get(1_000_005), Some(Entry::Generated(1_000_004))));
         assert!(matches!(log.get(1_000_006), Some(Entry::Stored(..))));
@@ -101,5 +111,18 @@ mod tests {
         assert!(log.get(1_000_006).is_none());
         log.trim(1_000_007);
         assert_eq!((log.runs.len(), log.oldest), (1, 1_000_007));
+    }
+
+    #[test]
+    fn shared_events_are_runs_of_their_own() {
+        let mut log = Log::new();
+        log.extend(Entry::Generated(0), 2);
+        log.extend(Entry::Shared(2), 1);
+        log.extend(Entry::Shared(3), 4);
+        assert_eq!(log.runs.len(), 2);
+        assert!(matches!(log.get(2), Some(Entry::Generated(1))));
+        assert!(matches!(log.get(7), Some(Entry::Shared(6))));
+        log.extend(Entry::Shared(9), 1);
+        assert_eq!(log.runs.len(), 3, "a gap is no run");
     }
 }

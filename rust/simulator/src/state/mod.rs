@@ -3,12 +3,17 @@
 
 mod common;
 mod log;
+mod meter;
 mod outbox;
 mod outgoing;
 pub(crate) mod pace;
 pub(crate) mod payload;
 mod record;
+mod routes;
 mod session;
+mod shared;
+pub(crate) mod shared_pace;
+mod tally;
 mod watch;
 
 pub(crate) use common::Common;

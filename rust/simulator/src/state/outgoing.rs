@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::outbox::{Item, Outbox};
+use super::tally::Tally;
 use super::watch::Watch;
 use crate::wire::{Encoder, frame};
 
@@ -24,12 +25,13 @@ pub(crate) struct Outgoing {
     /// Wakes the connection's loops, to end them.
     pub(crate) urgent: Notify,
     watch: Arc<Watch>,
+    tally: Arc<Tally>,
     dispatched: AtomicU64,
 }
 
 impl Outgoing {
     /// `capacity`: encoded bytes that may wait before traffic pauses.
-    pub(crate) fn new(number: u64, encoder: Encoder, capacity: usize, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(number: u64, encoder: Encoder, capacity: usize, watch: Arc<Watch>, tally: Arc<Tally>) -> Self {
         Self {
             number,
             outbox: Outbox::new(capacity),
@@ -37,6 +39,7 @@ impl Outgoing {
             progress: Notify::new(),
             urgent: Notify::new(),
             watch,
+            tally,
             dispatched: AtomicU64::new(0),
         }
     }
@@ -84,6 +87,7 @@ impl Outgoing {
     pub(crate) fn dispatched(&self, count: u64) {
         if count > 0 {
             self.dispatched.fetch_add(count, Ordering::Relaxed);
+            self.tally.dispatched(count);
             self.progressed();
         }
     }

@@ -47,6 +47,8 @@ pub(crate) struct ConnectionRecord {
     pub(crate) hello_ms: Option<f64>,
     pub(crate) ready_ms: Option<f64>,
     pub(crate) resumed_ms: Option<f64>,
+    /// `[id, count]` of IDENTIFY, or of the session that was resumed.
+    pub(crate) shard: Option<(u64, u64)>,
     pub(crate) session: Option<String>,
     pub(crate) ops: Vec<OpRecord>,
     pub(crate) op_counts: BTreeMap<i64, u64>,
@@ -64,6 +66,11 @@ pub(crate) struct ConnectionRecord {
 }
 
 impl ConnectionRecord {
+    /// Milliseconds since the last heartbeat; since HELLO when there was none yet.
+    pub(crate) fn beat_after(&self, ms: f64) -> f64 {
+        ms - self.beats.last().copied().or(self.hello_ms).unwrap_or(ms)
+    }
+
     pub(crate) fn op(&mut self, record: OpRecord) {
         *self.op_counts.entry(record.op).or_default() += 1;
         if record.op == 1 {

@@ -49,7 +49,9 @@ struct State {
     left: Option<u64>,
     preloaded: bool,
     generated: Vec<u64>,
-    other: BTreeMap<String, u64>,
+    /// Sent events of the whole bot's traffic.
+    shared: u64,
+    other: BTreeMap<Arc<str>, u64>,
     detached: Option<Instant>,
     dead: bool,
     resumes: u64,
@@ -105,6 +107,7 @@ impl Session {
             left: config.count,
             preloaded: false,
             generated: vec![0; EVENTS.len()],
+            shared: 0,
             other: BTreeMap::new(),
             detached: None,
             dead: false,
@@ -126,11 +129,13 @@ impl Session {
         }
     }
 
-    /// The first connection.
+    /// The first connection; it gets what is there.
     pub(crate) fn attach(&self, connection: &Arc<Outgoing>) {
         let mut state = self.state.lock();
         state.connections.push(connection.number);
         state.connection = Some(Arc::clone(connection));
+        self.pump_locked(&mut state);
+        self.trim(&mut state);
     }
 
     /// Goes on with another connection after `sequence`: replays, then RESUMED. `truncate`: replay only so many.
@@ -163,7 +168,7 @@ impl Session {
             state.stop_before = Some(sequence + 1 + count);
         } else {
             let data = json!({"_trace": ["[\"gateway-sim\",{\"micros\":0}]"]}).to_string();
-            state.log.store("RESUMED", data.into_bytes().into());
+            state.log.store("RESUMED".into(), data.into_bytes().into());
         }
         self.pump_locked(&mut state);
         drop(state);
@@ -201,9 +206,20 @@ impl Session {
     }
 
     /// Appends an event and sends it, connected or not.
-    pub(crate) fn dispatch(&self, event: &str, data: Bytes) {
+    pub(crate) fn dispatch(&self, event: impl Into<Arc<str>>, data: Bytes) {
         let mut state = self.state.lock();
-        state.log.store(event, data);
+        state.log.store(event.into(), data);
+        self.pump_locked(&mut state);
+        self.trim(&mut state);
+    }
+
+    /// Appends `count` events of the whole bot's traffic, those of its guilds from event `number` on, and sends them.
+    pub(crate) fn share(&self, number: u64, count: u64) {
+        let Some(place) = self.stream.place(number) else {
+            return;
+        };
+        let mut state = self.state.lock();
+        state.log.extend(Entry::Shared(place), count);
         self.pump_locked(&mut state);
         self.trim(&mut state);
     }
@@ -246,7 +262,9 @@ impl Session {
 
     /// Encodes up to [`BATCH`] dispatches from the cursor on.
     fn send_batch(&self, state: &mut State, connection: &Arc<Outgoing>) -> u64 {
-        let (payload, out) = (&mut Vec::with_capacity(4096), &mut Vec::with_capacity(64 << 10));
+        let waiting = (state.log.next - state.cursor).min(BATCH) as usize;
+        // what is reserved waits in the outbox with what is used: a thousand clients' single events are to stay small
+        let (payload, out) = (&mut Vec::with_capacity(4096), &mut Vec::with_capacity(waiting * 128));
         let mut encoder = connection.encoder.lock();
         let Some(encoder) = encoder.as_mut() else {
             return 0;
@@ -277,6 +295,10 @@ impl Session {
                 self.generator.write(&self.stream, index, sequence, payload);
                 state.generated[self.generator.kind(&self.stream, index)] += 1;
             }
+            Some(Entry::Shared(place)) => {
+                self.generator.write_shared(&self.stream, place, sequence, payload);
+                state.shared += 1;
+            }
             Some(Entry::Stored(event, data)) => {
                 payload.extend_from_slice(format!(r#"{{"t":"{event}","s":{sequence},"op":0,"d":"#).as_bytes());
                 payload.extend_from_slice(&data);
@@ -289,7 +311,9 @@ impl Session {
 
     /// Forgets what is older than the replay buffer.
     fn trim(&self, state: &mut State) {
-        let sent = if state.connection.is_some() { state.cursor } else { state.log.next };
+        // what was said before there is a connection waits for it
+        let unsent = state.connection.is_some() || state.connections.is_empty();
+        let sent = if unsent { state.cursor } else { state.log.next };
         state.log.trim(sent.saturating_sub(self.limit));
     }
 
@@ -360,7 +384,7 @@ impl Session {
     /// Dispatches queued for clients so far.
     pub(crate) fn total(&self) -> u64 {
         let state = self.state.lock();
-        state.generated.iter().sum::<u64>() + state.other.values().sum::<u64>()
+        state.generated.iter().sum::<u64>() + state.shared + state.other.values().sum::<u64>()
     }
 
     /// Every generated event is on the wire.
@@ -371,10 +395,17 @@ impl Session {
             && state.connection.as_ref().is_none_or(|connection| connection.outbox.bytes() == 0)
     }
 
+    /// Whether a connection reads it.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state.lock().connection.is_some()
+    }
+
     pub(crate) fn record(&self) -> Value {
         let state = self.state.lock();
-        let mut events: BTreeMap<&str, u64> =
-            state.other.iter().map(|(event, count)| (event.as_str(), *count)).collect();
+        let mut events: BTreeMap<&str, u64> = state.other.iter().map(|(event, count)| (&**event, *count)).collect();
+        if state.shared > 0 {
+            *events.entry("MESSAGE_CREATE").or_default() += state.shared;
+        }
         for ((name, _, _), count) in EVENTS.iter().zip(&state.generated) {
             if *count > 0 {
                 *events.entry(name).or_default() += count;
@@ -394,8 +425,9 @@ impl Session {
             "sent_sequence": state.cursor - 1,
             "oldest": state.log.oldest,
             "generated": state.next_index,
+            "shared": state.shared,
             "events": events,
-            "dispatched": state.generated.iter().sum::<u64>() + state.other.values().sum::<u64>(),
+            "dispatched": state.generated.iter().sum::<u64>() + state.shared + state.other.values().sum::<u64>(),
         })
     }
 }
@@ -413,7 +445,7 @@ impl State {
             return 0;
         }
         self.left = self.left.map(|left| left - count);
-        self.log.generate(self.next_index, count);
+        self.log.extend(Entry::Generated(self.next_index), count);
         self.next_index += count;
         count
     }

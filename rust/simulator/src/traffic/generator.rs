@@ -1,9 +1,13 @@
 //! The event of a given number: a pure function of seed, shard and number, so that a session replays by regenerating.
 
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
 use fastrand::Rng;
+use parking_lot::Mutex;
 
 use super::templates::{EVENTS, People, Slot, Template};
-use super::world::World;
+use super::world::{Share, World};
 
 /// Distinct events in the pool. 4,096 of 870 B are 14 times zstd's window: no event meets its own template there, so the
 /// ratio is that of traffic that does not repeat.
@@ -15,10 +19,20 @@ const START: u64 = 1_788_220_800_000;
 /// The first numbered user's creation, milliseconds of Discord's epoch.
 const USER_BASE: u64 = 200_000_000_000;
 
+/// What stands for the shard in the snowflakes of the whole bot's events: they differ from those of any session's own.
+const SHARED: u64 = 0x3ff;
+/// The event of the whole bot's traffic, and its intent.
+const MESSAGE: &str = "MESSAGE_CREATE";
+const MESSAGE_INTENT: u64 = 1 << 9;
+
 /// The pool of a simulator, shared by its sessions.
 #[derive(Debug)]
 pub(crate) struct Generator {
     pool: Vec<Template>,
+    /// Of the whole bot's traffic: messages, whatever the sessions' own events are.
+    messages: OnceLock<Vec<Template>>,
+    /// By intents, for a thousand sessions that ask for the same.
+    allowed: Mutex<HashMap<u64, Arc<[u32]>>>,
     seed: u64,
     channels: usize,
     stamp: bool,
@@ -29,11 +43,30 @@ pub(crate) struct Generator {
 pub(crate) struct Stream {
     guilds: Vec<u64>,
     shard: u64,
+    share: Share,
+    /// Of the whole bot's traffic.
+    messages: bool,
     /// Indexes into the pool that the session's intents let through.
-    allowed: Vec<u32>,
+    allowed: Arc<[u32]>,
+}
+
+/// What the slots of one event are filled from.
+struct Facts {
+    guild: u64,
+    /// Shard, or what stands for it.
+    source: u64,
+    index: u64,
+    mix: u64,
+    /// Guild and number of a numbered event.
+    nonce: Option<(u64, u64)>,
 }
 
 impl Stream {
+    /// The place of event `number` of the whole bot's traffic in this session's share of it; `None`: it is not for it.
+    pub(crate) fn place(&self, number: u64) -> Option<u64> {
+        self.share.place(number).filter(|_| self.messages)
+    }
+
     /// False when no event may be sent.
     pub(crate) fn has_events(&self) -> bool {
         !self.allowed.is_empty()
@@ -44,6 +77,11 @@ impl Generator {
     /// Builds the pool; `events` filters by name, empty for the whole mix.
     pub(crate) fn new(seed: u64, events: &[String], channels: usize, stamp: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let pool = Self::pool(&mut rng, events);
+        Self { pool, messages: OnceLock::new(), allowed: Mutex::default(), seed, channels: channels.max(1), stamp }
+    }
+
+    fn pool(rng: &mut Rng, events: &[String]) -> Vec<Template> {
         let weight = |(name, weight, _): &(&str, u32, u8)| {
             if events.is_empty() || events.iter().any(|event| event == name) { *weight } else { 0 }
         };
@@ -58,25 +96,40 @@ impl Generator {
             }
         }
         rng.shuffle(&mut kinds);
-        let people = People::new(&mut rng);
+        let people = People::new(rng);
         let mut pool: Vec<Template> = Vec::with_capacity(kinds.len());
         for kind in kinds {
-            let template = Template::new(kind, &people, pool.last(), &mut rng);
+            let template = Template::new(kind, &people, pool.last(), rng);
             pool.push(template);
         }
-        Self { pool, seed, channels: channels.max(1), stamp }
+        pool
+    }
+
+    /// Makes the messages of the whole bot's traffic, which takes a moment.
+    pub(crate) fn prepare_messages(&self) {
+        let _ = self.messages();
+    }
+
+    /// The messages of the whole bot's traffic, made when they are first wanted.
+    fn messages(&self) -> &[Template] {
+        self.messages.get_or_init(|| Self::pool(&mut Rng::with_seed(!self.seed), &[MESSAGE.to_owned()]))
     }
 
     /// A session's share: the guilds of its shard, the events that its intents allow (all with `u64::MAX`).
     pub(crate) fn stream(&self, world: &World, shard: (u64, u64), intents: u64) -> Stream {
-        let mut guilds = world.guilds_of(shard.0, shard.1);
+        let owned = world.share(shard);
+        let mut guilds = world.guilds_of(shard);
         if guilds.is_empty() {
-            guilds.push(World::guild_id(shard.0 as usize));
+            // a guild that the bot is not in, but of this shard
+            guilds.push(World::guild_id(owned.first as usize));
         }
-        let allowed = (0..self.pool.len() as u32)
-            .filter(|at| intents & (1 << EVENTS[self.pool[*at as usize].kind].2) != 0)
-            .collect();
-        Stream { guilds, shard: shard.0, allowed }
+        let allowed = || {
+            (0..self.pool.len() as u32)
+                .filter(|at| intents & (1 << EVENTS[self.pool[*at as usize].kind].2) != 0)
+                .collect()
+        };
+        let allowed = Arc::clone(self.allowed.lock().entry(intents).or_insert_with(allowed));
+        Stream { guilds, shard: shard.0, share: owned, messages: intents & MESSAGE_INTENT != 0, allowed }
     }
 
     fn template(&self, stream: &Stream, index: u64) -> &Template {
@@ -95,9 +148,32 @@ impl Generator {
         let template = self.template(stream, index);
         let mix = mix(self.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (stream.shard << 48));
         let guild = stream.guilds[(mix >> 32) as usize % stream.guilds.len()];
+        self.fill(template, &Facts { guild, source: stream.shard, index, mix, nonce: None }, sequence, out);
+    }
+
+    /// Appends the whole payload at `place` of a session's share of the whole bot's traffic, with sequence `s`. Its `d` is
+    /// the same for every session that has the guild.
+    pub(crate) fn write_shared(&self, stream: &Stream, place: u64, sequence: u64, out: &mut Vec<u8>) {
+        let number = stream.share.number(place);
+        let (guild, count) = (number % stream.share.world.max(1), number / stream.share.world.max(1) + 1);
+        let mix = mix(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (SHARED << 48));
+        let messages = self.messages();
+        let template = &messages[(mix >> 40) as usize % messages.len()];
+        let facts = Facts {
+            guild: World::guild_id(guild as usize),
+            source: SHARED,
+            index: number,
+            mix,
+            nonce: Some((guild, count)),
+        };
+        self.fill(template, &facts, sequence, out);
+    }
+
+    fn fill(&self, template: &Template, facts: &Facts, sequence: u64, out: &mut Vec<u8>) {
+        let &Facts { guild, source, index, mix, nonce } = facts;
         let text_channels = self.channels.saturating_sub(1).max(1);
         let channel = World::channel_id(guild, (mix & 0xffff) as usize % text_channels);
-        let event = ((START - EPOCH + index) << 22) | (stream.shard << 12) | (mix & 0xfff);
+        let event = ((START - EPOCH + index) << 22) | (source << 12) | (mix & 0xfff);
         out.extend_from_slice(&template.head);
         decimal(sequence, out);
         out.extend_from_slice(b",\"op\":0,\"d\":");
@@ -110,7 +186,7 @@ impl Generator {
                 Some(Slot::Voice) => decimal(World::channel_id(guild, self.channels - 1), out),
                 Some(Slot::Event) => decimal(event, out),
                 Some(Slot::User) => {
-                    decimal(((USER_BASE + index) << 22) | (stream.shard << 12) | 5, out);
+                    decimal(((USER_BASE + index) << 22) | (source << 12) | 5, out);
                 }
                 Some(Slot::Earlier) => {
                     decimal(event.saturating_sub(((mix >> 16) & 0xffff) << 22), out);
@@ -118,7 +194,14 @@ impl Generator {
                 Some(Slot::Time) => iso(START + index, mix as u32 % 1000, out),
                 Some(Slot::Seconds) => decimal((START + index) / 1000, out),
                 Some(Slot::Role(role)) => decimal(World::role_id(guild, *role as usize), out),
-                Some(Slot::Nonce) => decimal(if self.stamp { now_nanos() } else { event + (1 << 20) }, out),
+                Some(Slot::Nonce) => match nonce {
+                    Some((guild, count)) => {
+                        decimal(guild, out);
+                        out.push(b':');
+                        decimal(count, out);
+                    }
+                    None => decimal(if self.stamp { now_nanos() } else { event + (1 << 20) }, out),
+                },
             }
         }
         out.push(b'}');
@@ -231,6 +314,33 @@ mod tests {
         };
         assert_eq!(bytes(1), bytes(1));
         assert_ne!(bytes(1), bytes(2));
+    }
+
+    #[test]
+    fn numbered_events_are_the_same_for_every_number_of_shards() {
+        let generator = Generator::new(7, &["TYPING_START".to_owned()], 8, false);
+        let world = world();
+        let mut seen = std::collections::HashSet::new();
+        for number in 0..500 {
+            let guild = number % 10;
+            let mut texts = Vec::new();
+            for count in [1, 3, 16] {
+                let shard = (World::guild_id(guild as usize) >> 22) % count;
+                let stream = generator.stream(&world, (shard, count), u64::MAX);
+                let mut out = Vec::new();
+                generator.write_shared(&stream, stream.place(number).expect("its guild"), 5, &mut out);
+                texts.push(String::from_utf8(out).expect("UTF-8"));
+                let other = generator.stream(&world, ((shard + 1) % count, count), u64::MAX);
+                assert!(count == 1 || other.place(number).is_none());
+                assert!(generator.stream(&world, (shard, count), !MESSAGE_INTENT).place(number).is_none());
+            }
+            assert!(texts.iter().all(|text| *text == texts[0]));
+            let value: serde_json::Value = serde_json::from_str(&texts[0]).expect("JSON");
+            assert_eq!(value["t"], MESSAGE);
+            assert_eq!(value["d"]["nonce"], format!("{guild}:{}", number / 10 + 1));
+            assert_eq!(value["d"]["guild_id"], World::guild_id(guild as usize).to_string());
+            assert!(seen.insert(value["d"]["id"].to_string()));
+        }
     }
 
     #[test]

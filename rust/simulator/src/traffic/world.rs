@@ -14,6 +14,31 @@ const MEMBER_BASE: u64 = 120_000_000_000;
 /// The bot's own user and application id.
 pub(crate) const BOT_ID: u64 = 503_316_480_000_000_001;
 
+/// The guilds of one shard: of all, every `step`-th from number `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(super) first: u64,
+    step: u64,
+    pub(crate) guilds: u64,
+    /// Guilds of all shards.
+    pub(super) world: u64,
+}
+
+impl Share {
+    /// The place among this share's events of event `number` of a stream that takes all guilds in turn; `None`: the event
+    /// is for another shard.
+    pub(super) fn place(&self, number: u64) -> Option<u64> {
+        let at = (number % self.world.max(1)).checked_sub(self.first)?;
+        (at % self.step == 0).then(|| number / self.world.max(1) * self.guilds + at / self.step)
+    }
+
+    /// The reverse.
+    pub(super) fn number(&self, place: u64) -> u64 {
+        let guilds = self.guilds.max(1);
+        place / guilds * self.world + self.first + place % guilds * self.step
+    }
+}
+
 /// Sizes of the simulated world.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
@@ -47,9 +72,18 @@ impl World {
         ((MEMBER_BASE + guild_index as u64 * 1_000_000 + member as u64) << 22) | 7
     }
 
+    /// What one shard has; it costs the same for a thousand as for one.
+    pub(crate) fn share(&self, (shard, count): (u64, u64)) -> Share {
+        let (step, world) = (count.max(1), self.guilds as u64);
+        let base = GUILD_BASE % step;
+        let first = if shard >= base { shard - base } else { step - base + shard };
+        Share { first, step, guilds: world.saturating_sub(first).div_ceil(step), world }
+    }
+
     /// Guilds of one shard, in order.
-    pub(crate) fn guilds_of(&self, shard: u64, count: u64) -> Vec<u64> {
-        (0..self.guilds).map(Self::guild_id).filter(|id| (id >> 22) % count.max(1) == shard).collect()
+    pub(crate) fn guilds_of(&self, shard: (u64, u64)) -> Vec<u64> {
+        let owned = self.share(shard);
+        (0..owned.guilds).map(|at| Self::guild_id((owned.first + at * owned.step) as usize)).collect()
     }
 
     fn rng(&self, what: u64) -> Rng {
@@ -175,4 +209,42 @@ pub(super) fn user(rng: &mut Rng, id: &str) -> String {
         text::global_name(rng),
         text::avatar(rng),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_the_guilds_that_the_rule_gives_to_its_shard() {
+        let world = World { guilds: 2_003, channels: 1, members: 0, seed: 0 };
+        for count in [1, 2, 7, 16, 1_000, 5_000] {
+            let mut all = 0;
+            for shard in 0..count {
+                let expected: Vec<u64> =
+                    (0..world.guilds).map(World::guild_id).filter(|id| (id >> 22) % count == shard).collect();
+                assert_eq!(world.guilds_of((shard, count)), expected, "{shard}/{count}");
+                assert_eq!(world.share((shard, count)).guilds, expected.len() as u64);
+                all += expected.len();
+            }
+            assert_eq!(all, world.guilds);
+        }
+        assert_eq!(world.share((u64::MAX - 1, u64::MAX)).guilds, 0);
+    }
+
+    #[test]
+    fn the_events_of_a_share_are_counted_without_a_gap() {
+        let world = World { guilds: 23, channels: 1, members: 0, seed: 0 };
+        for count in [1, 3, 7, 40] {
+            for shard in 0..count {
+                let share = world.share((shard, count));
+                let numbers: Vec<u64> = (0..200)
+                    .filter(|number| (World::guild_id((number % 23) as usize) >> 22) % count == shard)
+                    .collect();
+                let places: Vec<u64> = (0..200).filter_map(|number| share.place(number)).collect();
+                assert_eq!(places, (0..numbers.len() as u64).collect::<Vec<_>>(), "{shard}/{count}");
+                assert_eq!(places.iter().map(|place| share.number(*place)).collect::<Vec<_>>(), numbers);
+            }
+        }
+    }
 }

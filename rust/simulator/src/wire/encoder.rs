@@ -75,6 +75,16 @@ impl Encoder {
         Self { codec, zlib_level, scratch: Vec::new(), merged: 0, spoil: Spoil::default() }
     }
 
+    /// Makes do with smaller tables, before the first payload: 0.8 MB less for each connection. The stream looks the same from
+    /// outside (its window stays), but is a little longer.
+    pub(crate) fn lighten(&mut self) {
+        if let Codec::Zstd(zstd) = &mut self.codec {
+            for parameter in [CParameter::HashLog(14), CParameter::ChainLog(13)] {
+                zstd.set_parameter(parameter).expect("zstd parameter in range");
+            }
+        }
+    }
+
     /// Payload compression begins in the middle of a plain connection, with IDENTIFY.
     pub(crate) fn begin_payload_compression(&mut self) {
         if matches!(self.codec, Codec::None) {

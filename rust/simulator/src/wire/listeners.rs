@@ -2,6 +2,7 @@
 //! the business of whoever takes the accepted connections.
 
 use std::io;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -9,6 +10,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::tcp::bind;
+
+/// After a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// A TCP connection that was just accepted.
 pub(crate) struct Accepted {
@@ -77,9 +81,12 @@ impl Listeners {
         let accepted = self.accepted.clone();
         let task = tokio::spawn(async move {
             loop {
-                if let Ok((tcp, _)) = listener.accept().await
-                    && accepted.send(Accepted { tcp, port }).is_err()
-                {
+                let Ok((tcp, _)) = listener.accept().await else {
+                    // out of files, mostly: those who wait are taken when others have left
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                };
+                if accepted.send(Accepted { tcp, port }).is_err() {
                     // nobody serves any more
                     return;
                 }

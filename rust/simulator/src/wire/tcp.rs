@@ -27,7 +27,8 @@ fn listen(port: u16, send_buffer: Option<u32>) -> io::Result<TcpListener> {
         socket.set_send_buffer_size(bytes)?;
     }
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    socket.listen(1024)
+    // a fleet comes back all at once; the system has a limit of its own
+    socket.listen(4096)
 }
 
 /// Keeps a connection open in silence until the peer leaves.
