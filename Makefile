@@ -31,6 +31,10 @@ help: ## Show this list
 demo: $(DONE)/build ## Run a bot against a simulated Discord for ten seconds
 	@$(BIN)/propylon demo
 
+.PHONY: demo-shards
+demo-shards: $(DONE)/build ## Run 16 shards on a simulated Discord; 32 take over from them under traffic
+	@$(BIN)/propylon demo --shards
+
 .PHONY: test
 test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	@status=0; \

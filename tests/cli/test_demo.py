@@ -4,8 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from propylon.cli import _demo as demo
+from propylon.cli import _demo_shards as demo_shards
+from propylon.cli._app import app
+from propylon.cli._demo_shards_view import ShardsVerdict
 from propylon.cli._demo_view import Verdict
 from propylon.testing import Simulator, steps
 
@@ -59,3 +63,109 @@ def test_the_verdict_needs_all_of_it(change: dict[str, Any], lost: str) -> None:
     verdict = Verdict(**{**GOOD, **change})
     assert not verdict.passed
     assert verdict.lines()[-1] == lost
+
+
+def unspaced(**options: Any) -> Simulator:
+    """IDENTIFYs as they come: the demo shows Discord's 5 s, which a test need not wait for."""
+    return Simulator(**{**options, "identify_interval": 0.0})
+
+
+def test_twice_as_many_shards_take_over_and_nothing_is_lost_or_comes_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo_shards, "Simulator", unspaced)
+    assert asyncio.run(demo_shards.run_shards_demo(3.0, 1000.0, 0)) == 0
+    shown = capsys.readouterr().out
+    assert "FleetReady: 16 shards, 320 guilds" in shown
+    assert "Resharded: 32 shards have taken over, the 16 old ones are closed" in shown
+    assert "READY  shards 16 of 16" in shown
+    assert "READY  shards 32 of 32" in shown
+    assert "reshard from 16 to 32 in " in shown
+    assert "identifies 48" in shown
+    assert shown.endswith("\nlost 0, twice 0\n")
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [([], 16.0), (["--seconds", "20"], 20.0)])
+def test_the_demo_of_shards_is_a_switch_of_the_demo(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], seconds: float
+) -> None:
+    asked: list[tuple[float, float, int]] = []
+
+    async def run(seconds: float, rate: float, seed: int) -> int:
+        asked.append((seconds, rate, seed))
+        return 7
+
+    monkeypatch.setattr(demo_shards, "run_shards_demo", run)
+    done = CliRunner().invoke(app, ["demo", "--shards", "--seed", "3", *arguments])
+    assert (done.exit_code, asked) == (7, [(seconds, 2000.0, 3)])
+
+
+def test_it_fails_where_no_shards_take_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stuck(**options: Any) -> Simulator:
+        return unspaced(**options, scripts={17: [steps.never_ready()]})
+
+    monkeypatch.setattr(demo_shards, "Simulator", stuck)
+    monkeypatch.setattr(demo_shards, "_PATIENCE_FOR_SHARDS", 4.0)
+    assert asyncio.run(demo_shards.run_shards_demo(1.0, 500.0, 0)) == 1
+    shown = capsys.readouterr().out
+    assert "the new shards have not taken over within 4 s" in shown
+    assert "reshard from 16 to 32 NOT done" in shown
+    assert shown.endswith("\nlost 0, twice 0\n")
+
+
+@pytest.mark.parametrize(
+    ("nonces", "lost", "twice", "late"),
+    [
+        (["0:1", "1:1", "0:2", "1:2"], 0, 0, 0),
+        (["0:1", "1:1", "0:2"], 1, 0, 0),
+        (["0:2", "1:1", "1:2"], 1, 0, 0),
+        (["0:1", "0:2", "0:2", "1:1", "1:2", "1:1"], 0, 2, 0),
+        (["0:2", "0:1", "1:1", "1:2"], 0, 0, 1),
+        ([], 4, 0, 0),
+    ],
+)
+def test_what_is_lost_comes_twice_or_late_is_told_by_the_numbers(
+    nonces: list[str], lost: int, twice: int, late: int
+) -> None:
+    tally = demo_shards.Tally()
+    for nonce in nonces:
+        tally.note(nonce)
+    assert (tally.lost([2, 2]), tally.twice, tally.late, tally.called) == (lost, twice, late, len(nonces))
+
+
+GOOD_OF_SHARDS = {
+    "before": 16,
+    "after": 32,
+    "seconds": 7.0,
+    "resharded": True,
+    "guilds": 2,
+    "made": 4,
+    "called": 4,
+    "lost": 0,
+    "twice": 0,
+    "late": 0,
+    "settled": True,
+    "identifies": 48,
+    "overlapped": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "last"),
+    [
+        ({"lost": 1, "called": 3}, "lost 1, twice 0"),
+        ({"twice": 2, "called": 6}, "lost 0, twice 2"),
+        ({"late": 1}, "lost 0, twice 0"),
+        ({"settled": False}, "lost 0, twice 0"),
+        ({"resharded": False, "seconds": None}, "lost 0, twice 0"),
+        ({"made": 0, "called": 0}, "lost 0, twice 0"),
+    ],
+)
+def test_the_verdict_of_the_shards_needs_all_of_it(change: dict[str, Any], last: str) -> None:
+    assert ShardsVerdict(**GOOD_OF_SHARDS).passed
+    verdict = ShardsVerdict(**{**GOOD_OF_SHARDS, **change})
+    assert not verdict.passed
+    assert verdict.lines()[-1] == last

@@ -25,7 +25,7 @@ from propylon import (
 from propylon.events import MessageCreate, ShardClosed, ShardReady, ShardResumed
 from propylon.testing import Simulator, steps
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 Start = Callable[..., Simulator]
 Make = Callable[..., ShardManager]

@@ -132,7 +132,8 @@ class Resharding:
             await self._until(lambda: new.has_guilds)
             # What the old shards were sent before the last of the new ones was there has come by then.
             await asyncio.sleep(self._window / 2)
-            await self._until(lambda: new.is_ready)
+            # What an old shard is yet to replay would come behind what the new ones bring.
+            await self._until(lambda: new.is_ready and all(_is_done(life) or _is_ready(life) for life in old))
         except BaseException:
             await self._give_up(new)
             raise
@@ -182,14 +183,14 @@ class Resharding:
         while True:
             passed = time.monotonic() - begun
             for life, before in seen.items():
-                is_ready = life.status is GatewayStatus.READY
+                is_ready = _is_ready(life)
                 if is_ready and (life in lived or life.shard.wire_bytes != before):
                     lived.add(life)
                 elif not is_ready:
                     # What it replays has to come first.
                     lived.discard(life)
                     seen[life] = life.shard.wire_bytes
-            over = {life for life in old if not life.under_way}
+            over = {life for life in old if _is_done(life)}
             answering = passed < _PATIENCE_FOR_ANSWERS and any(life.commands.waits for life in old)
             if passed >= self._window / 2 and lived | over >= seen.keys() and not answering:
                 return
@@ -211,13 +212,6 @@ class Resharding:
         crew.retire(old)
         if crew.beside is old:
             crew.beside = None
-
-        def forget() -> None:
-            for life in new:
-                life.shard.overlap(None)
-
-        # What the old ones brought last may still come on the new ones.
-        asyncio.get_running_loop().call_later(self._window, forget)
         _log.info(
             "resharded: %d shards are closed, %d go on; %d events came on both sides and were handed out once",
             old.total,
@@ -226,3 +220,15 @@ class Resharding:
         )
         if not self._stopped:
             crew.emit(new, "RESHARDED", {"shard_ids": new.ids, "shard_count": new.total, "before": old.total})
+            # What the old ones brought last may still come on the new ones.
+            await asyncio.sleep(self._window)
+        for life in new:
+            life.shard.overlap(None)
+
+
+def _is_ready(life: Life) -> bool:
+    return life.status is GatewayStatus.READY
+
+
+def _is_done(life: Life) -> bool:
+    return not life.under_way

@@ -66,17 +66,27 @@ def propylon(
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=1.0, help="How long it runs.")] = 10.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=1.0, help="How long it runs: 10, with --shards 16 and as long as that takes.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=1.0, max=20_000.0, help="Events per second.")] = 2000.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same events.")] = 0,
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Run 16 shards instead, and let 32 take over from them under traffic.")
+    ] = False,
 ) -> None:
     """Run a bot against a simulated Discord, with figures; cut its connection; count what was lost.
 
-    Needs no token and no network. Exits with 0 only if the session was resumed and nothing was lost.
+    Needs no token and no network. Exits with 0 only if the session was resumed and nothing was lost; with --shards,
+    only if each event was handed out once, and in order.
     """
+    if shards:
+        from propylon.cli._demo_shards import run_shards_demo
+
+        raise typer.Exit(serve(lambda _: run_shards_demo(16.0 if seconds is None else seconds, rate, seed)))
     from propylon.cli._demo import run_demo
 
-    raise typer.Exit(serve(lambda _: run_demo(seconds, rate, seed)))
+    raise typer.Exit(serve(lambda _: run_demo(10.0 if seconds is None else seconds, rate, seed)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

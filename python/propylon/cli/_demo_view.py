@@ -14,7 +14,7 @@ from rich.text import Text
 from propylon import GatewayStatus, Metrics
 from propylon._core import DEBUG_BUILD
 
-__all__ = ["Figures", "Verdict", "View", "view"]
+__all__ = ["Figures", "Verdict", "View", "latency_text", "size_text", "view"]
 
 _WINDOW: Final = 1.0
 """Seconds over which rates are taken."""
@@ -79,7 +79,8 @@ class Verdict:
         ]
 
 
-def _bytes(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
@@ -87,7 +88,8 @@ def _bytes(count: float) -> str:
     return f"{count:.2f} GB"
 
 
-def _latency(seconds: float | None) -> str:
+def latency_text(seconds: float | None) -> str:
+    """Of a heartbeat."""
     return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
 
 
@@ -148,8 +150,9 @@ class _Lines:
         rate = self._rates.per_second(figures, before, metrics.received, before.metrics.received if before else 0)
         self.tell(
             f"{figures.status.name}  {rate:,.0f} events/s  delivered {metrics.delivered:,}  "
-            f"dropped in Rust {figures.dropped:,}  wire {_bytes(metrics.wire_bytes)}  "
-            f"inflated {_bytes(metrics.inflated_bytes)}  latency {_latency(figures.latency)}  queue {metrics.queued:,}"
+            f"dropped in Rust {figures.dropped:,}  wire {size_text(metrics.wire_bytes)}  "
+            f"inflated {size_text(metrics.inflated_bytes)}  latency {latency_text(figures.latency)}  "
+            f"queue {metrics.queued:,}"
         )
 
     def conclude(self, verdict: Verdict) -> None:
@@ -190,16 +193,16 @@ class _Screen:
         summary.add_row(
             *("status", Text(figures.status.name, style="green" if ready else "yellow")),
             *("events/s", f"{rate:,.0f}"),
-            *("latency", _latency(figures.latency)),
+            *("latency", latency_text(figures.latency)),
         )
         summary.add_row(
             *("delivered", f"{metrics.delivered:,}"),
             *("dropped in Rust", f"{figures.dropped:,}"),
-            *("queue", f"{metrics.queued:,} ({_bytes(metrics.queue_bytes)})"),
+            *("queue", f"{metrics.queued:,} ({size_text(metrics.queue_bytes)})"),
         )
         summary.add_row(
-            *("wire", _bytes(metrics.wire_bytes)),
-            *("inflated", _bytes(metrics.inflated_bytes)),
+            *("wire", size_text(metrics.wire_bytes)),
+            *("inflated", size_text(metrics.inflated_bytes)),
             *("wake-ups", f"{metrics.wakeups:,}"),
         )
         by_type = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
