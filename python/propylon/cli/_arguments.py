@@ -92,14 +92,16 @@ def shards_of(text: str | None) -> tuple[Shards, int | None] | None:
         raise typer.BadParameter(f"{text!r}: {which} of how many? {_SHARDS}" if which else f"{text!r}: {_SHARDS}")
     if slash and not count.isdecimal():
         raise typer.BadParameter(f"{text!r}: {count!r} is no number of shards; {_SHARDS}")
+    shards: Shards
+    total: int | None = None
     try:
-        if not slash:
-            shards, total = int(which), None
-        else:
+        if slash:
             total = int(count)
             # The total first: a range may be as long.
             wanted_shards("auto", total)
             shards = _ids_of(text, which, total)
+        else:
+            shards = int(which)
         wanted_shards(shards, total)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}; {_SHARDS}") from None

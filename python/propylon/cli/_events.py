@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from propylon import Dispatch, Gateway, ShardManager
+from propylon import Batches, Dispatch, Gateway, ShardManager
 from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.events import Event
@@ -59,6 +59,16 @@ def _write(data: bytes, signals: Stoppable) -> None:
         signals.blocking = False
 
 
+async def _open(gateway: Gateway | ShardManager, batches: Batches) -> Exception | None:
+    """Open it; where that fails no batch comes, and the error is returned, so that it is told once."""
+    try:
+        await gateway.open()
+    except Exception as error:
+        batches.close()
+        return error
+    return None
+
+
 async def print_events(
     gateway: Gateway | ShardManager,
     events: Sequence[type[Event]],
@@ -72,15 +82,16 @@ async def print_events(
     try:
         async with asyncio.timeout(seconds), gateway.batches(*events) as batches:
             # Beside the reading: the first of many shards have events long before the last one is ready.
-            opening = asyncio.create_task(gateway.open())
-            opening.add_done_callback(lambda _: _is_open(opening) or batches.close())
+            opening = asyncio.create_task(_open(gateway, batches))
             async for batch in batches:
                 _write(lines_of(batch[:left]), signals)
                 left -= len(batch)
                 if left <= 0:
                     return 0
-            # The batches have ended with the gateway, or because it could not be opened; these raise why.
-            await opening
+            # The batches have ended with the gateway, or because it could not be opened.
+            error = await opening
+            if error is not None:
+                raise error
             await gateway.wait_closed()
             return 0
     except TimeoutError:
@@ -93,7 +104,3 @@ async def print_events(
         return 0
     finally:
         await gateway.close()
-
-
-def _is_open(opening: asyncio.Task[None]) -> bool:
-    return not opening.cancelled() and opening.exception() is None
