@@ -16,7 +16,7 @@ import propylon._core as _core
 from propylon._core import Dispatch
 from propylon._delivery.plans import Route
 
-__all__ = ["Delivery", "Receiver"]
+__all__ = ["Delivery", "Receiver", "Source"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -41,6 +41,18 @@ class Receiver(Protocol):
 
     async def left_open(self) -> None:
         """Every task of the loop has ended, and nobody has closed it: say so, and close."""
+
+
+class Source(Protocol):
+    """What has notices and events for a loop: a shard, or a question to the API."""
+
+    @property
+    def key(self) -> int:
+        """By which they are told from those of others."""
+        ...
+
+    def bind(self, hub: _core.Hub | None, /) -> None:
+        """Give them to a hub, or to none."""
 
 
 class Delivery:
@@ -69,7 +81,7 @@ class Delivery:
             cls._of_loop[loop] = ref(delivery)
         return delivery
 
-    def add(self, shard: _core.Shard, receiver: Receiver) -> None:
+    def add(self, shard: Source, receiver: Receiver) -> None:
         """Bind a shard to this loop."""
         self._receivers[shard.key] = receiver
         loop = asyncio.get_running_loop()
@@ -86,7 +98,7 @@ class Delivery:
                 self._last.asend(None).send(None)
         shard.bind(self.hub)
 
-    def remove(self, shard: _core.Shard) -> None:
+    def remove(self, shard: Source) -> None:
         """Unbind it; the last one stops the waiting."""
         shard.bind(None)
         self._receivers.pop(shard.key, None)

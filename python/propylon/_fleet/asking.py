@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import propylon._core as _core
 from propylon._delivery.loop import Delivery
+from propylon._delivery.plans import Route
 from propylon._fleet.spread import Budget, Recommended
 from propylon.errors import AuthenticationFailed, CertificateError, PropylonError, error_of_end
 from propylon.intents import Intents
@@ -37,7 +38,9 @@ class _Inquiry:
             assert error is not None
             self.answer.set_result(error)
 
-    def feed(self, *_: Any, later: bool = False) -> None:
+    def feed(
+        self, generation: int, dispatches: list[_core.Dispatch[Any]], routes: list[Route], *, later: bool = False
+    ) -> None:
         """It has no events."""
 
     def torn_down(self) -> set[asyncio.Task[Any]]:

@@ -12,7 +12,6 @@ import os
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import fields
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +21,8 @@ from propylon._arguments import check_seconds
 from propylon._core import Dispatch
 from propylon._delivery.plans import Plans, route_of_own
 from propylon._fleet.asking import ask, floor
+from propylon._fleet.counters import none, summed
+from propylon._fleet.fill import fitting_total, watch_fill
 from propylon._fleet.permits import Permits
 from propylon._fleet.resharding import Resharding
 from propylon._fleet.spread import Recommended, Wanted, named, rounded, shard_of, wrong_shard
@@ -55,12 +56,6 @@ _BETWEEN_STARTS: Final = 0.005
 """Seconds between two shards that start, or come back, together: a TLS handshake and a RESUME cost us one or two
 milliseconds."""
 _LONGEST_SPREAD: Final = 5.0
-_GUILDS_PER_SHARD: Final = 2500
-"""Discord closes with 4011 beyond that: https://discord.com/developers/docs/events/gateway#sharding."""
-_LOOK: Final = 60.0
-"""Seconds between two looks at how full the shards are."""
-_ROOM_TO_GROW: Final = 0.5
-"""How full the shards should be after a reshard, at most."""
 _NAMED: Final = 20
 """Shards that an error names one by one."""
 
@@ -139,10 +134,11 @@ class FleetLife:
         self._told_ready = False
         self._restarting: Final[set[Life]] = set()
         self._resharding: Resharding | None = None
+        self._by_itself: asyncio.Task[None] | None = None
+        """Reshards because Discord asks for it, or the shards are full."""
         self._watching: asyncio.Task[None] | None = None
         self._background: Final[set[asyncio.Task[Any]]] = set()
-        self._told_fill = 0
-        self._retired = _no_metrics()
+        self._retired = none()
         self.was_served = False
         """Whether `serve` or `run` has been called."""
 
@@ -175,7 +171,7 @@ class FleetLife:
     def metrics(self) -> Metrics:
         """The sum over all shards, closed ones of earlier totals among them."""
         each = [self._retired, *(life.metrics() for team in (self.team, self.beside) if team for life in team)]
-        return _sum(each)
+        return summed(each)
 
     def metrics_by_shard(self) -> dict[int, Metrics]:
         """Of each shard that is there now."""
@@ -384,9 +380,18 @@ class FleetLife:
 
             task.add_done_callback(started)
 
+    def took_over(self, old: Team, new: Team) -> None:
+        """From now on it is the new team that commands go to, and whose news are told."""
+        self.team, self.beside = new, old
+        old.retired = True
+        if self._opened is not None and not self._opened.done():
+            # Discord refused the first number of shards.
+            self._opened.set_result(None)
+        self._look_for_guilds()
+
     def retire(self, team: Team) -> None:
         """Its shards are closed for good; what they counted is kept."""
-        self._retired = _sum([self._retired, *(life.metrics() for life in team)], of_now=False)
+        self._retired = summed([self._retired, *(life.metrics() for life in team)], of_now=False)
         self._drop(team)
 
     def _drop(self, team: Team | None) -> None:
@@ -526,7 +531,8 @@ class FleetLife:
         self._tell_resharding()
         if self._ended is None or self._ended.done() or self._restarting:
             return
-        if self._resharding is not None and not self._closing:
+        by_itself = self._by_itself is not None and not self._by_itself.done()
+        if (by_itself or self._resharding is not None) and not self._closing:
             return
         if team is self.team and team.is_over and (self.beside is None or self.beside.is_over):
             self._conclude()
@@ -675,9 +681,16 @@ class FleetLife:
 
     # ------------------------------------------------------------------ one shard
 
+    def _check_current(self, life: Life) -> None:
+        if self.team is None or not self.team.owns(life):
+            raise NotConnected(
+                f"shard {life.shard_pair} is none of the manager's any more; take it from manager.shards"
+            )
+
     async def close_shard(self, life: Life) -> None:
         """Close one; the others go on."""
         self.check_usable()
+        self._check_current(life)
         await life.close(1000)
 
     async def restart_shard(self, life: Life, code: int) -> None:
@@ -685,6 +698,7 @@ class FleetLife:
         self.check_usable()
         if self._closing or self._ended is None or self._ended.done():
             raise NotConnected("the manager is not open; open it first")
+        self._check_current(life)
         self._restarting.add(life)
         try:
             await life.close(code)
@@ -751,8 +765,10 @@ class FleetLife:
         return self._auto_reshard and self.team is not None and len(self.team.ids) == self.team.total
 
     def _begin_auto_reshard(self) -> None:
-        if self._resharding is None and not self._closing:
-            self._keep(asyncio.get_running_loop().create_task(self._reshard_by_itself(), name="propylon reshard"))
+        under_way = self._by_itself is not None and not self._by_itself.done()
+        if self._resharding is None and not under_way and not self._closing:
+            task = asyncio.get_running_loop().create_task(self._reshard_by_itself(), name="propylon reshard")
+            self._by_itself = self._keep(task)
 
     async def _reshard_by_itself(self) -> None:
         try:
@@ -767,19 +783,8 @@ class FleetLife:
     def _watch(self) -> None:
         team = self.team
         if team is not None and len(team.ids) == team.total and self._watching is None:
-            self._watching = asyncio.get_running_loop().create_task(self._watch_fill(), name="propylon fill")
-
-    async def _watch_fill(self) -> None:
-        """How full the shards are, now and then."""
-        while True:
-            team = self.team
-            if team is not None and team.has_guilds and self._resharding is None:
-                fill = team.guild_count / (_GUILDS_PER_SHARD * len(team.ids))
-                if fill >= self._reshard_at and team.guild_count > self._told_fill:
-                    # Again when it has grown by a tenth: whoever is told does not act at once.
-                    self._told_fill = int(team.guild_count * 1.1)
-                    self._is_full(team, fill)
-            await asyncio.sleep(_LOOK if self._told_ready else min(_LOOK, 1.0))
+            task = watch_fill(lambda: None if self._resharding else self.team, self._reshard_at, self._is_full)
+            self._watching = asyncio.get_running_loop().create_task(task, name="propylon fill")
 
     def _is_full(self, team: Team, fill: float) -> None:
         guilds = f"{team.guild_count:,} guilds on {team.total} shards, {fill:.0%} of what they may have"
@@ -802,11 +807,6 @@ class FleetLife:
         return rounded(max(recommended, fitting_total(team)), concurrency)
 
 
-def fitting_total(team: Team) -> int:
-    """So many shards that they are half full."""
-    return max(-(-team.guild_count // int(_GUILDS_PER_SHARD * _ROOM_TO_GROW)), team.total + 1)
-
-
 def _is_ready(life: Life) -> bool:
     return life.status is GatewayStatus.READY
 
@@ -814,34 +814,3 @@ def _is_ready(life: Life) -> bool:
 async def _all(waiting: Sequence[Awaitable[None]]) -> None:
     if waiting:
         await asyncio.gather(*waiting)
-
-
-_NOW: Final = frozenset({"queued", "queue_bytes", "pending", "queued_by_type"})
-"""What is counted at the moment, rather than since the beginning."""
-
-
-def _no_metrics() -> Metrics:
-    return Metrics(
-        **{
-            field.name: {} if field.name.endswith("_by_type") else 0.0 if field.name == "paused_seconds" else 0
-            for field in fields(Metrics)
-        }
-    )
-
-
-def _sum(each: Sequence[Metrics], *, of_now: bool = True) -> Metrics:
-    total: dict[str, Any] = {}
-    for field in fields(Metrics):
-        name = field.name
-        values = [getattr(metrics, name) for metrics in each]
-        if name in _NOW and not of_now:
-            total[name] = {} if name.endswith("_by_type") else 0
-        elif name.endswith("_by_type"):
-            by_type: dict[str, int] = {}
-            for counts in values:
-                for event, count in counts.items():
-                    by_type[event] = by_type.get(event, 0) + count
-            total[name] = by_type
-        else:
-            total[name] = sum(values)
-    return Metrics(**total)

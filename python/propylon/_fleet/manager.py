@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 import propylon._core as _core
 from propylon._arguments import count_of
@@ -52,9 +52,6 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 G = TypeVar("G", bound=Listeners)
 E = TypeVar("E", bound=Event | _core.Dispatch[Any])
-
-PresenceOf: TypeAlias = Presence | Callable[[int], Presence] | None
-"""A presence, or a function that gives one for a shard's id."""
 
 
 class ShardManager:
@@ -533,9 +530,8 @@ class ShardManager:
             CommandTooLarge: Over 4,096 bytes.
             CommandError: A value that JSON cannot hold.
         """
-        presence_of = presence if callable(presence) else lambda _: presence
         lives = self._life.open_lives()
-        chosen = {shard_id: presence_of(shard_id) for shard_id in lives}
+        chosen = {shard_id: presence(shard_id) if callable(presence) else presence for shard_id in lives}
         for one in chosen.values():
             presence_json(one)
         # Also for shards that a reshard makes.
@@ -662,9 +658,9 @@ class ShardManager:
         return await life.commands.request_channel_info(guild_id, fields, timeout=timeout)
 
 
-def _presence_of(presence: Any) -> Callable[[int], str | None]:
+def _presence_of(presence: Presence | Callable[[int], Presence] | None) -> Callable[[int], str | None]:
     """The presence of a shard's IDENTIFY, as JSON."""
-    if not callable(presence):
+    if presence is None or isinstance(presence, Presence):
         same = None if presence is None else presence_json(presence)
         return lambda _: same
 

@@ -32,7 +32,6 @@ _PATIENCE_FOR_ANSWERS: Final = 30.0
 class Crew(Protocol):
     """The fleet that is resharded."""
 
-    team: Team | None
     beside: Team | None
 
     async def check_budget(self, needed: int) -> Recommended | None:
@@ -49,6 +48,9 @@ class Crew(Protocol):
 
     def start_team(self, team: Team) -> None:
         """Open them."""
+
+    def took_over(self, old: Team, new: Team) -> None:
+        """The new shards are the fleet's."""
 
     def retire(self, team: Team) -> None:
         """They are closed for good."""
@@ -138,8 +140,7 @@ class Resharding:
             await self._give_up(new)
             raise
         self._overlap.switch()
-        crew.team, crew.beside = new, old
-        old.retired = True
+        crew.took_over(old, new)
         _log.info("%d shards have taken over; the %d old ones are still heard", new.total, old.total)
         try:
             await self._let_old_ones_finish(old, new)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 from propylon.errors import WrongShard
 
@@ -88,7 +88,7 @@ def wanted_shards(shards: Any, total: Any) -> Wanted:
     advice = f'shards takes "auto", a number, range(0, 16) or ids such as [0, 5], not {shards!r:.100}'
     if not isinstance(shards, Iterable):
         raise TypeError(advice)
-    ids = list(cast("Iterable[Any]", shards))
+    ids: list[Any] = list(shards)  # pyright: ignore[reportUnknownArgumentType]
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ids):
         raise TypeError(advice)
     if not ids:

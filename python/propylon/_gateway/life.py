@@ -69,8 +69,16 @@ def close_code(code: int | None, reason: str, *, resumable: bool | None, keeps: 
 class Fleet(Protocol):
     """What a shard knows of the fleet that it is one of."""
 
-    listening: ListenerFace
-    plans: Plans
+    @property
+    def listening(self) -> ListenerFace:
+        """Of all shards."""
+        ...
+
+    @property
+    def plans(self) -> Plans:
+        """Of all shards."""
+        ...
+
     room: _core.Room | None
 
     def shard_ready(self, life: "Life", *, resumed: bool) -> None:
@@ -122,7 +130,7 @@ class Life:
         self.shard_pair: Final = shard
         self._fleet: Final = fleet
         self.listening: Final = (
-            ListenerFace(owner, lifespan, check_usable=self._check_usable, adding=self._before_adding)
+            ListenerFace(owner, lifespan, check_usable=self.check_usable, adding=self._before_adding)
             if fleet is None
             else fleet.listening
         )
@@ -237,7 +245,7 @@ class Life:
 
     # ------------------------------------------------------------------ life
 
-    def _check_usable(self) -> None:
+    def check_usable(self) -> None:
         """Raise where this process must not use it; move it to this loop, where its own has died."""
         self.check_process()
         if self._ended is not None and not self._ended.done():
