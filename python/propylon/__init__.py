@@ -20,7 +20,7 @@ from propylon._listening.waiting import Stream
 from propylon._names import UnknownNameWarning
 from propylon._sessions.gates import FileIdentifyGate, IdentifyGate, IdentifyPermit
 from propylon._sessions.session import Closed, GatewayStatus, Session
-from propylon._sessions.stores import FencedSessionStore, FileSessionStore, SessionStore
+from propylon._sessions.stores import FencedSessionStore, FileSessionStore, FleetSessionStore, SessionStore
 from propylon._version import __version__
 from propylon.errors import (
     AuthenticationFailed,
@@ -68,6 +68,7 @@ __all__ = [
     "FileIdentifyGate",
     "FileSessionStore",
     "Filter",
+    "FleetSessionStore",
     "ForkedError",
     "Gateway",
     "GatewayClosed",

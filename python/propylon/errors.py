@@ -18,6 +18,7 @@
     ├── ModelError(dispatch)             an event does not fit its class
     ├── CommandError                     a command cannot be sent as it is
     │   ├── CommandTooLarge              over 4,096 bytes
+    │   ├── WrongShard(shard_id)         the guild is on a shard of another process
     │   ├── RequestTimeout               no answer in time
     │   ├── RateLimited(retry_after)     Discord wants us to wait
     │   └── NotConnected                 the gateway is not open, or was closed

@@ -14,7 +14,17 @@ import grimp
 import pytest
 
 import propylon
-from propylon import Batches, Filter, Gateway, Listener, Listeners, MembersRequest, Stream
+from propylon import (
+    Batches,
+    Filter,
+    Gateway,
+    Listener,
+    Listeners,
+    ManagedShard,
+    MembersRequest,
+    ShardManager,
+    Stream,
+)
 
 PACKAGE = Path(propylon.__file__).parent
 ROOT = PACKAGE.parents[1]
@@ -22,6 +32,7 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"_fleet"},
     {"_gateway"},
     {"_sessions"},
     {"_delivery"},
@@ -143,17 +154,35 @@ def documented(kind: type) -> set[str]:
                 "wait_guilds_ready",
             },
         ),
+        (
+            ShardManager,
+            {
+                *("add", "batches", "close", "collect", "guild_count", "guilds_ready", "intents", "latency", "listen"),
+                *("listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "request_channel_info"),
+                *("request_members", "request_soundboard_sounds", "reshard", "run", "send", "serve", "set_presence"),
+                *("shard_of", "shards", "status", "stream", "total", "update_voice_state", "wait_closed", "wait_for"),
+                "wait_guilds_ready",
+            },
+        ),
+        (
+            ManagedShard,
+            {
+                *("close", "guild_count", "guilds_ready", "identify_blocked_until", "latency", "metrics", "rate_limit"),
+                *("restart", "resume", "session", "shard", "status"),
+            },
+        ),
     ],
 )
 def test_completion_offers_what_is_meant_for_users(kind: type, names: set[str]) -> None:
     assert documented(kind) == names
     for name in names:
         assert inspect.getdoc(getattr(kind, name)), name
-    assert Gateway.__bases__ == (object,)
+    assert Gateway.__bases__ == ShardManager.__bases__ == (object,)
 
 
-def test_an_open_gateway_shows_no_more_than_its_class() -> None:
-    gateway = Gateway("token")
+@pytest.mark.parametrize("kind", [Gateway, ShardManager])
+def test_an_open_gateway_shows_no_more_than_its_class(kind: type[Gateway | ShardManager]) -> None:
+    gateway = kind("token")
     assert [name for name in vars(gateway) if not name.startswith("_")] == []
 
 

@@ -1,7 +1,7 @@
 """Runs one block of a document as its reader would, except that Discord is a simulator on this machine.
 
-The token stands in the environment, every `Gateway` goes to the simulator by default, and Ctrl-C comes once a gateway
-has handed out events, for the blocks that serve for ever.
+The token stands in the environment, every `Gateway` and `ShardManager` goes to the simulator by default, and Ctrl-C
+comes once one of them has handed out events, for the blocks that serve for ever.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 
 from blocks import STAND_INS
 
-from propylon import Gateway
+from propylon import Gateway, ShardManager
 from propylon.testing import Simulator
 
 ENOUGH = 50
@@ -37,14 +37,19 @@ PING = {
 }
 
 
-made: list[Gateway] = []
-_make = Gateway.__init__
+made: list[Gateway | ShardManager] = []
 
 
-def make_noted(self: Gateway, *arguments: Any, **options: Any) -> None:
-    """`Gateway.__init__`, noting which gateways there are."""
-    _make(self, *arguments, **options)
-    made.append(self)
+def set_the_stage(kind: type[Gateway | ShardManager], **defaults: str) -> None:
+    """Give its options other defaults, and note what is made of it."""
+    make: Any = kind.__init__
+    make.__kwdefaults__.update(defaults)
+
+    def make_noted(self: Gateway | ShardManager, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        made.append(self)
+
+    kind.__init__ = make_noted
 
 
 ending = threading.Lock()
@@ -78,11 +83,10 @@ def main(block: str) -> None:
     sys.path.insert(0, str(STAND_INS))
     os.environ["DISCORD_TOKEN"] = "token"
     ended = threading.Event()
-    with Simulator(rate=500, guilds=2, identify_interval=0, respect_intents=True) as simulator:
-        defaults = Gateway.__init__.__kwdefaults__
-        assert defaults is not None
-        defaults["gateway_url"] = simulator.url
-        Gateway.__init__ = make_noted
+    with Simulator(rate=500, guilds=2, shards=2, identify_interval=0, respect_intents=True) as simulator:
+        set_the_stage(Gateway, gateway_url=simulator.url)
+        # It asks how many shards there are, and is told that IDENTIFYs are not spaced.
+        set_the_stage(ShardManager, api_url=simulator.api_url)
         interrupting = threading.Thread(target=interrupt, args=(simulator, ended), daemon=True)
         interrupting.start()
         try:

@@ -1,5 +1,6 @@
 """Fixtures of the fleet's tests. They run on asyncio's own event loop and on uvloop."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -26,5 +27,6 @@ async def manager_to() -> AsyncIterator[Callable[..., ShardManager]]:
         return manager
 
     yield make
-    for manager in made:
-        await manager.close()
+    async with asyncio.timeout(5):
+        for manager in made:
+            await manager.close()

@@ -140,7 +140,7 @@ class TestPermits:
         await eventually(lambda: gate.balances)
 
     async def test_given_back_when_it_is_closed_meanwhile(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, scripts={"every": [steps.never_ready()]})
+        sim = propylon_simulator(guilds=0, max_concurrency=2, scripts={"every": [steps.never_ready()]})
         gate = Gate()
         manager = manager_to(sim, shards=2, gate=gate, **PATIENT)
         opening = asyncio.create_task(manager.open())
@@ -207,7 +207,7 @@ class TestTrouble:
     async def test_one_that_never_returns_delays_only_its_shard_and_is_cancelled_at_the_end(
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0)
+        sim = propylon_simulator(guilds=0, max_concurrency=3)
         gate = Gate()
         gate.never = {1}
         manager = manager_to(sim, shards=3, gate=gate, **PATIENT)

@@ -61,6 +61,11 @@ class FleetStore(FencedStore):
         return refused
 
 
+async def saved(path: Path, count: int) -> None:
+    """Return when the store has so many sessions."""
+    await eventually(lambda: path.exists() and len(json.loads(path.read_text())["sessions"]) == count)
+
+
 def resumed(manager: ShardManager) -> tuple[int, int]:
     """IDENTIFYs and RESUMEs."""
     metrics = manager.metrics()
@@ -242,6 +247,7 @@ class TestTakenOver:
         ended: list[Closed] = []
         first.on_close(ended.append)
         await first.open(timeout=10)
+        await saved(tmp_path / "sessions.json", 4)
         waiting = asyncio.create_task(first.wait_closed())
         await asyncio.sleep(0)
         second = manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options)
@@ -268,7 +274,7 @@ class TestTakenOver:
         first = manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options)
         serving = asyncio.create_task(first.serve())
         await sim.wait_for("ready", count=2)
-        await eventually(lambda: first.status is READY)
+        await saved(tmp_path / "sessions.json", 2)
         second = manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options)
         await second.open(timeout=10)
         async with asyncio.timeout(10):
@@ -281,6 +287,7 @@ class TestTakenOver:
             manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options) for _ in range(2)
         ]
         await managers[0].open(timeout=10)
+        await saved(tmp_path / "sessions.json", 2)
         for turn in range(3):
             old, new = managers[turn % 2], managers[(turn + 1) % 2]
             await new.open(timeout=10)
@@ -301,6 +308,7 @@ class TestTakenOver:
 
         lower, upper = half(range(2)), half(range(2, 4))
         await asyncio.gather(lower.open(timeout=10), upper.open(timeout=10))
+        await saved(path, 4)
         newer = half(range(2, 4))
         await newer.open(timeout=10)
         async with asyncio.timeout(10):
@@ -318,6 +326,7 @@ class TestTakenOver:
         path = tmp_path / "sessions.json"
         whole = manager_to(sim, sessions=FileSessionStore(path), token=TOKEN, shards=3)
         await whole.open(timeout=10)
+        await saved(path, 3)
         part = manager_to(sim, sessions=FileSessionStore(path), token=TOKEN, shards=[1], total=3)
         await part.open(timeout=10)
         await eventually(lambda: whole.shards[1].status is CLOSED)

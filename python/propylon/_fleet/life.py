@@ -102,7 +102,7 @@ class FleetLife:
         self._options: Final = options
         self._token: Final = token
         self._intents: Final = intents
-        self._wanted: Final = wanted
+        self._wanted = wanted
         self._sessions: Final = None if sessions is None else together(sessions)
         self._gate: Final = gate
         self._permits: Permits | None = None if gate is None else Permits(gate)
@@ -384,6 +384,8 @@ class FleetLife:
         """From now on it is the new team that commands go to, and whose news are told."""
         self.team, self.beside = new, old
         old.retired = True
+        # Another opening begins with as many.
+        self._wanted = Wanted(None if len(new.ids) == new.total else new.ids, new.total)
         if self._opened is not None and not self._opened.done():
             # Discord refused the first number of shards.
             self._opened.set_result(None)
@@ -440,17 +442,14 @@ class FleetLife:
         facts = {"code": closed.code, "reason": closed.reason, "reconnect": closed.reconnect}
         self._emit_of(life, "SHARD_CLOSED", **facts)
 
-    def _emit_of(self, life: Life, event: str, **facts: Any) -> None:
-        if life.shard_pair is None:
-            return
-        shard_id, total = life.shard_pair
-        for team in (self.team, self.beside):
-            # What happens behind the scenes, before another total takes over, is no news.
-            if team is not None and team.owns(life) and not self._is_behind(team):
-                self.emit(team, event, {"shard_id": shard_id, "shard_count": total, **facts}, life)
+    def hears(self, life: Life) -> bool:
+        """Whether it is one of the fleet, and not of those that come or go while that is resharded."""
+        return self.team is not None and self.team.owns(life)
 
-    def _is_behind(self, team: Team) -> bool:
-        return team is self.beside
+    def _emit_of(self, life: Life, event: str, **facts: Any) -> None:
+        if self.team is not None and self.hears(life) and life.shard_pair is not None:
+            shard_id, total = life.shard_pair
+            self.emit(self.team, event, {"shard_id": shard_id, "shard_count": total, **facts}, life)
 
     def emit(self, team: Team, event: str, data: dict[str, Any], life: Life | None = None) -> None:
         """Hand an event of the fleet's own to those who listen to it."""

@@ -288,7 +288,7 @@ class ShardManager:
     async def open(self, *, timeout: float | None = None) -> None:
         """Connect all shards, side by side, and return when each is READY or RESUMED.
 
-        Discord lets so many of them IDENTIFY in 5 s as `session_start_limit` says; those with a session in the store
+        Discord lets so many of them IDENTIFY in 5 s as ``session_start_limit`` says; those with a session in the store
         resume at once. One that is stuck holds no other up, and one that fails is tried again on its own.
 
         Args:
@@ -386,7 +386,9 @@ class ShardManager:
         heard for a while, and what comes on both is handed out once: events are compared by a hash of type and content.
         The old ones close when nothing is on its way to them any more: each connection has to receive something first,
         so where nothing happens that takes a heartbeat (41 s). `wait_for`, streams and requests that are under way go
-        on. READY and GUILD_CREATE of the new shards' start are not handed out. Listeners hear `Resharded` at the end.
+        on. READY and GUILD_CREATE of the new shards' start are not handed out. Events of a guild may change places at
+        the switch, by as much as waits for listeners. Listeners hear `Resharded` at the end, and a later `open` begins
+        with as many shards.
 
         It costs as many IDENTIFYs as there are new shards, and as much memory again as the fleet has meanwhile.
 

@@ -84,6 +84,10 @@ class Fleet(Protocol):
     def shard_ready(self, life: "Life", *, resumed: bool) -> None:
         """READY or RESUMED is in."""
 
+    def hears(self, life: "Life") -> bool:
+        """Whether what becomes of its connections is news: not while it stands beside those that are the fleet."""
+        ...
+
     def shard_closed(self, life: "Life", closed: Closed) -> None:
         """A connection has ended."""
 
@@ -516,7 +520,8 @@ class Life:
 
     def _connection_closed(self, closed: Closed) -> None:
         self._log.info("connection closed: %s %r, reconnect=%s", closed.code, closed.reason, closed.reconnect)
-        for result in self.listening.handlers.closed(closed):
+        is_heard = self._fleet is None or self._fleet.hears(self)
+        for result in self.listening.handlers.closed(closed) if is_heard else ():
             if is_task(result):
                 # The end of the gateway waits for these.
                 self._handlers.add(result)

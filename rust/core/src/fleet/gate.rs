@@ -104,7 +104,10 @@ impl IdentifyGate {
             floor: floor(limit.total),
             remaining: limit.remaining,
             max_concurrency: limit.max_concurrency.max(1),
-            spacing: limit.identify_interval.map_or(SPACING, |interval| Duration::from_millis(interval).min(SPACING)),
+            // With as much slack, by its length, as there is to Discord's.
+            spacing: limit
+                .identify_interval
+                .map_or(SPACING, |interval| Duration::from_millis(interval).mul_f64(1.05).min(SPACING)),
             told: now,
             resets: now + reset_after,
             resets_at: (unix + reset_after).as_secs_f64(),
