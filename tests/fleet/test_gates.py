@@ -289,9 +289,8 @@ class TestTrouble:
     async def test_its_budget_in_the_middle_of_a_reshard_leaves_the_old_fleet(
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
-        from propylon.events import MessageCreate
-
         from face.support import message
+        from propylon.events import MessageCreate
 
         sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
         gate = Gate()

@@ -79,7 +79,9 @@ def test_one_left_open_when_its_loop_died_is_used_in_the_next(propylon_simulator
 
 
 @FACTORIES
-def test_its_end_in_the_next_loop(propylon_simulator: Start, factory: Factory, caplog: pytest.LogCaptureFixture) -> None:
+def test_its_end_in_the_next_loop(
+    propylon_simulator: Start, factory: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
     from propylon import AuthenticationFailed
 
     sim = propylon_simulator(guilds=0)
@@ -159,7 +161,9 @@ def test_left_open_at_the_end_of_its_loop_is_warned_of_once_and_closed(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         run(main, factory)
-    texts = [str(one.message) for one in told if one.category is ResourceWarning and "manager" in str(one.message).lower()]
+    texts = [
+        str(one.message) for one in told if one.category is ResourceWarning and "manager" in str(one.message).lower()
+    ]
     assert len(texts) == 1
     assert "was left open at the end of its event loop: close it by `async with`" in texts[0]
     sim.wait("open", count=0)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from face.support import SHORT, eventually
+from face.support import SHORT, eventually, message
 from fleet.support import connections_of, identified, make_manager, number_of, times_of
 from propylon import Backoff, CertificateError, Closed, GatewayStatus, NotConnected, ShardManager, Timeouts
+from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -37,7 +38,9 @@ class TestOpen:
         # Nobody asks for what one answer has told to all.
         assert len(sim.record()["api"]) == 1
 
-    async def test_as_fast_as_the_buckets_allow_and_no_faster(self, propylon_simulator: Start, manager_to: Make) -> None:
+    async def test_as_fast_as_the_buckets_allow_and_no_faster(
+        self, propylon_simulator: Start, manager_to: Make
+    ) -> None:
         """Eight shards, four buckets: two rounds; the server answers op 9 to whoever comes too early."""
         sim = propylon_simulator(guilds=0, max_concurrency=4, identify_interval=0.4)
         manager = manager_to(sim, shards=8)
@@ -261,10 +264,6 @@ class TestClose:
         assert 0.4 < asyncio.get_running_loop().time() - started < 1.5
 
     async def test_drain_lets_calls_of_all_shards_finish(self, propylon_simulator: Start, manager_to: Make) -> None:
-        from propylon.events import MessageCreate
-
-        from face.support import message
-
         sim = propylon_simulator(guilds=0)
         manager = manager_to(sim, shards=3)
         begun: list[int] = []
@@ -360,7 +359,14 @@ class TestOutage:
 async def test_two_managers_in_one_loop(propylon_simulator: Start, manager_to: Make) -> None:
     sims = [propylon_simulator(guilds=0, seed=number) for number in range(2)]
     first, second = (manager_to(sim, shards=2) for sim in sims)
+    heard: dict[ShardManager, list[int]] = {first: [], second: []}
+    for manager, calls in heard.items():
+        manager.listen(MessageCreate)(lambda event, calls=calls: calls.append(1))
     await asyncio.gather(first.open(timeout=10), second.open(timeout=10))
+    for sim in sims:
+        sim.dispatch("MESSAGE_CREATE", message())
+    # Neither is deaf because the other one has asked how many shards there should be at the same moment.
+    await eventually(lambda: [len(calls) for calls in heard.values()] == [2, 2])
     assert first.shards[0] != second.shards[0]
     await first.close()
     assert second.status is READY

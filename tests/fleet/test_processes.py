@@ -75,7 +75,7 @@ def test_sigterm_and_sigkill_and_run_again_without_an_identify(propylon_simulato
                 process.kill()
         assert (process.returncode, errors) == (0 if number == signal.SIGTERM else -number, "")
     assert sim.record()["identifies"] == 3
-    assert sim.fleet()["closes"]["client"]["4000"] == 6
+    assert sim.fleet()["closes"]["client_close"]["4000"] == 6
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

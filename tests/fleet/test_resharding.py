@@ -262,9 +262,7 @@ class TestReshard:
         members = await manager.request_members(guild, query="")
         assert members is not None
         asked = [
-            connection
-            for connection in sim.record()["connections"]
-            if any(op["op"] == 8 for op in connection["ops"])
+            connection for connection in sim.record()["connections"] if any(op["op"] == 8 for op in connection["ops"])
         ]
         (identify,) = [op for op in asked[0]["ops"] if op["op"] == 2]
         assert identify["payload"]["d"]["shard"] == [(guild >> 22) % 4, 4]
@@ -610,7 +608,9 @@ class TestByItself:
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
         guilds = [{"id": str((10**12 + number) << 22), "unavailable": True} for number in range(2_100)]
-        sim = propylon_simulator(guilds=0, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK | {"max_concurrency": 1})
+        sim = propylon_simulator(
+            guilds=0, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK | {"max_concurrency": 1}
+        )
         manager = manager_to(sim, shards=1, intents=Intents.GUILD_MESSAGES, auto_reshard=True)
         await manager.open(timeout=10)
         await eventually(lambda: manager.total == 2, 15)

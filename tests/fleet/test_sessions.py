@@ -283,9 +283,7 @@ class TestTakenOver:
     async def test_it_may_be_taken_back(self, propylon_simulator: Start, manager_to: Make, tmp_path: Path) -> None:
         sim = propylon_simulator(guilds=0, max_concurrency=4)
         options: dict[str, Any] = {"token": TOKEN, "shards": 2}
-        managers = [
-            manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options) for _ in range(2)
-        ]
+        managers = [manager_to(sim, sessions=FileSessionStore(tmp_path / "sessions.json"), **options) for _ in range(2)]
         await managers[0].open(timeout=10)
         await saved(tmp_path / "sessions.json", 2)
         for turn in range(3):
