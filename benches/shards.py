@@ -154,7 +154,9 @@ async def main(rounds: int) -> None:
         print(f"  {shards:4} {concurrency:3} {turns * 5.25:6.1f} s {took['seconds']:6.1f} s")
     for shards in (64, 1_000):
         took = await apart("start", shards=shards, max_concurrency=16, interval=0)
-        print(f"  {shards:4} without the rule: {took['seconds']:.1f} s, {took['cpu'] * 1e3 / shards:.2f} ms CPU a shard")
+        print(
+            f"  {shards:4} without the rule: {took['seconds']:.1f} s, {took['cpu'] * 1e3 / shards:.2f} ms CPU a shard"
+        )
     for shards in (100, 1_000):
         found = await apart("quiet", shards=shards, seconds=20)
         print(f"quiet: {shards} shards, {found['kib']:.1f} KiB each, {found['core']:.2%} of a core")

@@ -57,14 +57,16 @@ class Outcome:
 
     def __str__(self) -> str:
         late, early = self.server["late_beats"], self.server["early_identifies"]
-        return "\n".join([
-            f"opened in {self.opened:.1f} s; the identify buckets alone take {self.allowed:.1f} s",
-            f"by the server's record: {early['count']} IDENTIFYs too early, {late['count']} of "
-            f"{self.server['beats']:,} heartbeats late, {self.server['identifies']} IDENTIFYs",
-            f"{self.quiet_kib:.1f} KiB a quiet shard",
-            f"{self.heard:,} events heard, lost {self.lost}, twice {self.twice}; {self.cpu:.2f} s CPU a second",
-            f"closed in {self.closed:.2f} s; left behind: {self.left}",
-        ])
+        return "\n".join(
+            [
+                f"opened in {self.opened:.1f} s; the identify buckets alone take {self.allowed:.1f} s",
+                f"by the server's record: {early['count']} IDENTIFYs too early, {late['count']} of "
+                f"{self.server['beats']:,} heartbeats late, {self.server['identifies']} IDENTIFYs",
+                f"{self.quiet_kib:.1f} KiB a quiet shard",
+                f"{self.heard:,} events heard, lost {self.lost}, twice {self.twice}; {self.cpu:.2f} s CPU a second",
+                f"closed in {self.closed:.2f} s; left behind: {self.left}",
+            ]
+        )
 
 
 def make_room(shards: int) -> None:
@@ -72,7 +74,9 @@ def make_room(shards: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = shards + SPARE
     if hard != resource.RLIM_INFINITY and hard < needed:
-        raise SystemExit(f"{needed} descriptors are needed, and this user may have {hard}: raise it (ulimit -Hn {needed})")
+        raise SystemExit(
+            f"{needed} descriptors are needed, and this user may have {hard}: raise it (ulimit -Hn {needed})"
+        )
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 

@@ -16,9 +16,7 @@ pytestmark = [
 
 async def test_64_shards_start_as_their_buckets_allow_and_leave_nothing_behind() -> None:
     """I2, and the server's record."""
-    outcome = await life(
-        64, seconds=5, rate=4_000, max_concurrency=16, interval=0.5, heartbeat_interval=4.0, quiet=0.5
-    )
+    outcome = await life(64, seconds=5, rate=4_000, max_concurrency=16, interval=0.5, heartbeat_interval=4.0, quiet=0.5)
     # Each bucket had its turns; how late the server read an IDENTIFY is this machine's affair, and the soak's to tell.
     assert outcome.opened >= outcome.allowed
     assert outcome.server["late_beats"]["count"] == outcome.server["overdue_beats"] == 0

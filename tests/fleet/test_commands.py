@@ -1,6 +1,7 @@
 """Commands of a fleet: each goes to the shard that has the guild; what concerns several is split and joined."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from commands.conftest import sent
 from fleet.support import connections_of, guild_on, worlds_guild
-from propylon import CommandError, Presence, RequestTimeout, ShardManager
+from propylon import CommandError, NotConnected, Presence, RequestTimeout, ShardManager
 from propylon.testing import Simulator, steps
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -155,10 +156,8 @@ class TestPresence:
         manager = manager_to(sim, shards=3)
         await manager.open(timeout=10)
         await manager.shards[1].close()
-        try:
+        with contextlib.suppress(NotConnected):
             await manager.set_presence(Presence(status="idle"))
-        except CommandError as error:
-            assert "not open" in str(error)
         await sim.wait_for("op", op=3, count=2)
 
 
@@ -169,7 +168,7 @@ async def test_a_raw_payload_on_a_shard(propylon_simulator: Start, manager_to: M
     await manager.send(31, {"guild_ids": ["1"]}, shard_id=2)
     await sim.wait_for("op", op=31)
     assert by_shard(sim, 31)[2] == [{"guild_ids": ["1"]}]
-    with pytest.raises(CommandError, match="no shard 'x'|shard"):
+    with pytest.raises(CommandError, match="no shard 'x'"):
         await manager.send(31, {}, shard_id="x")  # type: ignore[arg-type]
 
 

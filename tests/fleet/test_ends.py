@@ -1,4 +1,4 @@
-"""Ends: one shard that is refused ends the fleet with one error; one that is closed does not; restart and resume of one."""
+"""Ends: one shard that is refused ends the fleet with one error, one that is closed does not; restart and resume."""
 
 import asyncio
 import logging
@@ -173,7 +173,7 @@ class TestOnClose:
         assert sorted(closed.shard or (9, 9) for closed, _ in heard[1:]) == [(0, 3), (1, 3), (2, 3)]
 
     async def test_false_for_one_shard_ends_that_shard(self, propylon_simulator: Start, manager_to: Make) -> None:
-        """Its reconnecting stops; what that means for the fleet is told by its error."""
+        """The others go on; when the last one is closed, the fleet ends with the error."""
         sim = propylon_simulator(guilds=0)
         manager = manager_to(sim, shards=3)
 
@@ -187,6 +187,9 @@ class TestOnClose:
         await eventually(lambda: manager.status is READY)
         sim.act(steps.reset(), number_of(sim, 1, 3))
         await eventually(lambda: manager.shards[1].status is CLOSED)
+        assert [manager.shards[number].status for number in (0, 2)] == [READY, READY]
+        for number in (0, 2):
+            await manager.shards[number].close()
         with pytest.raises(GatewayClosed, match="on_close handler that returned False"):
             async with asyncio.timeout(5):
                 await manager.wait_closed()

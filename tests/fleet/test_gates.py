@@ -1,7 +1,6 @@
 """``gate=``: each permit that was given is given back exactly once, whatever becomes of its IDENTIFY."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -201,7 +200,7 @@ class TestTrouble:
         await manager.open(timeout=10)
         await eventually(lambda: gate.balances)
         assert [gate.asked(shard_id) for shard_id in range(3)] == [1, 3, 1]
-        assert caplog.text.count("the identify gate failed") == 2
+        assert caplog.text.count("the identify gate failed") == 1
         assert "the gate's server is gone" in caplog.text
 
     async def test_one_that_never_returns_delays_only_its_shard_and_is_cancelled_at_the_end(
@@ -407,9 +406,8 @@ class TestFileGate:
         assert len(told) == 8
         for bucket in range(2):
             times = [ms for ms, of in told if of == bucket]
-            gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
-            # The way to the server takes now more, now less.
-            assert min(gaps) > spacing * 1000 - 50, gaps
+            # All of them: the way to the server takes now more, now less.
+            assert times[-1] - times[0] > (len(times) - 1) * spacing * 1000 - 100, times
         assert manager_identifies(managers) == 8
 
     async def test_what_is_left_is_known_to_the_next_process(
@@ -449,7 +447,7 @@ def test_a_gate_serves_the_next_loop_after_one_that_was_abandoned(propylon_simul
     run_and_abandon(manager.open(timeout=10))
 
     async def second() -> None:
-        async with manager:
+        async with asyncio.timeout(20), manager:
             sim.act(steps.invalid_session(False), 1)
             await sim.wait_for("ready", count=3, timeout=20)
             await eventually(lambda: manager.status is READY and gate.balances)

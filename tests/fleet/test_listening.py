@@ -273,9 +273,7 @@ class TestOneFace:
         from propylon import Activity, Presence
 
         sim = propylon_simulator(guilds=0)
-        manager = manager_to(
-            sim, shards=2, presence=lambda shard_id: Presence(activities=[Activity(f"shard {shard_id}")])
-        )
+        manager = manager_to(sim, shards=2, presence=lambda number: Presence(activities=[Activity(f"shard {number}")]))
         await manager.open(timeout=10)
         told = {
             op["payload"]["d"]["shard"][0]: op["payload"]["d"]["presence"]["activities"][0]["name"]

@@ -1,4 +1,4 @@
-"""Which shards a manager has: ``shards=`` and ``total=`` in every form, what Discord recommends, and whose a guild is."""
+"""Which shards a manager has: ``shards=`` and ``total=`` in every form, what is recommended, whose a guild is."""
 
 import asyncio
 from collections.abc import Callable

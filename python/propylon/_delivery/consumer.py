@@ -8,7 +8,7 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from itertools import chain
@@ -96,8 +96,17 @@ class Consumer:
         self._waits = 0
         self._warned_of_waits = False
         self._idle: asyncio.Future[None] | None = None
+        self._done_batches = 0
+        """Of the backlog, since the beginning."""
+        self._awaited: Final[deque[tuple[int, asyncio.Future[None]]]] = deque()
+        """Who waits until so many are done."""
         self.undecodable = 0
         self.errors = 0
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether no listener is called until `resume`."""
+        return self._suspended
 
     @property
     def pending(self) -> int:
@@ -153,6 +162,20 @@ class Consumer:
         self._suspended = False
         self._go_on()
 
+    def handed_out(self) -> asyncio.Future[None] | None:
+        """What is done when all that waits here now has been handed out; None where nothing does."""
+        if not self._backlog:
+            return None
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append((self._done_batches + len(self._backlog), done))
+        return done
+
+    def _tell_handed_out(self) -> None:
+        while self._awaited and self._awaited[0][0] <= self._done_batches:
+            _, done = self._awaited.popleft()
+            if not done.done():
+                done.set_result(None)
+
     def suspend(self) -> None:
         """Call no listener until `resume`; what waits is kept."""
         self._suspended = True
@@ -164,18 +187,24 @@ class Consumer:
         self.suspend()
         return set(self._tasks)
 
-    async def settle(self, seconds: float, *, caller: asyncio.Task[Any] | None = None) -> None:
+    @contextlib.contextmanager
+    def excusing(self, task: asyncio.Task[Any]) -> Generator[None]:
+        """While it waits for calls to finish, nobody waits for it, nor cancels it, as one of these calls."""
+        self._settling.add(task)
+        try:
+            yield
+        finally:
+            self._settling.discard(task)
+
+    async def settle(self, seconds: float) -> None:
         """Let unfinished calls finish for so many seconds, then cancel them and wait until they have ended.
 
-        Not the calls that wait for this themselves: the current task, or the ``caller`` on whose behalf that runs.
+        Not the calls that wait for this themselves.
         """
-        current = caller or asyncio.current_task()
+        current = asyncio.current_task()
         assert current is not None
-        self._settling.add(current)
-        try:
+        with self.excusing(current):
             await self._settle(seconds, current.get_loop())
-        finally:
-            self._settling.discard(current)
 
     async def _settle(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         def calls() -> list[asyncio.Task[Any]]:
@@ -253,6 +282,9 @@ class Consumer:
                 generation, _, _, pairs = backlog[0]
                 if self._run_batch(generation, pairs, end):
                     backlog.popleft()
+                    self._done_batches += 1
+                    if self._awaited:
+                        self._tell_handed_out()
                 else:
                     break
         finally:

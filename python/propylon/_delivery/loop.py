@@ -138,7 +138,8 @@ class Delivery:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            if self._guard is None:
+            if self._guard is not asyncio.current_task():
+                # Nobody was left to guard, and perhaps another one has come meanwhile, with a guard of its own.
                 raise
             _log.info("the loop's tasks are being cancelled: listeners are not called before the next open()")
             calls = {call for receiver in self._receivers.values() for call in receiver.torn_down()}

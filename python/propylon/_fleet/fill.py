@@ -19,7 +19,7 @@ _ROOM_TO_GROW: Final = 0.5
 
 def fitting_total(team: Team) -> int:
     """So many shards that they are half full."""
-    return max(-(-team.guild_count // int(_GUILDS_PER_SHARD * _ROOM_TO_GROW)), team.total + 1)
+    return max(-(-team.guild_count // int(_GUILDS_PER_SHARD * _ROOM_TO_GROW)), 1)
 
 
 async def watch_fill(team_of: Callable[[], Team | None], limit: float, full: Callable[[Team, float], None]) -> None:

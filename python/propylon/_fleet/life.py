@@ -7,11 +7,12 @@ Over 500 lines because what opens, ends and replaces shards turns on the same fe
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,7 @@ from propylon._sessions.stores import SessionStore
 from propylon._sessions.together import together
 from propylon.errors import (
     ForkedError,
+    GatewayClosed,
     IdentifyBudgetExhausted,
     NotConnected,
     PropylonError,
@@ -56,6 +58,10 @@ _BETWEEN_STARTS: Final = 0.005
 """Seconds between two shards that start, or come back, together: a TLS handshake and a RESUME cost us one or two
 milliseconds."""
 _LONGEST_SPREAD: Final = 5.0
+_PATIENCE: Final = 5.0
+"""Seconds that news of the fleet wait for listeners of what came before."""
+_LOOK: Final = 0.01
+"""Seconds between two looks whether the events that had come have been taken from the engine."""
 _NAMED: Final = 20
 """Shards that an error names one by one."""
 
@@ -105,7 +111,7 @@ class FleetLife:
         self._wanted = wanted
         self._sessions: Final = None if sessions is None else together(sessions)
         self._gate: Final = gate
-        self._permits: Permits | None = None if gate is None else Permits(gate)
+        self._permits: Final = None if gate is None else Permits(gate)
         self.presence_of = presence_of
         self._max_pending: Final = max_pending
         self._queue_bytes: Final = queue_bytes
@@ -133,6 +139,10 @@ class FleetLife:
         self._failure: PropylonError | None = None
         self._told_ready = False
         self._restarting: Final[set[Life]] = set()
+        self._reopening: Final[dict[Life, asyncio.Task[None]]] = {}
+        """Shards that wait for the day's budget."""
+        self._last_end: PropylonError | None = None
+        """Of a shard that is not opened again, while others go on."""
         self._resharding: Resharding | None = None
         self._by_itself: asyncio.Task[None] | None = None
         """Reshards because Discord asks for it, or the shards are full."""
@@ -177,6 +187,10 @@ class FleetLife:
         """Of each shard that is there now."""
         return {} if self.team is None else {shard_id: life.metrics() for shard_id, life in self.team.lives.items()}
 
+    def _teams(self) -> list[Team]:
+        """All shards that there are."""
+        return [team for team in (self.team, self.beside) if team is not None]
+
     # ------------------------------------------------------------------ checks
 
     def check_process(self) -> None:
@@ -212,15 +226,19 @@ class FleetLife:
         self._opened = None
         ended = self._ended = loop.create_future()
         self._background.clear()
-        self._permits = None if self._gate is None else Permits(self._gate)
+        if self._permits is not None:
+            self._permits.adopt()
+        # What ran in the other loop has ended with it.
+        self._watching = self._by_itself = self._all_guilds = None
+        self._reopening.clear()
+        self._restarting.clear()
         resharding, self._resharding = self._resharding, None
-        if resharding is not None:
-            resharding.orphaned()
-        for team in (self.team, self.beside):
-            for life in team or ():
-                if team is not None:
-                    team.starting.clear()
+        for team in self._teams():
+            team.starting.clear()
+            for life in team:
                 life.check_usable()
+        if resharding is not None:
+            self._keep(loop.create_task(resharding.end_of_orphan(), name="propylon reshard"))
         self._watch()
         return ended
 
@@ -236,22 +254,27 @@ class FleetLife:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._closing = False
-        self._unraised = self._failure = None
+        self._unraised = self._failure = self._last_end = None
         self._told_ready = False
         opened = self._opened = loop.create_future()
-        self._ended = loop.create_future()
+        ended = self._ended = loop.create_future()
         starting = self._keep(loop.create_task(self._start(opened), name="propylon fleet start"))
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(opened)
         except TimeoutError:
             if opened.done() and (error := opened.exception()) is not None:
+                await asyncio.shield(ended)
                 raise error from None
             missing = self._missing()
             await self.close(None)
             raise TimeoutError(f"the fleet was not ready within {timeout} s{missing}") from None
         except asyncio.CancelledError:
             await self.close(None)
+            raise
+        except Exception:
+            # Whoever hears of it may open it again.
+            await asyncio.shield(ended)
             raise
         finally:
             if opened.done() and not opened.cancelled():
@@ -277,9 +300,10 @@ class FleetLife:
                 raise NotConnected("the manager was closed while it was opening")
             team = self.team
             if team is None or (team.ids, team.total) != (ids, total):
-                self._drop(team)
-                self.room = _core.Room(self._queue_bytes, len(ids))
-                team = self.team = Team(ids, total, self._life_of)
+                earlier, team = team, self.new_team(ids, total)
+                if earlier is not None:
+                    self.retire(earlier)
+                self.team = team
             self.start_team(team)
             if self._closing:
                 return
@@ -359,19 +383,31 @@ class FleetLife:
     def new_team(self, ids: tuple[int, ...], total: int) -> Team:
         """Shards of another total, not opened yet; they have room of their own."""
         self.room = _core.Room(self._queue_bytes, len(ids))
-        return Team(ids, total, self._life_of)
+        lives: dict[int, Life] = {}
+        try:
+            for shard_id in ids:
+                lives[shard_id] = self._life_of(shard_id, total)
+        except BaseException:
+            # A presence that its function could not give, for one.
+            for life in lives.values():
+                self.listening.unbind(life.consumer)
+            raise
+        return Team(lives, total)
 
     def start_team(self, team: Team) -> None:
         """Open each of its shards, in a task of its own; they wait for no other."""
         loop = asyncio.get_running_loop()
+        team.closed.clear()
         for life in team:
             if self._known_url is not None:
                 life.shard.set_known_url(self._known_url)
             task = loop.create_task(life.open(None), name="propylon shard start")
-            team.starting.add(task)
+            # A loop that ends without cancelling its tasks needs no word about this one.
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            team.starting[task] = life
 
             def started(task: asyncio.Task[None], life: Life = life) -> None:
-                team.starting.discard(task)
+                team.starting.pop(task, None)
                 error = None if task.cancelled() else task.exception()
                 if error is not None and not isinstance(error, PropylonError):
                     # A store that is set up wrong, for one.
@@ -394,10 +430,7 @@ class FleetLife:
     def retire(self, team: Team) -> None:
         """Its shards are closed for good; what they counted is kept."""
         self._retired = summed([self._retired, *(life.metrics() for life in team)], of_now=False)
-        self._drop(team)
-
-    def _drop(self, team: Team | None) -> None:
-        for life in team or ():
+        for life in team:
             self.listening.unbind(life.consumer)
 
     def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
@@ -428,10 +461,10 @@ class FleetLife:
 
     def _look_for_guilds(self) -> None:
         team = self.team
-        if team is not None and not self._told_ready and team.has_guilds:
-            self._told_ready = True
-            data = {"shard_ids": team.ids, "shard_count": team.total, "guild_count": team.guild_count}
-            self.emit(team, "FLEET_READY", data)
+        if team is not None and team.has_guilds:
+            if not self._told_ready:
+                self._told_ready = True
+                self._keep(asyncio.get_running_loop().create_task(self._emit_fleet_ready(team), name="propylon fleet"))
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
 
@@ -446,6 +479,19 @@ class FleetLife:
         """Whether it is one of the fleet, and not of those that come or go while that is resharded."""
         return self.team is not None and self.team.owns(life)
 
+    async def _emit_fleet_ready(self, team: Team) -> None:
+        """Behind the guilds and what the shards have told before; not for long, where listeners hold that back."""
+        accepted = {life: session.sequence for life in team if (session := life.session) is not None}
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and any(life.accepted_and_taken < least for life, least in accepted.items()):
+            await asyncio.sleep(_LOOK)
+        waiting = [done for life in team if (done := life.consumer.handed_out()) is not None]
+        if waiting:
+            await asyncio.wait(waiting, timeout=max(end - time.monotonic(), 0))
+        if not (self._closing or team.retired):
+            data = {"shard_ids": team.ids, "shard_count": team.total, "guild_count": team.guild_count}
+            self.emit(team, "FLEET_READY", data)
+
     def _emit_of(self, life: Life, event: str, **facts: Any) -> None:
         if self.team is not None and self.hears(life) and life.shard_pair is not None:
             shard_id, total = life.shard_pair
@@ -455,6 +501,9 @@ class FleetLife:
         """Hand an event of the fleet's own to those who listen to it."""
         life = life or next(iter(team))
         assert life.shard_pair is not None
+        if life.consumer.is_suspended:
+            # No listener is called any more, and the next opening is not to begin with the news of this one.
+            return
         raw = msgspec.json.encode(data)
         dispatch: Dispatch[Any] = Dispatch(event, raw, shard_id=life.shard_pair[0], received_at=time.monotonic())
         registry = self.listening.registry
@@ -481,19 +530,26 @@ class FleetLife:
     def _shard_ended(self, team: Team, life: Life, error: PropylonError | None) -> None:
         assert life.shard_pair is not None
         shard_id, _ = life.shard_pair
-        if self._closing or team.retired or life in self._restarting:
+        if self._closing or team.retired:
             pass
+        elif team is self.beside and self._resharding is not None:
+            if error is not None:
+                self._resharding.failed(error)
         elif error is None:
-            _log.info("shard %d is closed; the others go on", shard_id)
-        elif isinstance(error, SessionTakenOver):
-            self._failure = self._failure or error
+            if life not in self._restarting:
+                _log.info("shard %d is closed; the others go on", shard_id)
+        elif isinstance(error, SessionTakenOver) and self._opened is not None and not self._opened.done():
+            # Another process has some of the shards: this one will not have all of them.
+            self._fail(error)
+        elif isinstance(error, SessionTakenOver) or (type(error) is GatewayClosed and self._options["auto_reconnect"]):
+            # Taken over, or an `on_close` handler wants no more of it: of the last one it is the end of the fleet.
+            _log.warning("shard %d has ended: %s", shard_id, error)
+            self._last_end = error
         elif isinstance(error, IdentifyBudgetExhausted) and self._opened is not None and self._opened.done():
             self._reopen_at(life, error.resets_at)
-        elif team is self.beside and self._resharding is not None:
-            self._resharding.failed(error)
         elif isinstance(error, ShardingRequired) and self._may_reshard():
             _log.warning("shard %d has more guilds than Discord allows: resharding", shard_id)
-            self._begin_auto_reshard()
+            self._begin_auto_reshard(error)
         else:
             self._fail(error)
         # After the callbacks of what the shard's end has set.
@@ -503,17 +559,17 @@ class FleetLife:
         assert life.shard_pair is not None
         wait = max(resets_at - time.time(), 1.0)
         _log.error("shard %d has no IDENTIFY left today; it is opened again in %.0f s", life.shard_pair[0], wait)
-        self._restarting.add(life)
 
         async def reopen() -> None:
             try:
                 await asyncio.sleep(wait)
-                if not self._closing:
-                    await life.open(None)
             finally:
-                self._restarting.discard(life)
+                self._reopening.pop(life, None)
+            if not (self._closing or life.under_way):
+                self._open_again(life)
 
-        self._keep(asyncio.get_running_loop().create_task(reopen(), name="propylon shard start"))
+        task = asyncio.get_running_loop().create_task(reopen(), name="propylon shard start")
+        self._reopening[life] = self._keep(task)
 
     def _fail(self, error: BaseException) -> None:
         """One shard is refused for good: the fleet stops, with this error."""
@@ -528,7 +584,9 @@ class FleetLife:
     def _look(self, team: Team) -> None:
         """Whether that was the last one."""
         self._tell_resharding()
-        if self._ended is None or self._ended.done() or self._restarting:
+        if self._ended is None or self._ended.done():
+            return
+        if (self._restarting or self._reopening) and not self._closing:
             return
         by_itself = self._by_itself is not None and not self._by_itself.done()
         if (by_itself or self._resharding is not None) and not self._closing:
@@ -537,7 +595,7 @@ class FleetLife:
             self._conclude()
 
     def _conclude(self) -> None:
-        error = self._failure
+        error = self._failure or (None if self._closing else self._last_end)
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
@@ -575,7 +633,7 @@ class FleetLife:
             return
         ended = self._adopt(ended)
         task = asyncio.current_task()
-        lives = [life for team in (self.team, self.beside) for life in team or ()]
+        lives = [life for team in self._teams() for life in team]
         if task is not None:
             for life in lives:
                 life.consumer.count_as_finished(task)
@@ -584,7 +642,7 @@ class FleetLife:
                 for life in lives:
                     life.consumer.suspend()
                 self.listening.end(None)
-                await _all([life.consumer.settle(drain, caller=task) for life in lives])
+                await self._settle(lives, drain)
         finally:
             self._close_all(code, reason)
         if any(life.awaits(task) for life in lives):
@@ -597,8 +655,11 @@ class FleetLife:
         self._closing = True
         if self._resharding is not None:
             self._resharding.cancel()
-        for team in (self.team, self.beside):
-            for life in team or ():
+        for task in list(self._reopening.values()):
+            task.cancel()
+        for team in self._teams():
+            team.stop_starting()
+            for life in team:
                 # The shards of a total that has not taken over yet have nothing to keep.
                 life.hang_up(1000 if team is self.beside else code, reason)
         for task in list(self._background):
@@ -615,9 +676,18 @@ class FleetLife:
 
     async def settle(self, seconds: float) -> None:
         """Let calls of listeners finish for so many seconds, then cancel them and wait until they have ended."""
+        await self._settle([life for team in self._teams() for life in team if life.consumer.pending], seconds)
+
+    @staticmethod
+    async def _settle(lives: Sequence[Life], seconds: float) -> None:
         task = asyncio.current_task()
-        lives = [life for team in (self.team, self.beside) for life in team or ()]
-        await _all([life.consumer.settle(seconds, caller=task) for life in lives if life.consumer.pending])
+        assert task is not None
+        with contextlib.ExitStack() as stack:
+            # In all of them before any waits: two listeners that do this must not wait for each other.
+            for life in lives:
+                stack.enter_context(life.consumer.excusing(task))
+            if lives:
+                await asyncio.gather(*(life.consumer.settle(seconds) for life in lives))
 
     async def wait_closed(self) -> None:
         """Return when all are closed."""
@@ -649,7 +719,6 @@ class FleetLife:
         while not (self.team is not None and self.team.has_guilds):
             if self._all_guilds is None or self._all_guilds.done():
                 self._all_guilds = asyncio.get_running_loop().create_future()
-                self._told_ready = self._told_ready and self.team is not None and self.team.has_guilds
             either: set[asyncio.Future[Any]] = {self._all_guilds, ended}
             async with asyncio.timeout(timeout):
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -666,7 +735,7 @@ class FleetLife:
 
     def forgotten(self) -> None:
         """Nobody has the manager any more, and its loop was closed by hand."""
-        lives = [life for team in (self.team, self.beside) for life in team or ()]
+        lives = [life for team in self._teams() for life in team]
         if self.is_of_this_process and any(life.shard.running for life in lives):
             try:
                 self._warn_of_open("forgotten while it was open")
@@ -690,7 +759,11 @@ class FleetLife:
         """Close one; the others go on."""
         self.check_usable()
         self._check_current(life)
+        assert self.team is not None
+        self.team.closed.add(life)
         await life.close(1000)
+        if self._opened is not None and not self._opened.done() and self.team.is_ready and not self.team.is_over:
+            self._opened.set_result(None)
 
     async def restart_shard(self, life: Life, code: int) -> None:
         """Close one and open it again."""
@@ -703,17 +776,32 @@ class FleetLife:
             await life.close(code)
             if self._closing:
                 raise NotConnected("the manager was closed meanwhile")
+            if self.team is not None:
+                self.team.closed.discard(life)
             await life.open(None)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more; closed is not what was asked for.
+            if not (self._closing or life.under_way):
+                self._open_again(life)
+            raise
         finally:
             self._restarting.discard(life)
             if self.team is not None:
                 self._look(self.team)
 
+    def _open_again(self, life: Life) -> None:
+        async def again() -> None:
+            # What comes of it the shard tells, as any other.
+            with contextlib.suppress(PropylonError):
+                await life.open(None)
+
+        self._keep(asyncio.get_running_loop().create_task(again(), name="propylon shard start"))
+
     # ------------------------------------------------------------------ whose a guild is
 
     def life_of_guild(self, guild_id: int) -> Life:
         """The shard that has a guild. Raises WrongShard where another process has it, NotConnected where none does."""
-        self.check_process()
+        self.check_usable()
         if self.team is None:
             raise NotConnected("the manager is not open; open it first")
         shard_id = shard_of(guild_id, self.team.total)
@@ -724,7 +812,7 @@ class FleetLife:
 
     def life_of_shard(self, shard_id: int) -> Life:
         """A shard of this process. Raises WrongShard where it is none."""
-        self.check_process()
+        self.check_usable()
         if self.team is None:
             raise NotConnected("the manager is not open; open it first")
         life = self.team.lives.get(shard_id)
@@ -733,11 +821,20 @@ class FleetLife:
         return life
 
     def open_lives(self) -> dict[int, Life]:
-        """The shards by their ids. Raises NotConnected where it is not open."""
+        """The shards that are open, by their ids. Raises NotConnected where the fleet is not."""
         self.check_usable()
         if self.team is None or self._ended is None or self._ended.done():
             raise NotConnected("the manager is not open; open it first")
-        return self.team.lives
+        return {shard_id: life for shard_id, life in self.team.lives.items() if life.under_way}
+
+    def set_presence_beside(self) -> None:
+        """Shards that are about to take over show it too."""
+        if self.beside is not None and not self.beside.retired:
+            for shard_id, life in self.beside.lives.items():
+                presence = self.presence_of(shard_id)
+                if presence is not None:
+                    # Under a number that nobody waits for.
+                    life.shard.set_presence(0, presence)
 
     # ------------------------------------------------------------------ another number of shards
 
@@ -763,35 +860,40 @@ class FleetLife:
     def _may_reshard(self) -> bool:
         return self._auto_reshard and self.team is not None and len(self.team.ids) == self.team.total
 
-    def _begin_auto_reshard(self) -> None:
+    def _begin_auto_reshard(self, refused: ShardingRequired | None) -> None:
+        """``refused``: Discord does not have as many as there are."""
         under_way = self._by_itself is not None and not self._by_itself.done()
         if self._resharding is None and not under_way and not self._closing:
-            task = asyncio.get_running_loop().create_task(self._reshard_by_itself(), name="propylon reshard")
+            task = asyncio.get_running_loop().create_task(self._reshard_by_itself(refused), name="propylon reshard")
             self._by_itself = self._keep(task)
 
-    async def _reshard_by_itself(self) -> None:
+    async def _reshard_by_itself(self, refused: ShardingRequired | None) -> None:
         try:
             await self.reshard(None, "auto", 2.0)
         except NotConnected:
             return
         except Exception as error:
             _log.error("the fleet could not be resharded: %s", error)
-            if self.team is not None and not any(life.under_way for life in self.team):
-                self._fail(error)
+            if refused is not None:
+                # A shard is missing, and will be.
+                refused.__cause__ = error
+                self._fail(refused)
 
     def _watch(self) -> None:
         team = self.team
         if team is not None and len(team.ids) == team.total and self._watching is None:
             task = watch_fill(lambda: None if self._resharding else self.team, self._reshard_at, self._is_full)
             self._watching = asyncio.get_running_loop().create_task(task, name="propylon fill")
+            # A loop that ends without cancelling its tasks needs no word about this one.
+            self._watching._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def _is_full(self, team: Team, fill: float) -> None:
         guilds = f"{team.guild_count:,} guilds on {team.total} shards, {fill:.0%} of what they may have"
         if self._may_reshard():
             _log.warning("%s: resharding", guilds)
-            self._begin_auto_reshard()
+            self._begin_auto_reshard(None)
         else:
-            fitting = fitting_total(team)
+            fitting = max(fitting_total(team), team.total + 1)
             _log.warning("%s: await manager.reshard(%d), or auto_reshard=True does it by itself", guilds, fitting)
 
     async def fitting(self, team: Team) -> int:
@@ -808,8 +910,3 @@ class FleetLife:
 
 def _is_ready(life: Life) -> bool:
     return life.status is GatewayStatus.READY
-
-
-async def _all(waiting: Sequence[Awaitable[None]]) -> None:
-    if waiting:
-        await asyncio.gather(*waiting)

@@ -439,7 +439,9 @@ class ShardManager:
         return self._listening.add(group)
 
     def on_close(self, function: F, /) -> F:
-        """Call ``function(closed: Closed)`` at every end of a shard's connection, as `Gateway.on_close` does.
+        """Call ``function(closed: Closed)`` at each end of a shard's connection, as `Gateway.on_close` does.
+
+        Not of shards that stand beside the fleet while that is resharded.
 
         `Closed.shard` tells which; returning False stops that shard's reconnecting.
         """
@@ -538,6 +540,7 @@ class ShardManager:
             presence_json(one)
         # Also for shards that a reshard makes.
         self._life.presence_of = _presence_of(presence)
+        self._life.set_presence_beside()
         await asyncio.gather(*(life.commands.set_presence(chosen[shard_id]) for shard_id, life in lives.items()))
 
     async def send(self, op: int, data: Any, *, shard_id: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, TypeAlias
 
 from propylon._gateway.life import Life
 from propylon._sessions.gates import IdentifyGate, IdentifyPermit
@@ -27,51 +27,76 @@ def check_gate(gate: object) -> None:
         )
 
 
+_Question: TypeAlias = tuple[Life, int]
+"""A shard, and the number of its question."""
+
+
 class Permits:
     """The questions of a fleet's shards to one gate."""
 
     def __init__(self, gate: IdentifyGate) -> None:
         """None yet."""
         self._gate: Final = gate
-        self._asking: Final[dict[tuple[Life, int], asyncio.Task[None]]] = {}
-        self._given: Final[dict[tuple[Life, int], IdentifyPermit]] = {}
+        self._wanted: Final[dict[_Question, int]] = {}
+        """With ``max_concurrency``."""
+        self._asking: Final[dict[_Question, asyncio.Task[None]]] = {}
+        self._given: Final[dict[_Question, IdentifyPermit]] = {}
+        self._failing = False
 
     def wanted(self, life: Life, number: int, max_concurrency: int) -> None:
         """A shard waits to IDENTIFY."""
-        key = (life, number)
-        task = asyncio.get_running_loop().create_task(self._ask(key, max_concurrency), name="propylon identify gate")
-        self._asking[key] = task
-        task.add_done_callback(lambda _: self._asking.pop(key, None))
+        self._wanted[life, number] = max_concurrency
+        self._begin((life, number))
+
+    def _begin(self, question: _Question) -> None:
+        task = asyncio.get_running_loop().create_task(self._ask(question), name="propylon identify gate")
+        self._asking[question] = task
+
+    def adopt(self) -> None:
+        """The loop in which they were asked has died: ask again in this one."""
+        self._asking.clear()
+        for question in list(self._wanted):
+            self._begin(question)
 
     def over(self, life: Life, number: int) -> None:
         """It does no more, or its IDENTIFY was answered."""
-        task = self._asking.get((life, number))
+        question = life, number
+        self._wanted.pop(question, None)
+        task = self._asking.pop(question, None)
         if task is not None:
             task.cancel()
-        self._give_back((life, number))
-
-    def _give_back(self, key: tuple[Life, int]) -> None:
-        permit = self._given.pop(key, None)
+        permit = self._given.pop(question, None)
         if permit is not None:
-            try:
-                permit.release()
-            except Exception:
-                _log.exception("the identify gate failed to take a permit back")
+            self._give_back(permit)
 
-    async def _ask(self, key: tuple[Life, int], max_concurrency: int) -> None:
-        life, number = key
+    @staticmethod
+    def _give_back(permit: IdentifyPermit) -> None:
+        try:
+            permit.release()
+        except Exception:
+            _log.exception("the identify gate failed to take a permit back")
+
+    async def _ask(self, question: _Question) -> None:
+        life, number = question
         assert life.shard_pair is not None
-        while True:
+        while question in self._wanted:
             try:
-                permit = await self._gate.acquire(life.shard_pair[0], max_concurrency)
+                permit = await self._gate.acquire(life.shard_pair[0], self._wanted[question])
             except IdentifyBudgetExhausted as error:
                 life.shard.permit(number, error.resets_at)
-                return
+                break
             except Exception as error:
-                _log.warning("the identify gate failed (%r); asking again in %g s", error, _PAUSE)
+                if not self._failing:
+                    self._failing = True
+                    _log.warning("the identify gate failed (%r); asking on, every %g s, silently", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
                 continue
-            self._given[key] = permit
-            if not life.shard.permit(number):
-                self._give_back(key)
-            return
+            self._failing = False
+            if question not in self._wanted or not life.shard.permit(number):
+                # It was over before the gate answered: one that does not heed its cancellation answers all the same.
+                self._give_back(permit)
+            else:
+                self._given[question] = permit
+            break
+        self._wanted.pop(question, None)
+        self._asking.pop(question, None)

@@ -8,7 +8,8 @@ lives, the old shards close.
 import asyncio
 import logging
 import time
-from typing import Any, Final, Protocol
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
 import propylon._core as _core
 from propylon._fleet.spread import Recommended, wanted_shards
@@ -18,6 +19,8 @@ from propylon._sessions.session import GatewayStatus
 from propylon.errors import NotConnected, PropylonError
 
 __all__ = ["Resharding"]
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger("propylon.gateway")
 
@@ -98,31 +101,28 @@ class Resharding:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _news(self) -> None:
-        """Return when there is some, or after a moment."""
+    async def _news(self, seconds: float = _LOOK) -> None:
+        """Return when there is some, or after so long."""
         self._waiting = asyncio.get_running_loop().create_future()
-        await asyncio.wait([self._waiting], timeout=_LOOK)
+        await asyncio.wait([self._waiting], timeout=seconds)
 
-    def orphaned(self) -> None:
-        """Its loop has died, and nobody goes on with it: the old shards stay as they are."""
-        for life in self._old:
-            life.shard.overlap(None)
-        for life in self._new or ():
-            life.shard.overlap(None)
-            life.hang_up(1000)
+    async def end_of_orphan(self) -> None:
+        """Its loop has died, in another one: what has not taken over yet is given up."""
+        if self._new is not None and self._old.retired:
+            await self._close_old(self._old, self._new)
+        elif self._new is not None:
+            await self._give_up(self._new)
 
     async def run(self) -> None:
         """Do it. Where that fails, the old shards go on as if nothing had been."""
         crew, old = self._crew, self._old
         total = self._total
         if total is None:
-            total = await crew.fitting(old)
+            total = await self._unless_stopped(crew.fitting(old))
         ids, total = self._wanted.ids or tuple(range(total)), total
         if (ids, total) == (old.ids, old.total):
             raise ValueError(f"there are {total} shards already")
-        await crew.check_budget(len(ids))
-        if self._stopped:
-            raise NotConnected("the manager was closed meanwhile")
+        await self._unless_stopped(crew.check_budget(len(ids)))
         _log.info("resharding from %d to %d: the new shards start beside the old ones", old.total, total)
         new = self._new = crew.beside = crew.new_team(ids, total)
         for life in old:
@@ -132,21 +132,49 @@ class Resharding:
         try:
             crew.start_team(new)
             await self._until(lambda: new.has_guilds)
+            self._overlap.ready()
             # What the old shards were sent before the last of the new ones was there has come by then.
-            await asyncio.sleep(self._window / 2)
+            await self._pass(self._window / 2)
+            self._check()
             # What an old shard is yet to replay would come behind what the new ones bring.
             await self._until(lambda: new.is_ready and all(_is_done(life) or _is_ready(life) for life in old))
+        except GeneratorExit:
+            # Its loop has died, and another one goes on: see `orphaned`.
+            raise
         except BaseException:
-            await self._give_up(new)
+            await asyncio.shield(asyncio.ensure_future(self._give_up(new)))
             raise
         self._overlap.switch()
         crew.took_over(old, new)
         _log.info("%d shards have taken over; the %d old ones are still heard", new.total, old.total)
         try:
             await self._let_old_ones_finish(old, new)
-        finally:
-            # Also where it is cancelled: the new ones have taken over, and two fleets are one too many.
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # Cancelled: the new ones have taken over all the same, and two fleets are one too many.
             await asyncio.shield(asyncio.ensure_future(self._close_old(old, new)))
+            raise
+        await asyncio.shield(asyncio.ensure_future(self._close_old(old, new)))
+
+    async def _unless_stopped(self, question: Coroutine[Any, Any, T]) -> T:
+        """What Discord answers; it may not, for as long as one likes."""
+        asking = asyncio.ensure_future(question)
+        try:
+            while not asking.done():
+                self._check()
+                self._waiting = asyncio.get_running_loop().create_future()
+                either: set[asyncio.Future[Any]] = {asking, self._waiting}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    async def _pass(self, seconds: float) -> None:
+        """So long, unless the fleet is closed meanwhile."""
+        end = time.monotonic() + seconds
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            await self._news(left)
 
     async def _until(self, condition: Any) -> None:
         while not condition():
@@ -164,6 +192,7 @@ class Resharding:
         """The new shards go; the old ones deliver everything again, as they have done all the time."""
         for life in self._old:
             life.shard.overlap(None)
+        new.stop_starting()
         for life in new:
             life.hang_up(1000)
         while not new.is_over:
@@ -204,6 +233,7 @@ class Resharding:
             await self._news()
 
     async def _close_old(self, old: Team, new: Team) -> None:
+        self._overlap.settle()
         for life in old:
             life.hang_up(1000, "resharded", retiring=not self._stopped)
         while any(life.under_way for life in old):
@@ -222,7 +252,7 @@ class Resharding:
         if not self._stopped:
             crew.emit(new, "RESHARDED", {"shard_ids": new.ids, "shard_count": new.total, "before": old.total})
             # What the old ones brought last may still come on the new ones.
-            await asyncio.sleep(self._window)
+            await self._pass(self._window)
         for life in new:
             life.shard.overlap(None)
 

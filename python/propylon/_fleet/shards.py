@@ -91,6 +91,8 @@ class ManagedShard:
         """Close it and begin a new session, at the cost of an IDENTIFY. Returns at READY.
 
         Raises:
+            GatewayClosed: Discord refuses it for good, and with it the fleet.
+            IdentifyBudgetExhausted: No IDENTIFY is left today.
             NotConnected: The manager is not open, or was closed meanwhile.
         """
         await self._fleet.restart_shard(self._life, 1000)

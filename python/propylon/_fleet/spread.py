@@ -86,8 +86,12 @@ def wanted_shards(shards: Any, total: Any) -> Wanted:
             raise ValueError(f"shards must be 1 to {_MOST:,}, not {shards}")
         return Wanted(None, shards)
     advice = f'shards takes "auto", a number, range(0, 16) or ids such as [0, 5], not {shards!r:.100}'
-    if not isinstance(shards, Iterable):
+    if not isinstance(shards, Iterable) or isinstance(shards, bytes | bytearray):
         raise TypeError(advice)
+    if isinstance(shards, range) and len(shards) > _MOST:
+        # Before it is looked through: it may have more than the memory.
+        last = f"with total={total} the last one is {total - 1}" if total else f"there are at most {_MOST:,} shards"
+        raise ValueError(f"shards={shards}: {last}")
     ids: list[Any] = list(shards)  # pyright: ignore[reportUnknownArgumentType]
     if any(isinstance(one, bool) or not isinstance(one, int) for one in ids):
         raise TypeError(advice)

@@ -308,7 +308,7 @@ class Life:
             # An error that came after the time was over is told by nobody else.
             if opened.done() and not opened.cancelled():
                 opened.exception()
-            else:
+            elif not loop.is_closed():
                 opened.cancel()
 
     async def _recall(self, deadline: float | None) -> None:
@@ -368,6 +368,12 @@ class Life:
     def awaits(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether the end waits for a task, which must not wait for the end then."""
         return task in self._handlers
+
+    @property
+    def accepted_and_taken(self) -> int:
+        """The largest sequence number of the session up to which no event waits in the engine."""
+        mark = self.shard.mark
+        return 0 if mark is None else mark[0][1]
 
     @property
     def under_way(self) -> bool:

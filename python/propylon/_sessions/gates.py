@@ -42,7 +42,10 @@ class IdentifyPermit(Protocol):
     """The right to one IDENTIFY, which leaves at once."""
 
     def release(self) -> None:
-        """The IDENTIFY was answered, by READY or opcode 9, or its connection has ended. Called once; must not wait."""
+        """The IDENTIFY was answered, by READY or opcode 9, or its connection has ended, or 15 s are over.
+
+        Called once; must not wait.
+        """
         ...
 
 
@@ -57,7 +60,8 @@ class IdentifyGate(Protocol):
     async def acquire(self, shard_id: int, max_concurrency: int, /) -> IdentifyPermit:
         """Return when the IDENTIFY of this shard may leave.
 
-        The bucket is ``shard_id % max_concurrency``. It belongs to the permit until that is released, and has its next
+        The engine asks for one shard of a bucket at a time: a gate that never answers holds up the others of it. The
+        bucket is ``shard_id % max_concurrency``. It belongs to the permit until that is released, and has its next
         IDENTIFY 5 s after this one at the soonest. Cancelled, the turn is given up and nothing is held:
         https://discord.com/developers/docs/events/gateway#sharding-max-concurrency.
 

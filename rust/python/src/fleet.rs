@@ -49,17 +49,33 @@ impl PyOverlap {
         Self(OfThisProcess::new(Overlap::new()))
     }
 
+    /// All shards of the new fleet are ready.
+    fn ready(&self, py: Python<'_>) -> PyResult<()> {
+        let overlap = Arc::clone(self.get()?);
+        // A million events may have been counted.
+        py.detach(|| overlap.ready());
+        Ok(())
+    }
+
     /// From now on both fleets deliver, each what the other has not.
     fn switch(&self) -> PyResult<()> {
         self.get()?.switch();
         Ok(())
     }
 
+    /// Nobody has anything left to replay from before all shards of the new fleet were ready.
+    fn settle(&self, py: Python<'_>) -> PyResult<()> {
+        let overlap = Arc::clone(self.get()?);
+        py.detach(|| overlap.settle());
+        Ok(())
+    }
+
     /// The old fleet has closed; what it brought longer than `window` seconds ago is forgotten.
-    fn finish(&self, window: f64) -> PyResult<()> {
+    fn finish(&self, py: Python<'_>, window: f64) -> PyResult<()> {
         let window =
             Duration::try_from_secs_f64(window).map_err(|error| PyValueError::new_err(format!("window: {error}")))?;
-        self.get()?.finish(clock::now(), window);
+        let overlap = Arc::clone(self.get()?);
+        py.detach(|| overlap.finish(clock::now(), window));
         Ok(())
     }
 

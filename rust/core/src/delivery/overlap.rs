@@ -35,6 +35,10 @@ const SWEEP: Duration = Duration::from_secs(5);
 struct Account {
     /// Delivered by the old fleet and not brought by the new one yet; below zero the other way round.
     ahead: i32,
+    /// Delivered by the old fleet before all of the new one was there, which may never bring it.
+    before: u32,
+    /// Of these, what the new one has seemed to bring: if the old one brings it again, that was another event.
+    borrowed: u32,
     /// Brought by the new fleet before the switch, and left to the old one to deliver.
     left: u32,
     at: Duration,
@@ -61,9 +65,26 @@ impl Overlap {
         Self::default()
     }
 
+    /// All shards of the new fleet are ready. What the old one delivered before that the new one has either brought, or
+    /// was not there for; it brings it still only where it has to replay.
+    pub fn ready(&self) {
+        for account in self.accounts.lock().by_hash.values_mut() {
+            account.before += account.ahead.max(0).unsigned_abs();
+            account.ahead = account.ahead.min(0);
+        }
+    }
+
     /// From now on both deliver, each what the other has not.
     pub fn switch(&self) {
         self.switched.store(true, Relaxed);
+    }
+
+    /// Each connection has shown that it lives: what the new fleet had to replay it has replayed.
+    pub fn settle(&self) {
+        for account in self.accounts.lock().by_hash.values_mut() {
+            account.before = 0;
+            account.borrowed = 0;
+        }
     }
 
     /// The old fleet has closed. What it brought longer than `window` ago the new one has brought by now, or never
@@ -71,7 +92,7 @@ impl Overlap {
     pub fn finish(&self, now: Duration, window: Duration) {
         let mut accounts = self.accounts.lock();
         accounts.horizon = Some(window);
-        accounts.by_hash.retain(|_, account| account.at + window > now);
+        accounts.by_hash.retain(|_, account| account.at + window > now && account.ahead != 0);
     }
 
     /// Events that were dropped after the switch because the other fleet had delivered them.
@@ -95,13 +116,18 @@ impl Overlap {
         let mut accounts = self.accounts.lock();
         accounts.sweep(now);
         let account = accounts.by_hash.entry(hash).or_default();
-        account.at = now;
         let delivers = match side {
             Side::Old if account.left > 0 => {
                 account.left -= 1;
                 true
             }
+            Side::Old if account.borrowed > 0 => {
+                account.borrowed -= 1;
+                account.before += 1;
+                true
+            }
             Side::Old => {
+                account.at = now;
                 account.ahead += 1;
                 // Else the new fleet has delivered it.
                 account.ahead > 0
@@ -110,16 +136,23 @@ impl Overlap {
                 account.ahead -= 1;
                 false
             }
+            Side::New if account.before > 0 => {
+                account.before -= 1;
+                account.borrowed += 1;
+                false
+            }
             Side::New if switched => {
+                account.at = now;
                 account.ahead -= 1;
                 true
             }
             Side::New => {
+                account.at = now;
                 account.left += 1;
                 false
             }
         };
-        if account.ahead == 0 && account.left == 0 {
+        if account.ahead == 0 && account.left == 0 && account.before == 0 && account.borrowed == 0 {
             accounts.by_hash.remove(&hash);
         }
         if switched && !delivers {
@@ -221,6 +254,42 @@ mod tests {
         assert!(at(Side::New, "early", AT + window), "another event with the same bytes was lost");
         assert!(!at(Side::New, "late", AT + window));
         assert!(at(Side::New, "late", AT + window * 3));
+    }
+
+    #[test]
+    fn what_the_old_fleet_delivered_before_the_new_one_was_there_costs_no_later_event() {
+        let overlap = Overlap::new();
+        for _ in 0..3 {
+            assert!(typing(&overlap, Side::Old, "again"));
+        }
+        overlap.ready();
+        for _ in 0..5 {
+            assert!(typing(&overlap, Side::Old, "again"));
+            assert!(!typing(&overlap, Side::New, "again"));
+        }
+        overlap.switch();
+        for _ in 0..5 {
+            assert!(typing(&overlap, Side::Old, "again"));
+            assert!(!typing(&overlap, Side::New, "again"));
+            // The new one may be the first, too.
+            assert!(!typing(&overlap, Side::New, "again"));
+            assert!(typing(&overlap, Side::Old, "again"));
+        }
+        overlap.settle();
+        assert!(typing(&overlap, Side::New, "again"));
+        assert!(!typing(&overlap, Side::Old, "again"));
+        overlap.finish(AT, Duration::from_secs(2));
+        assert!(typing(&overlap, Side::New, "again"));
+    }
+
+    #[test]
+    fn what_a_new_shard_replays_from_before_it_was_known_to_be_cut_off_does_not_come_twice() {
+        let overlap = Overlap::new();
+        assert!(typing(&overlap, Side::Old, "1"));
+        overlap.ready();
+        overlap.switch();
+        assert!(!typing(&overlap, Side::New, "1"));
+        assert!(typing(&overlap, Side::New, "1"));
     }
 
     #[test]

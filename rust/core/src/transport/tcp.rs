@@ -37,6 +37,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Answers of the system are good for so long: a thousand shards that are cut off together ask once.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// A question that takes longer is asked anew.
+const LONG: Duration = Duration::from_secs(10);
+
 /// `getaddrinfo`, on a thread of its own; whoever asks meanwhile, or within two seconds, gets the same answer.
 pub fn system_resolver() -> Resolver {
     static SHARED: LazyLock<Resolver> = LazyLock::new(|| {
@@ -53,14 +56,16 @@ type Shared = futures_util::future::Shared<Pin<Box<dyn Future<Output = Answer> +
 
 /// `resolver` with one question at a time for each name, and answers kept for [`FRESH`]; refusals are not kept.
 fn shared(resolver: Resolver) -> Resolver {
-    let asked: Mutex<HashMap<(String, u16), (Instant, Shared)>> = Mutex::default();
+    let asked: Mutex<HashMap<(u32, String, u16), (Instant, Shared)>> = Mutex::default();
     Arc::new(move |host, port| {
         let mut asked = asked.lock();
         asked.retain(|_, (at, question)| match question.peek() {
-            None => true,
+            // Nobody may be left who waits for it, and drives it.
+            None => at.elapsed() < LONG,
             Some(answer) => answer.is_ok() && at.elapsed() < FRESH,
         });
-        let question = asked.entry((host.to_owned(), port)).or_insert_with(|| {
+        // A forked child has no part in its parent's questions.
+        let question = asked.entry((std::process::id(), host.to_owned(), port)).or_insert_with(|| {
             let lookup = resolver(host, port);
             (Instant::now(), lookup.map(|answer| answer.map_err(Arc::new)).boxed().shared())
         });
