@@ -1,8 +1,6 @@
-"""What many shards cost: their start, a quiet one's memory, CPU beside one gateway, and what one that is flooded does to
-the others.
+"""What many shards cost: their start, a quiet one's memory, CPU beside one shard, and a flooded one beside others.
 
-The server is a process of its own. CPU is that of the whole process, user and system; the two sides of a comparison take
-turns.
+The server is a process of its own. CPU is that of the whole process, user and system; what is compared takes turns.
 """
 
 import argparse
@@ -99,8 +97,11 @@ async def events(shards: int, count: int) -> dict[str, float]:
         return {"us": (time.process_time() - cpu) * 1e6 / heard}
 
 
-async def beside_a_flood(shards: int, rate: float, seconds: float, *, flooded: bool) -> dict[str, float]:
-    """Milliseconds from when the server made an event of the other shards to its listener."""
+async def beside_a_flood(shards: int, rate: float, seconds: float, flood: float | None) -> dict[str, float]:
+    """Milliseconds from when the server made an event of the other shards to its listener.
+
+    ``flood``: events a second of the first shard; 0: as fast as they are taken; None: none.
+    """
     async with fleet(shards, rate=rate, events=["MESSAGE_CREATE"], stamp=True, guilds=shards * 2) as (manager, server):
         late: dict[bool, list[float]] = defaultdict(list)
 
@@ -112,8 +113,8 @@ async def beside_a_flood(shards: int, rate: float, seconds: float, *, flooded: b
         await manager.wait_guilds_ready(timeout=30)
         for shard in range(1, shards):
             server.call("act", {"step": "flood", "on": True, "rate": rate}, shard=shard, shard_count=shards)
-        if flooded:
-            server.call("act", {"step": "flood", "on": True, "rate": 0}, shard=0, shard_count=shards)
+        if flood is not None:
+            server.call("act", {"step": "flood", "on": True, "rate": flood}, shard=0, shard_count=shards)
         await asyncio.sleep(1)
         late.clear()
         await asyncio.sleep(seconds)
@@ -154,9 +155,8 @@ async def main(rounds: int) -> None:
         print(f"  {shards:4} {concurrency:3} {turns * 5.25:6.1f} s {took['seconds']:6.1f} s")
     for shards in (64, 1_000):
         took = await apart("start", shards=shards, max_concurrency=16, interval=0)
-        print(
-            f"  {shards:4} without the rule: {took['seconds']:.1f} s, {took['cpu'] * 1e3 / shards:.2f} ms CPU a shard"
-        )
+        each = took["cpu"] * 1e3 / shards
+        print(f"  {shards:4} without the rule: {took['seconds']:.1f} s, {each:.2f} ms CPU a shard")
     for shards in (100, 1_000):
         found = await apart("quiet", shards=shards, seconds=20)
         print(f"quiet: {shards} shards, {found['kib']:.1f} KiB each, {found['core']:.2%} of a core")
@@ -165,17 +165,20 @@ async def main(rounds: int) -> None:
         alone.append(await apart("events", shards=1, count=400_000))
         many.append(await apart("events", shards=64, count=400_000))
     print(f"events: {middle(alone, 'us'):.2f} µs each on one shard, {middle(many, 'us'):.2f} on 64")
-    calm, flooded = [], []
+    floods = {"calm": None, "10,000/s": 10_000.0, "30,000/s": 30_000.0, "flat out": 0.0}
+    found_by: dict[str, list[dict[str, float]]] = {name: [] for name in floods}
     for _ in range(rounds):
-        for found, is_flooded in ((calm, False), (flooded, True)):
-            arguments = {"shards": 16, "rate": 100.0, "seconds": 5.0, "flooded": is_flooded}
-            found.append(await apart("beside_a_flood", **arguments))
-    for name, found in (("calm", calm), ("one flooded", flooded)):
+        for name, flood in floods.items():
+            arguments = {"shards": 16, "rate": 100.0, "seconds": 5.0, "flood": flood}
+            found_by[name].append(await apart("beside_a_flood", **arguments))
+    print("16 shards, one of them flooded; the other 15, from the server to the listener:")
+    calm = middle(found_by["calm"], "p99")
+    for name, runs in found_by.items():
         print(
-            f"16 shards, {name}: the other 15 p50 {middle(found, 'p50'):.2f} ms, p99 {middle(found, 'p99'):.2f} ms at "
-            f"{middle(found, 'others'):,.0f} events/s; the flooded one {middle(found, 'flood'):,.0f} events/s"
+            f"  {name:9} p50 {middle(runs, 'p50'):5.2f} ms, p99 {middle(runs, 'p99'):5.2f} ms "
+            f"({middle(runs, 'p99') / calm:4.1f} times), {middle(runs, 'others'):,.0f} events/s; the flooded one "
+            f"{middle(runs, 'flood'):,.0f}"
         )
-    print(f"p99 beside a flood: {middle(flooded, 'p99') / middle(calm, 'p99'):.2f} times")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ As a program: a thousand shards, ten minutes of events (``make soak-shards``).
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import math
 import os
@@ -19,6 +20,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from endurance.server import Server
+from face.support import eventually
 from propylon import Gateway, Intents, ShardManager
 from propylon.events import Event
 
@@ -74,9 +76,7 @@ def make_room(shards: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = shards + SPARE
     if hard != resource.RLIM_INFINITY and hard < needed:
-        raise SystemExit(
-            f"{needed} descriptors are needed, and this user may have {hard}: raise it (ulimit -Hn {needed})"
-        )
+        raise SystemExit(f"{needed} descriptors are needed, this user may have {hard}: raise it (ulimit -Hn {needed})")
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
@@ -146,12 +146,9 @@ async def life(
         cpu = (time.process_time() - cpu) / seconds
         server.call("flood_shared", False)
         made: int = server.call("fleet")["shared"]["made"]
-        try:
-            async with asyncio.timeout(30):
-                while count < made:
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            pass
+        # What is missing is told; it is no error here.
+        with contextlib.suppress(TimeoutError):
+            await eventually(lambda: count >= made, 30)
         told = server.call("fleet")
         began = time.monotonic()
         await manager.close()

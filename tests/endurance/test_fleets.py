@@ -1,4 +1,4 @@
-"""What ``make soak-shards`` and ``make soak-reshard`` hold for long, for a moment: many shards, and a reshard under cuts."""
+"""For a moment what ``make soak-shards`` and ``make soak-reshard`` hold for long: many shards, a reshard under cuts."""
 
 import sys
 

@@ -483,8 +483,9 @@ class FleetLife:
         """Behind the guilds and what the shards have told before; not for long, where listeners hold that back."""
         accepted = {life: session.sequence for life in team if (session := life.session) is not None}
         end = time.monotonic() + _PATIENCE
-        while time.monotonic() < end and any(life.accepted_and_taken < least for life, least in accepted.items()):
-            await asyncio.sleep(_LOOK)
+        for life, least in accepted.items():
+            while life.accepted_and_taken < least and time.monotonic() < end:  # noqa: ASYNC110  # nobody tells of it
+                await asyncio.sleep(_LOOK)
         waiting = [done for life in team if (done := life.consumer.handed_out()) is not None]
         if waiting:
             await asyncio.wait(waiting, timeout=max(end - time.monotonic(), 0))

@@ -1,7 +1,7 @@
 """One shard of a manager, and all of them as a mapping."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from propylon._commands.answers import RateLimit
 from propylon._fleet.life import FleetLife
@@ -20,10 +20,11 @@ class ManagedShard:
 
     __slots__ = ("_fleet", "_life")
 
-    def __init__(self, fleet: FleetLife, life: Life) -> None:
+    def __init__(self, fleet: Any, life: Any) -> None:
         """Made by `ShardManager.shards`."""
-        self._fleet: Final = fleet
-        self._life: Final = life
+        # Of no public type: what they are is nobody's business.
+        self._fleet: Final[FleetLife] = fleet
+        self._life: Final[Life] = life
 
     def __eq__(self, other: object) -> bool:
         """Whether it is the same shard."""

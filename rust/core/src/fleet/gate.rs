@@ -309,7 +309,7 @@ mod tests {
         shards: u32,
         max_concurrency: u32,
         /// Milliseconds from one to the next.
-        storms: Vec<u64>,
+        at: Vec<u64>,
         /// Our milliseconds for a thousand of the server's, less a thousand.
         drift: i64,
         /// Of each IDENTIFY on its way, and of READY, in milliseconds; in turn.
@@ -332,7 +332,7 @@ mod tests {
             .prop_map(|(shards, max_concurrency, storms, drift, latencies, readies, lost)| Storms {
                 shards,
                 max_concurrency,
-                storms,
+                at: storms,
                 drift,
                 latencies,
                 readies,
@@ -346,7 +346,7 @@ mod tests {
         #[test]
         fn i2_a_server_with_a_clock_of_its_own_sees_five_seconds_through_every_storm(fleet in storms()) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-            let Storms { shards, max_concurrency, storms, drift, latencies, readies, lost } = fleet;
+            let Storms { shards, max_concurrency, at: storms, drift, latencies, readies, lost } = fleet;
             let mut seen = runtime.block_on(async {
                 let gate = Arc::new(IdentifyGate::default());
                 gate.learn(&limit(100_000, 100_000, max_concurrency));

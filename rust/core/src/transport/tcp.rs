@@ -52,11 +52,13 @@ pub fn system_resolver() -> Resolver {
 }
 
 type Answer = Result<Vec<SocketAddr>, Arc<io::Error>>;
+/// By process, host and port, each with when it was asked.
+type Questions = HashMap<(u32, String, u16), (Instant, Shared)>;
 type Shared = futures_util::future::Shared<Pin<Box<dyn Future<Output = Answer> + Send>>>;
 
 /// `resolver` with one question at a time for each name, and answers kept for [`FRESH`]; refusals are not kept.
 fn shared(resolver: Resolver) -> Resolver {
-    let asked: Mutex<HashMap<(u32, String, u16), (Instant, Shared)>> = Mutex::default();
+    let asked: Mutex<Questions> = Mutex::default();
     Arc::new(move |host, port| {
         let mut asked = asked.lock();
         asked.retain(|_, (at, question)| match question.peek() {
