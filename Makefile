@@ -105,6 +105,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/reconnect.py
 	$(BENCH)/bin/python benches/decode.py
 	$(BENCH)/bin/python benches/waits.py
+	$(BENCH)/bin/python benches/shards.py
 
 .PHONY: wheel
 wheel: $(DONE)/base ## Build the wheel into dist/
