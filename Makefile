@@ -93,6 +93,10 @@ soak-shards: $(BENCH)/.done ## 1,000 shards in one process, ten minutes of 20,00
 soak-reshard: $(BENCH)/.done ## 20 reshards 4 to 8 to 4 under numbered events, while connections are cut
 	$(BENCH)/bin/python tests/endurance/reshard.py --runs 20
 
+.PHONY: soak-restart
+soak-restart: $(DONE)/build $(DONE)/test ## 1,000 shards ended, killed, started again and taken over under 2,000 events/s
+	PROPYLON_TEST_SHARDS=1000 $(BIN)/pytest -q tests/restart/test_fleet.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all

@@ -1,5 +1,6 @@
 """A fleet of shards is ended, killed, started again and taken over under load: one IDENTIFY a shard, no event lost."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 from propylon.testing import Simulator
 
 BOT = Path(__file__).with_name("fleet_bot.py")
-SHARDS = 16
+# A thousand in `make soak-restart`.
+SHARDS = int(os.environ.get("PROPYLON_TEST_SHARDS", "16"))
 RATE = 2_000
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(180 if SHARDS < 100 else 600),
     pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
 ]
 
@@ -69,11 +71,13 @@ def bots(simulator: Simulator, folder: Path) -> Iterator[Callable[[], Bot]]:
 
 def simulated() -> Simulator:
     return Simulator(
-        guilds=SHARDS * 4,
+        guilds=max(SHARDS, 64),
         shards=SHARDS,
         max_concurrency=SHARDS,
         identify_interval=0,
         replay_buffer=1_000_000,
+        session_start_total=100 * SHARDS,
+        session_start_remaining=100 * SHARDS,
         shared_rate=RATE,
         start="manual",
     )

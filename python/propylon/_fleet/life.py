@@ -138,6 +138,7 @@ class FleetLife:
         self._closing = False
         self._failure: PropylonError | None = None
         self._told_ready = False
+        self._all_guilds: asyncio.Future[None] | None = None
         self._restarting: Final[set[Life]] = set()
         self._reopening: Final[dict[Life, asyncio.Task[None]]] = {}
         """Shards that wait for the day's budget."""
@@ -295,10 +296,14 @@ class FleetLife:
     async def _start(self, opened: asyncio.Future[None]) -> None:
         """Raises nothing: what goes wrong is the opening's."""
         try:
-            ids, total = await self._settle_shards()
+            ids, total, recommended = await self._settle_shards()
             if self._closing:
                 raise NotConnected("the manager was closed while it was opening")
             team = self.team
+            if self._sessions is None and recommended is not None:
+                # With a store nobody knows yet how many resume.
+                known = [] if team is None or team.total != total else [life for life in team if life.session]
+                _refuse_over_budget(recommended, len(ids) - len(known))
             if team is None or (team.ids, team.total) != (ids, total):
                 earlier, team = team, self.new_team(ids, total)
                 if earlier is not None:
@@ -319,7 +324,7 @@ class FleetLife:
         if self._ended is not None and not self._ended.done() and (self.team is None or self.team.is_over):
             self._ended.set_result(None)
 
-    async def _settle_shards(self) -> tuple[tuple[int, ...], int]:
+    async def _settle_shards(self) -> tuple[tuple[int, ...], int, Recommended | None]:
         """Which shards there are; Discord is asked where it has a say."""
         recommended: Recommended | None = None
         if self._wanted.total is None or self._options["gateway_url"] is None:
@@ -328,7 +333,7 @@ class FleetLife:
         ids, total = self._wanted.settled(recommended)
         if recommended is not None:
             self.learn(recommended)
-        return ids, total
+        return ids, total, recommended
 
     def learn(self, recommended: Recommended) -> None:
         """Tell the gate, where it wants to know, what is left of the day's sessions."""
@@ -338,21 +343,12 @@ class FleetLife:
         if budget is not None and callable(learn):
             learn(total=budget.total, remaining=budget.remaining, reset_after=budget.reset_after)
 
-    async def check_budget(self, needed: int) -> Recommended | None:
-        """What Discord says now; raises IdentifyBudgetExhausted where it does not allow so many new sessions."""
-        if self._options["gateway_url"] is not None:
-            return None
-        recommended = await ask(self._options)
-        self.learn(recommended)
-        budget = recommended.budget
-        if budget is not None and budget.remaining - floor(budget.total) < needed:
-            error = budget_exhausted(time.time() + budget.reset_after)
-            raise IdentifyBudgetExhausted(
-                f"{needed} shards need as many IDENTIFYs, and {budget.remaining} are left of {budget.total} today, of "
-                f"which {floor(budget.total)} are never spent: {error}",
-                error.resets_at,
-            )
-        return recommended
+    async def check_budget(self, needed: int) -> None:
+        """Raise IdentifyBudgetExhausted where Discord does not allow so many new sessions."""
+        if self._options["gateway_url"] is None:
+            recommended = await ask(self._options)
+            self.learn(recommended)
+            _refuse_over_budget(recommended, needed)
 
     def _life_of(self, shard_id: int, total: int) -> Life:
         spread = min(total * _BETWEEN_STARTS, _LONGEST_SPREAD) if total > 1 else 0.0
@@ -467,8 +463,6 @@ class FleetLife:
                 self._keep(asyncio.get_running_loop().create_task(self._emit_fleet_ready(team), name="propylon fleet"))
             if self._all_guilds is not None and not self._all_guilds.done():
                 self._all_guilds.set_result(None)
-
-    _all_guilds: asyncio.Future[None] | None = None
 
     def shard_closed(self, life: Life, closed: Closed) -> None:
         """A connection has ended."""
@@ -907,6 +901,18 @@ class FleetLife:
             recommended = told.shards
             concurrency = 1 if told.budget is None else told.budget.max_concurrency
         return rounded(max(recommended, fitting_total(team)), concurrency)
+
+
+def _refuse_over_budget(recommended: Recommended, needed: int) -> None:
+    budget = recommended.budget
+    if budget is None or needed <= 0 or budget.remaining - floor(budget.total) >= needed:
+        return
+    error = budget_exhausted(time.time() + budget.reset_after)
+    raise IdentifyBudgetExhausted(
+        f"{needed} shards need as many IDENTIFYs, and {budget.remaining} are left of {budget.total} today, of which "
+        f"{floor(budget.total)} are never spent: {error}",
+        error.resets_at,
+    )
 
 
 def _is_ready(life: Life) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
 import propylon._core as _core
-from propylon._fleet.spread import Recommended, wanted_shards
+from propylon._fleet.spread import wanted_shards
 from propylon._fleet.team import Team
 from propylon._gateway.life import Life
 from propylon._sessions.session import GatewayStatus
@@ -37,9 +37,8 @@ class Crew(Protocol):
 
     beside: Team | None
 
-    async def check_budget(self, needed: int) -> Recommended | None:
+    async def check_budget(self, needed: int) -> None:
         """Raise IdentifyBudgetExhausted where Discord does not allow so many new sessions."""
-        ...
 
     async def fitting(self, team: Team) -> int:
         """The total that its guilds need."""
