@@ -197,7 +197,7 @@ impl Machine {
         }
         // One of many that start together.
         let delay = self.backoff.spread(&mut self.rng);
-        self.wait(now, delay);
+        if delay.is_zero() { self.connect(now) } else { self.wait(now, delay) }
     }
 
     /// The user's close. A code of 1000 or 1001 ends the session at Discord too; any other keeps it.

@@ -141,6 +141,23 @@ fn s11_endless_failures_do_not_overflow() {
 }
 
 #[test]
+fn shards_that_start_or_are_cut_off_together_come_back_spread_over_a_moment() {
+    let (mut starts, mut returns) = (Vec::new(), Vec::new());
+    for shard in 0..50 {
+        let mut fake = Fake::seeded(shard, |config| config.backoff.spread = seconds(5.0));
+        fake.open();
+        starts.push(fake.next_connect().0);
+        let mut backoff = Backoff::new(BackoffConfig { spread: seconds(5.0), ..BackoffConfig::default() });
+        returns.push(backoff.after_drop(&mut fastrand::Rng::with_seed(shard)));
+        assert_eq!(backoff.failures(), 0, "it is no failure");
+    }
+    for times in [starts, returns] {
+        let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        assert!(*most <= seconds(5.1) && *most - *least > seconds(2.0), "{times:?}");
+    }
+}
+
+#[test]
 fn s11_the_first_drop_after_ready_is_free_and_the_next_is_not() {
     let mut fake = Fake::at(Stage::Ready, |_| {});
     fake.closed(None);
