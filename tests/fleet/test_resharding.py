@@ -1,4 +1,7 @@
-"""Another number of shards takes over while the bot runs: nothing is lost, nothing comes twice, nobody is forgotten."""
+"""Another number of shards takes over while the bot runs: nothing is lost, nothing comes twice, nobody is forgotten.
+
+Over 500 lines because all of it is one call, and what may happen while it runs.
+"""
 
 import asyncio
 import collections

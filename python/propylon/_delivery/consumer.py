@@ -1,6 +1,8 @@
 """From drained events to listener calls: order, back-pressure, isolation of errors.
 
 Owns the loop over events, the hot path of the Python side. Whom an event goes to is `propylon._delivery.plans`'s.
+
+Over 500 lines because that loop, and what holds it back, starts it and ends it, turn on the same few fields.
 """
 
 import asyncio

@@ -538,7 +538,8 @@ class FleetLife:
             self._fail(error)
         elif isinstance(error, SessionTakenOver) or (type(error) is GatewayClosed and self._options["auto_reconnect"]):
             # Taken over, or an `on_close` handler wants no more of it: of the last one it is the end of the fleet.
-            _log.warning("shard %d has ended: %s", shard_id, error)
+            level = logging.INFO if isinstance(error, SessionTakenOver) else logging.WARNING
+            _log.log(level, "shard %d has ended: %s", shard_id, error)
             self._last_end = error
         elif isinstance(error, IdentifyBudgetExhausted) and self._opened is not None and self._opened.done():
             self._reopen_at(life, error.resets_at)

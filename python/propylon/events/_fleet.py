@@ -5,7 +5,7 @@ from typing import Final
 from propylon.events._event import Event
 from propylon.events._intents import NO_INTENT
 
-__all__ = ["FLEET_EVENTS", "FleetReady", "Resharded", "ShardClosed", "ShardReady", "ShardResumed"]
+__all__ = ["FleetReady", "Resharded", "ShardClosed", "ShardReady", "ShardResumed"]
 
 
 class ShardReady(Event, event="SHARD_READY", intents=NO_INTENT):

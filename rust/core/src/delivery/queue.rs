@@ -15,8 +15,7 @@ use tokio::sync::Notify;
 
 use super::{CommonRoom, Dispatch, wake::Signal};
 use crate::{
-    fleet::GatewayBot,
-    protocol::event::EventType,
+    protocol::{event::EventType, gateway_bot::GatewayBot},
     session::{Closed, ConnectFailure, Ended, SendError},
 };
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{GatewayBot, SessionStartLimit};
+use crate::protocol::gateway_bot::{GatewayBot, SessionStartLimit};
 
 /// Discord's 5 s are measured at its end: a little more at ours.
 const SPACING: Duration = Duration::from_millis(5_250);

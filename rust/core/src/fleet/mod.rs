@@ -4,4 +4,4 @@ mod gate;
 mod rest;
 
 pub use gate::{Blocked, HOLD, IdentifyGate, Permit};
-pub use rest::{GatewayBot, SessionStartLimit, application_flags, gateway_bot};
+pub use rest::{application_flags, gateway_bot};

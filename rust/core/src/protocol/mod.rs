@@ -8,6 +8,7 @@ pub mod command;
 pub mod envelope;
 pub mod event;
 pub(crate) mod fields;
+pub mod gateway_bot;
 pub mod intents;
 pub mod opcode;
 pub(crate) mod string;
