@@ -158,4 +158,6 @@ async def test_a_record_without_payloads_has_the_rest(propylon_simulator: Start,
     await opened(shards(sim, 1))
     whole, light = sim.record(), sim.record(payloads=False)
     assert whole["connections"][0]["ops"]
-    assert light["connections"][0] == {**whole["connections"][0], "ops": []}
+    # What is on its way meanwhile moves these.
+    moving = {"bytes_in": 0, "bytes_out": 0, "dispatched": 0}
+    assert {**light["connections"][0], **moving} == {**whole["connections"][0], "ops": [], **moving}
