@@ -95,12 +95,19 @@ def begin(simulator: Simulator, bot: Bot) -> None:
     simulator.flood_shared(True)
 
 
+def all_resumed(simulator: Simulator, all_bots: list[Bot]) -> None:
+    """Until each shard of the last bot is there; many of them are spread over a moment."""
+    starts = len(all_bots) - 1
+    all_bots[-1].until(lambda: not starts or simulator.holds("resumed", count=starts * SHARDS))
+
+
 def check(simulator: Simulator, all_bots: list[Bot], *, resumes: int) -> None:
     """Every event was handled; every start but the first resumed every shard."""
     simulator.flood_shared(False)
     last = all_bots[-1]
     left = made(simulator) - {event for bot in all_bots[:-1] for event in bot.handled()}
     last.until(lambda: not left - set(last.handled()))
+    all_resumed(simulator, all_bots)
     last.ended(signal.SIGTERM)
     told = simulator.fleet()
     assert (told["identifies"], told["resumes"], told["resumed"]) == (SHARDS, resumes, resumes)
@@ -114,6 +121,7 @@ def test_sigterm_and_sigkill_under_2000_events_a_second(tmp_path: Path) -> None:
             bot = all_bots[-1]
             # Long enough for the marks of all shards to have been saved while it ran.
             bot.until(lambda bot=bot: len(bot.handled()) > 3 * RATE)  # type: ignore[misc]
+            all_resumed(simulator, all_bots)
             bot.ended(number)
             all_bots.append(start())
         check(simulator, all_bots, resumes=3 * SHARDS)
@@ -130,4 +138,5 @@ def test_another_process_takes_the_fleet_over(tmp_path: Path) -> None:
             # It ends by itself, without an error.
             old.ended()
             new.until(lambda new=new: len(new.handled()) > 2 * RATE)  # type: ignore[misc]
+            all_resumed(simulator, all_bots)
         check(simulator, all_bots, resumes=2 * SHARDS)
