@@ -1,8 +1,10 @@
 """``gate=``: each permit that was given is given back exactly once, whatever becomes of its IDENTIFY."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from propylon import (
     ShardManager,
     Timeouts,
 )
+from propylon._sessions.locks import take
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.timeout(60)
@@ -406,9 +409,34 @@ class TestFileGate:
         assert len(told) == 8
         for bucket in range(2):
             times = [ms for ms, of in told if of == bucket]
-            # All of them: the way to the server takes now more, now less.
-            assert times[-1] - times[0] > (len(times) - 1) * spacing * 1000 - 100, times
+            # At the server, however long the way there took: the next one follows the answer.
+            assert all(later - sooner > 100 for sooner, later in pairwise(times)), times
         assert manager_identifies(managers) == 8
+
+    async def test_the_spacing_runs_from_the_answer_where_that_takes_long(self, tmp_path: Path) -> None:
+        spacing = 0.2
+        gates = [FileIdentifyGate(tmp_path / "gate.json", spacing=spacing) for _ in range(2)]
+        permit = await gates[0].acquire(0, 1)
+        await asyncio.sleep(spacing)
+        answered = time.monotonic()
+        permit.release()
+        (await gates[1].acquire(0, 1)).release()
+        assert time.monotonic() - answered >= 0.96 * spacing
+
+    async def test_an_answer_while_the_file_is_changed_is_written_down_after_that(self, tmp_path: Path) -> None:
+        path = tmp_path / "gate.json"
+        gate = FileIdentifyGate(path, spacing=0.1)
+        permit = await gate.acquire(0, 1)
+        left = json.loads(path.read_text())["buckets"]["0"]
+        changing = take(tmp_path / ".gate.json.lock")
+        assert changing is not None
+        await asyncio.sleep(0.1)
+        permit.release()
+        permit.release()
+        assert take(tmp_path / ".gate.json.bucket-0.lock") is None, "nobody is let in before it is written down"
+        changing.release()
+        (await gate.acquire(0, 1)).release()
+        assert json.loads(path.read_text())["buckets"]["0"] >= left + 0.1 + 0.96 * 0.1
 
     async def test_what_is_left_is_known_to_the_next_process(
         self, propylon_simulator: Start, manager_to: Make, tmp_path: Path

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -21,6 +23,8 @@ parser.add_argument("--listener", choices=["spins", "sleeps", "awaits", "stays"]
 parser.add_argument("--drain", type=float, default=10.0)
 parser.add_argument("--lifespan", choices=["quick", "begins for ever"], default="quick")
 parser.add_argument("--store")
+parser.add_argument("--log", action="store_true", help="tell of the first signal on stderr")
+parser.add_argument("--elsewhere", action="store_true", help="for each line of stdin, SIGTERM to another thread")
 parser.add_argument("--two", action="store_true", help="serve a second one beside it")
 arguments = parser.parse_args()
 
@@ -40,6 +44,16 @@ async def lifespan(gateway: Gateway) -> AsyncGenerator[threading.Lock]:
         say("lifespan over")
 
 
+def signal_elsewhere() -> None:
+    for _ in sys.stdin:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+
+if arguments.log:
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("propylon.gateway").setLevel(logging.INFO)
+if arguments.elsewhere:
+    threading.Thread(target=signal_elsewhere, daemon=True).start()
 store = None if arguments.store is None else FileSessionStore(arguments.store)
 gateway = Gateway("token", intents=Intents.ALL, gateway_url=arguments.url, lifespan=lifespan, sessions=store)
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from propylon._arguments import check_seconds
 from propylon._listening.lifespan import Lifespan
-from propylon._signals import Stoppable
+from propylon._signals import Stoppable, WakingLoop
 from propylon.errors import SessionTakenOver
 
 __all__ = ["Servable", "run", "serve"]
@@ -87,7 +87,7 @@ class _Serving:
         return self._task.uncancel() == 0
 
     async def run(self) -> None:
-        with self._signals:
+        with self._signals, WakingLoop():
             try:
                 async with self._life.lifespan.entered():
                     await self._served()

@@ -29,6 +29,11 @@ _log: Final = logging.getLogger("propylon")
 
 _SPACING: Final = 5.25
 """Seconds. Discord's 5 s are measured at its end: a little more at ours."""
+_DRIFT: Final = 0.96
+"""Of the spacing, from an answer on: the server had the IDENTIFY before it answered, however long that was on its way.
+Only its clock may go another way than ours."""
+_HOLD: Final = 15.0
+"""Seconds after which an IDENTIFY that is not answered keeps nobody waiting."""
 _POLL: Final = (0.02, 0.05)
 """Seconds between two looks whether a bucket is free, at first and after some."""
 _WRITE_POLL: Final = 0.002
@@ -62,7 +67,7 @@ class IdentifyGate(Protocol):
 
         The engine asks for one shard of a bucket at a time: a gate that never answers holds up the others of it. The
         bucket is ``shard_id % max_concurrency``. It belongs to the permit until that is released, and has its next
-        IDENTIFY 5 s after this one at the soonest. Cancelled, the turn is given up and nothing is held:
+        IDENTIFY 5 s after this one was answered at the soonest. Cancelled, the turn is given up and nothing is held:
         https://discord.com/developers/docs/events/gateway#sharding-max-concurrency.
 
         Raises:
@@ -83,7 +88,8 @@ class _Budget(msgspec.Struct, frozen=True):
 class _Content(msgspec.Struct):
     version: Literal[1]
     buckets: dict[int, float]
-    """When the last IDENTIFY left, as `time.monotonic` tells it, which is one clock for all processes of a machine."""
+    """When the last IDENTIFY left, or was answered, less what then need not be waited for; as `time.monotonic` tells
+    it, which is one clock for all processes of a machine."""
     budget: _Budget | None = None
 
 
@@ -143,7 +149,7 @@ class FileIdentifyGate:
             while True:
                 result = self._try(bucket, pace)
                 if isinstance(result, FileLock):
-                    return result
+                    return _FilePermit(self, bucket, result)
                 await asyncio.sleep(result)
         finally:
             line.leave(place)
@@ -177,6 +183,21 @@ class FileIdentifyGate:
                 return
             # Whoever has it writes, for less than that. The loop waits no longer: acquire writes it, too.
             time.sleep(0.001)
+
+    def _answered(self, bucket: int, entered: float) -> bool:
+        """Count the spacing from now on; False where the file is being changed by somebody else."""
+        changing = self._file.try_lock()
+        if changing is None:
+            return False
+        try:
+            content = self._read()
+            counted = min(time.monotonic(), entered + _HOLD - self._spacing) - (1 - _DRIFT) * self._spacing
+            if counted > content.buckets.get(bucket, -math.inf):
+                content.buckets[bucket] = counted
+                self._write(content)
+        finally:
+            changing.release()
+        return True
 
     def _prepare(self) -> None:
         self._file.check_folder()
@@ -255,6 +276,35 @@ class FileIdentifyGate:
         # Another thread may have learned meanwhile.
         if told is not None and content.budget is not None and content.budget.told_at >= told.told_at:
             self._told = None
+
+
+class _FilePermit:
+    """The lock of a bucket, until it is written down when its IDENTIFY was answered."""
+
+    def __init__(self, gate: FileIdentifyGate, bucket: int, lock: FileLock) -> None:
+        self._gate: Final = gate
+        self._bucket: Final = bucket
+        self._lock: FileLock | None = lock
+        self._entered: Final = time.monotonic()
+        self._loop: Final = asyncio.get_running_loop()
+
+    def release(self) -> None:
+        """The first call counts."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            self._let_go(lock)
+
+    def _let_go(self, lock: FileLock) -> None:
+        try:
+            done = self._gate._answered(self._bucket, self._entered)  # pyright: ignore[reportPrivateUsage]
+        except BaseException:
+            lock.release()
+            raise
+        if done or self._loop.is_closed():
+            lock.release()
+        else:
+            # Others take a millisecond. The bucket is still this one's, so nobody is too early.
+            self._loop.call_later(_WRITE_POLL, self._let_go, lock)
 
 
 def _is_newer(budget: _Budget | None, told: _Budget) -> bool:

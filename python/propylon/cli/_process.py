@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from propylon._signals import Stoppable
+from propylon._signals import Stoppable, WakingLoop
 from propylon.errors import PropylonError
 
 __all__ = ["complain", "serve"]
@@ -38,7 +38,8 @@ def serve(command: Callable[[Stoppable], Coroutine[Any, Any, int]], *, stopped: 
     async def bound() -> int:
         nonlocal running
         running = asyncio.current_task()
-        return await command(signals)
+        with WakingLoop():
+            return await command(signals)
 
     with signals:
         try:

@@ -21,6 +21,9 @@ use crate::protocol::gateway_bot::{GatewayBot, SessionStartLimit};
 const SPACING: Duration = Duration::from_millis(5_250);
 /// An IDENTIFY that is not answered holds its bucket no longer than this.
 pub const HOLD: Duration = Duration::from_secs(15);
+/// Of the spacing, from an answer on: the server had the IDENTIFY before it answered, however long that was on its way.
+/// Only its clock may go another way than ours.
+const DRIFT: f64 = 0.96;
 /// What `/gateway/bot` said is asked for again before an IDENTIFY that comes later than this.
 const FRESH: Duration = Duration::from_mins(5);
 
@@ -61,11 +64,14 @@ pub struct Blocked {
     pub resets_at: f64,
 }
 
-/// The right to one IDENTIFY; its bucket is free again when it is dropped and 5 s have passed.
+/// The right to one IDENTIFY, dropped when that was answered or will not be. Its bucket is free again 5 s later.
 #[derive(Debug)]
 pub struct Permit {
-    last: OwnedMutexGuard<Option<Instant>>,
+    /// When the next one may leave.
+    next: OwnedMutexGuard<Option<Instant>>,
     gate: Arc<IdentifyGate>,
+    /// When this one left, and how long after it the next one may.
+    spent: Option<(Instant, Duration)>,
 }
 
 impl Permit {
@@ -76,7 +82,18 @@ impl Permit {
             budget.remaining = budget.remaining.saturating_sub(1);
             spacing = budget.spacing;
         }
-        *self.last = Some(Instant::now() + spacing);
+        let now = Instant::now();
+        self.spent = Some((now, spacing));
+        *self.next = Some(now + spacing);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some((left, spacing)) = self.spent else { return };
+        // It may have been long on its way. Who is never answered keeps the others waiting no longer than `HOLD`.
+        let answered = (Instant::now() + spacing.mul_f64(DRIFT)).min(left + HOLD);
+        *self.next = (*self.next).max(Some(answered));
     }
 }
 
@@ -162,14 +179,14 @@ impl IdentifyGate {
             let mut buckets = self.buckets.lock();
             Arc::clone(buckets.entry(bucket).or_default())
         };
-        let last = bucket.lock_owned().await;
-        if let Some(at) = *last {
+        let next = bucket.lock_owned().await;
+        if let Some(at) = *next {
             sleep_until(at).await;
         }
         // Again: those before this one in the queue have spent theirs.
         match self.blocked() {
             Some(blocked) => Err(blocked),
-            None => Ok(Permit { last, gate: self }),
+            None => Ok(Permit { next, gate: self, spent: None }),
         }
     }
 }
@@ -325,7 +342,7 @@ mod tests {
             1_u32..17,
             prop::collection::vec(0_u64..40_000, 1..4),
             -5_i64..6,
-            prop::collection::vec(0_u64..200, 1..9),
+            prop::collection::vec(0_u64..3_000, 1..9),
             prop::collection::vec(0_u64..8_000, 1..9),
             2_u64..30,
         )
@@ -423,6 +440,22 @@ mod tests {
         Arc::clone(&gate).acquire(0).await.unwrap();
         assert!(spent.elapsed() >= Duration::from_millis(5_250), "{:?}", spent.elapsed());
         assert!(spent.elapsed() < Duration::from_secs(6), "{:?}", spent.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s5_where_the_way_was_long_the_5_seconds_run_from_the_answer() {
+        // Milliseconds from the IDENTIFY to its answer, and to the next IDENTIFY.
+        for (answered, least, most) in [(200, 5_250, 5_260), (2_000, 7_000, 7_100), (15_000, 15_000, 15_010)] {
+            let gate = Arc::new(IdentifyGate::default());
+            let mut permit = Arc::clone(&gate).acquire(0).await.unwrap();
+            permit.spend();
+            let spent = Instant::now();
+            tokio::time::sleep(Duration::from_millis(answered)).await;
+            drop(permit);
+            gate.acquire(0).await.unwrap();
+            let waited = spent.elapsed().as_millis();
+            assert!((least..=most).contains(&waited), "{waited}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
