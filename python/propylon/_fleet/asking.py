@@ -3,16 +3,25 @@
 import asyncio
 import logging
 import random
+import time
 from typing import Any, Final
 
 import propylon._core as _core
 from propylon._delivery.loop import Delivery
 from propylon._delivery.plans import Route
 from propylon._fleet.spread import Budget, Recommended
-from propylon.errors import AuthenticationFailed, CertificateError, PropylonError, error_of_end
+from propylon._sessions.gates import IdentifyGate
+from propylon.errors import (
+    AuthenticationFailed,
+    CertificateError,
+    IdentifyBudgetExhausted,
+    PropylonError,
+    budget_exhausted,
+    error_of_end,
+)
 from propylon.intents import Intents
 
-__all__ = ["ask", "floor"]
+__all__ = ["Counsel", "refuse_over_budget"]
 
 _log: Final = logging.getLogger("propylon.gateway")
 
@@ -80,6 +89,42 @@ async def _asked(options: dict[str, Any]) -> Recommended | PropylonError:
         return await inquiry.answer
     finally:
         delivery.remove(inquiry.engine)
+
+
+class Counsel:
+    """What Discord says of one bot's shards; the gate, where it wants to know, is told of what is left for today."""
+
+    def __init__(self, options: dict[str, Any], gate: IdentifyGate | None) -> None:
+        """``options`` are the engine's, without a shard."""
+        self._options: Final = options
+        self._gate: Final = gate
+        self.is_asked: Final[bool] = options["gateway_url"] is None
+        """Whether Discord is asked at all, where nothing else makes it necessary."""
+        self.url: str | None = None
+        """Where the Gateway is, as it was said last."""
+
+    async def asked(self) -> Recommended:
+        """What it says now. Raises what `ask` does."""
+        recommended = await ask(self._options)
+        self.url = recommended.url
+        budget = recommended.budget
+        learn = getattr(self._gate, "learn", None)
+        if budget is not None and callable(learn):
+            learn(total=budget.total, remaining=budget.remaining, reset_after=budget.reset_after)
+        return recommended
+
+
+def refuse_over_budget(recommended: Recommended, needed: int) -> None:
+    """Raise IdentifyBudgetExhausted where so many new sessions are more than what may be started today."""
+    budget = recommended.budget
+    if budget is None or needed <= 0 or budget.remaining - floor(budget.total) >= needed:
+        return
+    error = budget_exhausted(time.time() + budget.reset_after)
+    raise IdentifyBudgetExhausted(
+        f"{needed} shards need as many IDENTIFYs, and {budget.remaining} are left of {budget.total} today, of which "
+        f"{floor(budget.total)} are never spent: {error}",
+        error.resets_at,
+    )
 
 
 def floor(total: int) -> int:

@@ -15,18 +15,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import msgspec
-
 import propylon._core as _core
 from propylon._arguments import check_seconds
-from propylon._core import Dispatch
-from propylon._delivery.plans import Plans, route_of_own
-from propylon._fleet.asking import ask, floor
+from propylon._delivery.plans import Plans
+from propylon._fleet.asking import Counsel, refuse_over_budget
 from propylon._fleet.counters import none, summed
 from propylon._fleet.fill import fitting_total, watch_fill
+from propylon._fleet.making import Maker
+from propylon._fleet.news import all_told, emit
 from propylon._fleet.permits import Permits
 from propylon._fleet.resharding import Resharding
-from propylon._fleet.spread import Recommended, Wanted, named, rounded, shard_of, wrong_shard
+from propylon._fleet.spread import Recommended, Wanted, named, shard_of, wrong_shard
 from propylon._fleet.team import Team
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Life, close_code
@@ -36,8 +35,6 @@ from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
 from propylon._sessions.gates import IdentifyGate
 from propylon._sessions.session import Closed, GatewayStatus
-from propylon._sessions.stores import SessionStore
-from propylon._sessions.together import together
 from propylon.errors import (
     ForkedError,
     GatewayClosed,
@@ -47,21 +44,12 @@ from propylon.errors import (
     SessionTakenOver,
     ShardingRequired,
     WrongShard,
-    budget_exhausted,
 )
 
 __all__ = ["FleetLife"]
 
 _log: Final = logging.getLogger("propylon.gateway")
 
-_BETWEEN_STARTS: Final = 0.005
-"""Seconds between two shards that start, or come back, together: a TLS handshake and a RESUME cost us one or two
-milliseconds."""
-_LONGEST_SPREAD: Final = 5.0
-_PATIENCE: Final = 5.0
-"""Seconds that news of the fleet wait for listeners of what came before."""
-_LOOK: Final = 0.01
-"""Seconds between two looks whether the events that had come have been taken from the engine."""
 _NAMED: Final = 20
 """Shards that an error names one by one."""
 
@@ -83,40 +71,28 @@ class FleetLife:
     def __init__(
         self,
         owner: object,
-        options: dict[str, Any],
-        token: str,
+        maker: Maker,
+        counsel: Counsel,
         *,
         intents: AskedIntents,
         wanted: Wanted,
-        sessions: SessionStore | None,
         gate: IdentifyGate | None,
-        presence_of: Callable[[int], str | None],
-        max_pending: int,
-        queue_bytes: int,
-        shard_queue_bytes: int,
-        mending: bool,
+        keeps: bool,
+        auto_reconnect: bool,
         lifespan: Lifespan,
         auto_reshard: bool,
         reshard_at: float,
     ) -> None:
-        """``owner`` is what listeners are given; ``options`` are the engine's, checked, without a shard.
-
-        ``presence_of`` gives the presence of a shard's IDENTIFY as JSON.
-        """
+        """``owner`` is what listeners are given; ``keeps``: there is a session store."""
         self._pid: Final = os.getpid()
         self._owner: Final = owner
-        self._options: Final = options
-        self._token: Final = token
+        self._maker: Final = maker
+        self._counsel: Final = counsel
         self._intents: Final = intents
         self._wanted = wanted
-        self._sessions: Final = None if sessions is None else together(sessions)
-        self._gate: Final = gate
         self._permits: Final = None if gate is None else Permits(gate)
-        self.presence_of = presence_of
-        self._max_pending: Final = max_pending
-        self._queue_bytes: Final = queue_bytes
-        self._shard_queue_bytes: Final = shard_queue_bytes
-        self._mending: Final = mending
+        self._keeps: Final = keeps
+        self._auto_reconnect: Final = auto_reconnect
         self.lifespan: Final = lifespan
         self._auto_reshard: Final = auto_reshard
         self._reshard_at: Final = reshard_at
@@ -129,7 +105,6 @@ class FleetLife:
         """The shards that commands go to."""
         self.beside: Team | None = None
         """Those of a total that comes or goes, while the fleet is resharded."""
-        self._known_url: str | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[PropylonError | None] | None = None
@@ -300,10 +275,10 @@ class FleetLife:
             if self._closing:
                 raise NotConnected("the manager was closed while it was opening")
             team = self.team
-            if self._sessions is None and recommended is not None:
+            if not self._keeps and recommended is not None:
                 # With a store nobody knows yet how many resume.
                 known = [] if team is None or team.total != total else [life for life in team if life.session]
-                _refuse_over_budget(recommended, len(ids) - len(known))
+                refuse_over_budget(recommended, len(ids) - len(known))
             if team is None or (team.ids, team.total) != (ids, total):
                 earlier, team = team, self.new_team(ids, total)
                 if earlier is not None:
@@ -324,79 +299,26 @@ class FleetLife:
         if self._ended is not None and not self._ended.done() and (self.team is None or self.team.is_over):
             self._ended.set_result(None)
 
+    def new_team(self, ids: tuple[int, ...], total: int) -> Team:
+        """Shards of another total, not opened yet; they have room of their own."""
+        self.room = self._maker.room(len(ids))
+        return self._maker.team(ids, total, self)
+
     async def _settle_shards(self) -> tuple[tuple[int, ...], int, Recommended | None]:
         """Which shards there are; Discord is asked where it has a say."""
         recommended: Recommended | None = None
-        if self._wanted.total is None or self._options["gateway_url"] is None:
-            recommended = await ask(self._options)
-            self._known_url = recommended.url
+        if self._wanted.total is None or self._counsel.is_asked:
+            recommended = await self._counsel.asked()
         ids, total = self._wanted.settled(recommended)
-        if recommended is not None:
-            self.learn(recommended)
         return ids, total, recommended
-
-    def learn(self, recommended: Recommended) -> None:
-        """Tell the gate, where it wants to know, what is left of the day's sessions."""
-        self._known_url = recommended.url
-        budget = recommended.budget
-        learn = getattr(self._gate, "learn", None)
-        if budget is not None and callable(learn):
-            learn(total=budget.total, remaining=budget.remaining, reset_after=budget.reset_after)
-
-    async def check_budget(self, needed: int) -> None:
-        """Raise IdentifyBudgetExhausted where Discord does not allow so many new sessions."""
-        if self._options["gateway_url"] is None:
-            recommended = await ask(self._options)
-            self.learn(recommended)
-            _refuse_over_budget(recommended, needed)
-
-    def _life_of(self, shard_id: int, total: int) -> Life:
-        spread = min(total * _BETWEEN_STARTS, _LONGEST_SPREAD) if total > 1 else 0.0
-        options = {
-            **self._options,
-            "shard": (shard_id, total),
-            "intents": int(self._intents.asked),
-            "presence": self.presence_of(shard_id),
-            "known_url": self._known_url,
-            "outside_gate": self._gate is not None,
-            "spread": spread,
-            "queue_bytes": self._shard_queue_bytes,
-        }
-        return Life(
-            self._owner,
-            options,
-            self._token,
-            intents=self._intents,
-            shard=(shard_id, total),
-            sessions=self._sessions,
-            max_pending=self._max_pending,
-            queue_bytes=self._shard_queue_bytes,
-            mending=self._mending,
-            lifespan=self.lifespan,
-            fleet=self,
-        )
-
-    def new_team(self, ids: tuple[int, ...], total: int) -> Team:
-        """Shards of another total, not opened yet; they have room of their own."""
-        self.room = _core.Room(self._queue_bytes, len(ids))
-        lives: dict[int, Life] = {}
-        try:
-            for shard_id in ids:
-                lives[shard_id] = self._life_of(shard_id, total)
-        except BaseException:
-            # A presence that its function could not give, for one.
-            for life in lives.values():
-                self.listening.unbind(life.consumer)
-            raise
-        return Team(lives, total)
 
     def start_team(self, team: Team) -> None:
         """Open each of its shards, in a task of its own; they wait for no other."""
         loop = asyncio.get_running_loop()
         team.closed.clear()
         for life in team:
-            if self._known_url is not None:
-                life.shard.set_known_url(self._known_url)
+            if self._counsel.url is not None:
+                life.shard.set_known_url(self._counsel.url)
             task = loop.create_task(life.open(None), name="propylon shard start")
             # A loop that ends without cancelling its tasks needs no word about this one.
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -474,37 +396,15 @@ class FleetLife:
         return self.team is not None and self.team.owns(life)
 
     async def _emit_fleet_ready(self, team: Team) -> None:
-        """Behind the guilds and what the shards have told before; not for long, where listeners hold that back."""
-        accepted = {life: session.sequence for life in team if (session := life.session) is not None}
-        end = time.monotonic() + _PATIENCE
-        for life, least in accepted.items():
-            while life.accepted_and_taken < least and time.monotonic() < end:  # noqa: ASYNC110  # nobody tells of it
-                await asyncio.sleep(_LOOK)
-        waiting = [done for life in team if (done := life.consumer.handed_out()) is not None]
-        if waiting:
-            await asyncio.wait(waiting, timeout=max(end - time.monotonic(), 0))
+        await all_told(team)
         if not (self._closing or team.retired):
             data = {"shard_ids": team.ids, "shard_count": team.total, "guild_count": team.guild_count}
-            self.emit(team, "FLEET_READY", data)
+            emit(self.listening.registry, next(iter(team)), "FLEET_READY", data)
 
     def _emit_of(self, life: Life, event: str, **facts: Any) -> None:
-        if self.team is not None and self.hears(life) and life.shard_pair is not None:
+        if self.hears(life) and life.shard_pair is not None:
             shard_id, total = life.shard_pair
-            self.emit(self.team, event, {"shard_id": shard_id, "shard_count": total, **facts}, life)
-
-    def emit(self, team: Team, event: str, data: dict[str, Any], life: Life | None = None) -> None:
-        """Hand an event of the fleet's own to those who listen to it."""
-        life = life or next(iter(team))
-        assert life.shard_pair is not None
-        if life.consumer.is_suspended:
-            # No listener is called any more, and the next opening is not to begin with the news of this one.
-            return
-        raw = msgspec.json.encode(data)
-        dispatch: Dispatch[Any] = Dispatch(event, raw, shard_id=life.shard_pair[0], received_at=time.monotonic())
-        registry = self.listening.registry
-        route = route_of_own(registry, dispatch)
-        if route is not None:
-            life.consumer.feed(registry.generation, [dispatch], [route])
+            emit(self.listening.registry, life, event, {"shard_id": shard_id, "shard_count": total, **facts})
 
     def permit(self, life: Life, kind: str, number: int, max_concurrency: int = 0) -> None:
         """The gate outside of the engine is asked, or what it gave is given back."""
@@ -536,7 +436,7 @@ class FleetLife:
         elif isinstance(error, SessionTakenOver) and self._opened is not None and not self._opened.done():
             # Another process has some of the shards: this one will not have all of them.
             self._fail(error)
-        elif isinstance(error, SessionTakenOver) or (type(error) is GatewayClosed and self._options["auto_reconnect"]):
+        elif isinstance(error, SessionTakenOver) or (type(error) is GatewayClosed and self._auto_reconnect):
             # Taken over, or an `on_close` handler wants no more of it: of the last one it is the end of the fleet.
             level = logging.INFO if isinstance(error, SessionTakenOver) else logging.WARNING
             _log.log(level, "shard %d has ended: %s", shard_id, error)
@@ -575,7 +475,7 @@ class FleetLife:
             self._failure = error
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(error)
-        self._close_all(4000 if self._sessions is not None else 1000, "another shard was refused")
+        self._close_all(4000 if self._keeps else 1000, "another shard was refused")
 
     def _look(self, team: Team) -> None:
         """Whether that was the last one."""
@@ -623,7 +523,7 @@ class FleetLife:
         """Close all connections and wait until they are closed."""
         self.check_process()
         check_seconds("close()", drain=drain)
-        code = close_code(code, reason, resumable=resumable, keeps=self._sessions is not None)
+        code = close_code(code, reason, resumable=resumable, keeps=self._keeps)
         ended = self._ended
         if ended is None or ended.done():
             return
@@ -737,7 +637,7 @@ class FleetLife:
                 self._warn_of_open("forgotten while it was open")
             finally:
                 for life in lives:
-                    life.shard.close(4000 if self._sessions is not None else 1000, "")
+                    life.shard.close(4000 if self._keeps else 1000, "")
 
     def _warn_of_open(self, how: str) -> None:
         advice = "close it by `async with`, or by serve() or run(), which do so at signals too"
@@ -823,11 +723,12 @@ class FleetLife:
             raise NotConnected("the manager is not open; open it first")
         return {shard_id: life for shard_id, life in self.team.lives.items() if life.under_way}
 
-    def set_presence_beside(self) -> None:
-        """Shards that are about to take over show it too."""
+    def show(self, presence_of: Callable[[int], str | None]) -> None:
+        """The presence, as JSON, of shards that are made from now on, and of those that are about to take over."""
+        self._maker.presence_of = presence_of
         if self.beside is not None and not self.beside.retired:
             for shard_id, life in self.beside.lives.items():
-                presence = self.presence_of(shard_id)
+                presence = presence_of(shard_id)
                 if presence is not None:
                     # Under a number that nobody waits for.
                     life.shard.set_presence(0, presence)
@@ -843,7 +744,7 @@ class FleetLife:
             raise NotConnected("the manager is not open; open it first")
         if self._resharding is not None:
             raise RuntimeError("the fleet is being resharded already; wait for that")
-        resharding = Resharding(self, team, total, shards, window)
+        resharding = Resharding(self, self._counsel, team, total, shards, window)
         self._resharding = resharding
         try:
             await resharding.run()
@@ -891,29 +792,6 @@ class FleetLife:
         else:
             fitting = max(fitting_total(team), team.total + 1)
             _log.warning("%s: await manager.reshard(%d), or auto_reshard=True does it by itself", guilds, fitting)
-
-    async def fitting(self, team: Team) -> int:
-        """The total that its guilds need, and Discord recommends."""
-        concurrency = 1
-        recommended = 0
-        if self._options["gateway_url"] is None:
-            told = await ask(self._options)
-            self.learn(told)
-            recommended = told.shards
-            concurrency = 1 if told.budget is None else told.budget.max_concurrency
-        return rounded(max(recommended, fitting_total(team)), concurrency)
-
-
-def _refuse_over_budget(recommended: Recommended, needed: int) -> None:
-    budget = recommended.budget
-    if budget is None or needed <= 0 or budget.remaining - floor(budget.total) >= needed:
-        return
-    error = budget_exhausted(time.time() + budget.reset_after)
-    raise IdentifyBudgetExhausted(
-        f"{needed} shards need as many IDENTIFYs, and {budget.remaining} are left of {budget.total} today, of which "
-        f"{floor(budget.total)} are never spent: {error}",
-        error.resets_at,
-    )
 
 
 def _is_ready(life: Life) -> bool:

@@ -16,7 +16,9 @@ from propylon._commands.answers import VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._commands.payloads import id_of, ids_of, presence_json
 from propylon._filters.expression import Filter, Where
+from propylon._fleet.asking import Counsel
 from propylon._fleet.life import FleetLife
+from propylon._fleet.making import Maker
 from propylon._fleet.permits import check_gate
 from propylon._fleet.shards import ManagedShard, Shards
 from propylon._fleet.spread import Shards as ShardsOption
@@ -36,6 +38,7 @@ from propylon._listening.waiting import Stream
 from propylon._sessions.gates import IdentifyGate
 from propylon._sessions.session import GatewayStatus
 from propylon._sessions.stores import SessionStore
+from propylon._sessions.together import together
 from propylon.errors import CommandError
 from propylon.events import ChannelInfo, Event, SoundboardSounds
 from propylon.intents import Intents
@@ -184,20 +187,32 @@ class ShardManager:
         )
         # The options hold what no shard can do without, so a bad one is told here and not at the first shard.
         _core.Inquiry(options)
-        self._life: Final = FleetLife(
+        asked = AskedIntents(intents)
+        around = Lifespan(self, lifespan)
+        maker = Maker(
             self,
             options,
             token,
-            intents=AskedIntents(intents),
-            wanted=wanted,
-            sessions=sessions,
-            gate=gate,
+            intents=asked,
+            sessions=None if sessions is None else together(sessions),
             presence_of=_presence_of(presence),
+            outside_gate=gate is not None,
             max_pending=count_of("max_pending", max_pending, 1),
             queue_bytes=queue_bytes,
             shard_queue_bytes=min(count_of("shard_queue_bytes", shard_queue_bytes, 1), queue_bytes),
             mending=mending_of(misfits),
-            lifespan=Lifespan(self, lifespan),
+            lifespan=around,
+        )
+        self._life: Final = FleetLife(
+            self,
+            maker,
+            Counsel(options, gate),
+            intents=asked,
+            wanted=wanted,
+            gate=gate,
+            keeps=sessions is not None,
+            auto_reconnect=auto_reconnect,
+            lifespan=around,
             auto_reshard=auto_reshard,
             reshard_at=reshard_at,
         )
@@ -538,9 +553,7 @@ class ShardManager:
         chosen = {shard_id: presence(shard_id) if callable(presence) else presence for shard_id in lives}
         for one in chosen.values():
             presence_json(one)
-        # Also for shards that a reshard makes.
-        self._life.presence_of = _presence_of(presence)
-        self._life.set_presence_beside()
+        self._life.show(_presence_of(presence))
         await asyncio.gather(*(life.commands.set_presence(chosen[shard_id]) for shard_id, life in lives.items()))
 
     async def send(self, op: int, data: Any, *, shard_id: int) -> None:

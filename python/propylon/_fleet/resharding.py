@@ -12,9 +12,13 @@ from collections.abc import Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
 import propylon._core as _core
-from propylon._fleet.spread import wanted_shards
+from propylon._fleet.asking import Counsel, refuse_over_budget
+from propylon._fleet.fill import fitting_total
+from propylon._fleet.news import emit
+from propylon._fleet.spread import Recommended, rounded, wanted_shards
 from propylon._fleet.team import Team
 from propylon._gateway.life import Life
+from propylon._listening.face import ListenerFace
 from propylon._sessions.session import GatewayStatus
 from propylon.errors import NotConnected, PropylonError
 
@@ -35,14 +39,12 @@ _PATIENCE_FOR_ANSWERS: Final = 30.0
 class Crew(Protocol):
     """The fleet that is resharded."""
 
-    beside: Team | None
-
-    async def check_budget(self, needed: int) -> None:
-        """Raise IdentifyBudgetExhausted where Discord does not allow so many new sessions."""
-
-    async def fitting(self, team: Team) -> int:
-        """The total that its guilds need."""
+    @property
+    def listening(self) -> ListenerFace:
+        """Of all shards."""
         ...
+
+    beside: Team | None
 
     def new_team(self, ids: tuple[int, ...], total: int) -> Team:
         """Shards that are not opened yet."""
@@ -57,19 +59,17 @@ class Crew(Protocol):
     def retire(self, team: Team) -> None:
         """They are closed for good."""
 
-    def emit(self, team: Team, event: str, data: dict[str, Any]) -> None:
-        """Tell those who listen to it."""
-
 
 class Resharding:
     """One change of the number of shards."""
 
-    def __init__(self, crew: Crew, old: Team, total: int | None, shards: Any, window: float) -> None:
+    def __init__(self, crew: Crew, counsel: Counsel, old: Team, total: int | None, shards: Any, window: float) -> None:
         """``total`` None: what Discord recommends, and the guilds need.
 
         Raises ValueError or TypeError where ``shards`` and ``total`` do not fit.
         """
         self._crew: Final = crew
+        self._counsel: Final = counsel
         self._old: Final = old
         self._window: Final = window
         self._total: Final = total
@@ -115,13 +115,14 @@ class Resharding:
     async def run(self) -> None:
         """Do it. Where that fails, the old shards go on as if nothing had been."""
         crew, old = self._crew, self._old
-        total = self._total
-        if total is None:
-            total = await self._unless_stopped(crew.fitting(old))
-        ids, total = self._wanted.ids or tuple(range(total)), total
-        if (ids, total) == (old.ids, old.total):
-            raise ValueError(f"there are {total} shards already")
-        await self._unless_stopped(crew.check_budget(len(ids)))
+        if self._total is not None:
+            # Told before anybody is asked.
+            self._ids_of(self._total)
+        recommended = await self._unless_stopped(self._counsel.asked()) if self._counsel.is_asked else None
+        total = self._total or self._fitting(recommended)
+        ids = self._ids_of(total)
+        if recommended is not None:
+            refuse_over_budget(recommended, len(ids))
         _log.info("resharding from %d to %d: the new shards start beside the old ones", old.total, total)
         new = self._new = crew.beside = crew.new_team(ids, total)
         for life in old:
@@ -155,6 +156,21 @@ class Resharding:
             await asyncio.shield(asyncio.ensure_future(self._close_old(old, new)))
             raise
         await asyncio.shield(asyncio.ensure_future(self._close_old(old, new)))
+
+    def _ids_of(self, total: int) -> tuple[int, ...]:
+        """Of the new shards. Raises ValueError where they are the old ones."""
+        ids = self._wanted.ids or tuple(range(total))
+        if (ids, total) == (self._old.ids, self._old.total):
+            raise ValueError(f"there are {total} shards already")
+        return ids
+
+    def _fitting(self, recommended: Recommended | None) -> int:
+        """The total that the guilds need, and Discord recommends."""
+        least = fitting_total(self._old)
+        if recommended is None:
+            return least
+        concurrency = 1 if recommended.budget is None else recommended.budget.max_concurrency
+        return rounded(max(recommended.shards, least), concurrency)
 
     async def _unless_stopped(self, question: Coroutine[Any, Any, T]) -> T:
         """What Discord answers; it may not, for as long as one likes."""
@@ -249,7 +265,8 @@ class Resharding:
             self._overlap.dropped,
         )
         if not self._stopped:
-            crew.emit(new, "RESHARDED", {"shard_ids": new.ids, "shard_count": new.total, "before": old.total})
+            data = {"shard_ids": new.ids, "shard_count": new.total, "before": old.total}
+            emit(crew.listening.registry, next(iter(new)), "RESHARDED", data)
             # What the old ones brought last may still come on the new ones.
             await self._pass(self._window)
         for life in new:
