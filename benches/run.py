@@ -63,6 +63,8 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
     config: dict[str, Any] = {"seed": chosen.seed, "events": section.events, "count": count, "start": "manual"}
     if section.paced:
         config |= {"rate": chosen.rate, "stamp": True}
+        if section.one_by_one:
+            config["tick"] = min(1 / chosen.rate, 0.002)
     else:
         config |= {"rate": None, "preload": True}
     with tempfile.TemporaryFile("w+") as errors:
@@ -80,6 +82,7 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
             command += ["--url", where["url"], "--api-url", where["api_url"], "--compression", section.compression]
             if section.paced:
                 command.append("--stamp")
+            command += case.options
             if chosen.uvloop:
                 command.append("--uvloop")
             if chosen.profile:

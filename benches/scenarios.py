@@ -18,6 +18,8 @@ class Case:
     mode: str
     share: float = 1.0
     """Of the events of the run: a slow client gets a shorter prefix of the same stream."""
+    options: tuple[str, ...] = ()
+    """Of the client's command line."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Section:
     compression: str
     cases: tuple[Case, ...]
     paced: bool = False
+    one_by_one: bool = False
+    """Paced events come one by one, not those of 2 ms together."""
 
 
 FLOOR = (Case("floor, inflate", "floor", "inflate"), Case("floor, inflate and scan", "floor", "scan"))
@@ -64,6 +68,13 @@ _ALL = (
     HIKARI,
 )
 
+UVLOOP = ("--uvloop",)
+TYPED_5_MS = Case("Propylon, typed, wake_interval=0.005", "propylon_bot", "typed", options=("--wake-interval=0.005",))
+TYPED_AT_ONCE = Case("Propylon, typed, wake_interval=0", "propylon_bot", "typed", options=("--wake-interval=0",))
+TYPED_UVLOOP = Case("Propylon, typed, uvloop", "propylon_bot", "typed", options=UVLOOP)
+LOOP_UVLOOP = Case("loop, typed, uvloop", "msgspec_loop", "typed", options=UVLOOP)
+_ONE_BY_ONE = (NOBODY, TYPED, TYPED_UVLOOP, ASYNC, TYPED_5_MS, TYPED_AT_ONCE, LOOP_TYPED, LOOP_UVLOOP)
+
 SECTIONS = (
     Section("mix/zstd", "Large-bot mix, zstd-stream, flat out", MIX, "zstd-stream", _ALL),
     Section("mix/zlib", "Large-bot mix, zlib-stream, flat out", MIX, "zlib-stream", _BASIC),
@@ -86,6 +97,15 @@ SECTIONS = (
         "zstd-stream",
         (NOBODY, FILTERED, TYPED, ASYNC, LOOP_NOBODY, LOOP_TYPED),
         paced=True,
+    ),
+    Section(
+        "one/mix",
+        "Large-bot mix, zstd-stream, one by one",
+        MIX,
+        "zstd-stream",
+        _ONE_BY_ONE,
+        paced=True,
+        one_by_one=True,
     ),
 )
 

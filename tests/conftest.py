@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import signal
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -8,6 +9,10 @@ import pytest_asyncio
 from face.support import make_gateway
 from propylon import Gateway
 from propylon.testing import Simulator
+
+# A shell that starts the suite in the background has it ignore Ctrl-C, and its children with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compression", default="zstd-stream")
     parser.add_argument("--stamp", action="store_true", help="MESSAGE_CREATE carries its time in `nonce`")
     parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("--wake-interval", type=float, default=0.002, help="Propylon's, in seconds")
     parser.add_argument("--profile", help="write cProfile's figures here")
     return parser.parse_args()
 

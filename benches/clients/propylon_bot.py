@@ -27,6 +27,7 @@ async def main() -> None:
         intents=Intents.ALL,
         compression=None if options.compression == "none" else options.compression,
         gateway_url=options.url,
+        wake_interval=options.wake_interval,
     )
     meter = Meter(options)
 

@@ -25,7 +25,13 @@ MAY_DEPEND = {"core": set[str](), "simulator": set[str](), "python": {"core", "s
 is not hidden by the same mistake in the other; core's own tests run against it, which is a dev-dependency."""
 
 LAYERS = {
-    "core": [("clock", "protocol", "inflate"), ("session",), ("transport", "delivery"), ("fleet",), ("shard",)],
+    "core": [
+        ("clock", "protocol", "inflate"),
+        ("session", "moderation"),
+        ("transport", "delivery"),
+        ("fleet",),
+        ("shard",),
+    ],
     "simulator": [
         ("options",),
         ("wire",),

@@ -105,6 +105,7 @@ class ShardManager:
         max_pending: int = 10_000,
         max_payload_bytes: int = 64 * 1024 * 1024,
         misfits: Misfits = "mend",
+        wake_interval: float = 0.002,
         proxy: str | None = None,
         ca_file: str | os.PathLike[str] | None = None,
         native_roots: bool = False,
@@ -146,6 +147,7 @@ class ShardManager:
             max_pending: Listener calls for the events of one shard that may be unfinished.
             max_payload_bytes: Cap of one payload after inflating.
             misfits: What becomes of an event in which something does not fit its class.
+            wake_interval: Seconds by which events may be later so that they come together.
             proxy: The way out.
             ca_file: PEM certificates trusted besides the roots.
             native_roots: Trust the operating system's roots instead of Mozilla's.
@@ -179,6 +181,7 @@ class ShardManager:
             overflow=overflow,
             queue_bytes=queue_bytes,
             max_payload_bytes=max_payload_bytes,
+            wake_interval=wake_interval,
             proxy=proxy,
             ca_file=ca_file,
             native_roots=native_roots,

@@ -23,6 +23,8 @@ _QUEUE_EVENTS: Final = 262_144
 _NO_INTENT: Final = 1 << 53
 """Above all that Discord could send as a number of JSON."""
 _MAX_SHARDS: Final = 1 << 31
+_LONGEST_WAKE_INTERVAL: Final = 1.0
+"""Seconds. Heartbeats and answers may be late by as much."""
 _REPOSITORY: Final = "https://github.com/propylon/propylon"
 
 
@@ -102,6 +104,15 @@ def mending_of(misfits: object) -> bool:
     return misfits == "mend"
 
 
+def _wake_interval_of(seconds: float) -> float:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not (is_number and 0 <= seconds <= _LONGEST_WAKE_INTERVAL):
+        raise ValueError(
+            f"wake_interval must be 0 to {_LONGEST_WAKE_INTERVAL:g} seconds, such as 0.002, not {seconds!r:.100}"
+        )
+    return float(seconds)
+
+
 def engine_options(
     token: str,
     *,
@@ -119,6 +130,7 @@ def engine_options(
     overflow: Overflow,
     queue_bytes: int,
     max_payload_bytes: int,
+    wake_interval: float,
     proxy: str | None,
     ca_file: str | os.PathLike[str] | None,
     native_roots: bool,
@@ -189,6 +201,7 @@ def engine_options(
         "queue_bytes": count_of("queue_bytes", queue_bytes, 1),
         "queue_events": _QUEUE_EVENTS,
         "max_payload_bytes": count_of("max_payload_bytes", max_payload_bytes, 4096),
+        "wake_interval": _wake_interval_of(wake_interval),
         "proxy": proxy,
         "ca_file": _readable(ca_file),
         "native_roots": native_roots,

@@ -91,6 +91,8 @@ class Simulator:
         zlib_level, zstd_level: Compression levels.
         seed: The same seed gives the same events, byte for byte.
         rate: Events per second and session; 0 for none, None for as fast as the client takes them.
+        tick: Between two looks at which events are due; those of one look come together. From 0.0001; below 0.002 each
+            session with traffic takes a thread.
         shared_rate: Events per second of the whole bot; 0 for none. See `flood_shared`.
         events: Only these events, such as ``["MESSAGE_CREATE"]``; empty: the mix of a large bot.
         count: Events per session; None: endless.
@@ -135,6 +137,7 @@ class Simulator:
         zstd_level: int = 3,
         seed: int = 0,
         rate: float | None = 0.0,
+        tick: float = 0.002,
         shared_rate: float = 0.0,
         events: Sequence[str] = (),
         count: int | None = None,
@@ -144,7 +147,13 @@ class Simulator:
         stamp: bool = False,
         scripts: Mapping[Connection, Sequence[Step]] | None = None,
     ) -> None:
-        """Keep the options; `start` or a ``with`` block starts the server."""
+        """Keep the options; `start` or a ``with`` block starts the server.
+
+        Raises:
+            ValueError: ``tick`` is no number of seconds from 0.0001 to 1.
+        """
+        if not 0.0001 <= tick <= 1:
+            raise ValueError(f"tick must be 0.0001 to 1 second, such as 0.002, not {tick!r:.100}")
         self._config: dict[str, Any] = {
             "port": port,
             "tls": tls,
@@ -177,6 +186,7 @@ class Simulator:
             "zstd_level": zstd_level,
             "seed": seed,
             "rate": rate,
+            "tick": tick * 1000,
             "shared_rate": shared_rate,
             "events": list(events),
             "count": count,

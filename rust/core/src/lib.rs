@@ -8,6 +8,7 @@ pub mod clock;
 pub mod delivery;
 pub mod fleet;
 pub mod inflate;
+pub mod moderation;
 pub mod protocol;
 pub mod session;
 pub mod shard;

@@ -145,7 +145,7 @@ impl PyInquiry {
     /// Asks; `("gateway bot", url, shards, limit)` or `("no answer", how)` follows.
     fn start(&self, py: Python<'_>) -> PyResult<()> {
         let asked = self.get()?;
-        let runtime = runtime::handle()?;
+        let (runtime, _) = runtime::engine()?;
         // Reading root certificates can touch the disk.
         let task = py.detach(|| inquire(&runtime, &asked.config, &asked.queue));
         *asked.task.lock() = Some(task.map_err(|error| PyValueError::new_err(error.0))?);

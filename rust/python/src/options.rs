@@ -93,6 +93,7 @@ pub(crate) fn config_of(options: &Bound<'_, PyDict>) -> PyResult<ShardConfig> {
         },
         max_payload_bytes: option(options, "max_payload_bytes")?,
         proxies,
+        wake_interval: seconds(options, "wake_interval")?,
         system: System::default(),
         ca_file: option(options, "ca_file")?,
         native_roots: option(options, "native_roots")?,

@@ -5,6 +5,7 @@
 use std::{process, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use propylon_core::moderation::Moderation;
 use pyo3::{exceptions::PyValueError, prelude::*};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -28,13 +29,14 @@ fn threads() -> PyResult<usize> {
 
 struct Engine {
     runtime: Runtime,
+    moderation: Arc<Moderation>,
     pid: u32,
 }
 
 static ENGINE: Mutex<Option<Engine>> = Mutex::new(None);
 
-/// The runtime, started on first use; anew in a forked child, whose copy has no threads.
-pub(crate) fn handle() -> PyResult<Handle> {
+/// The runtime and its moderation, started on first use; anew in a forked child, whose copy has no threads.
+pub(crate) fn engine() -> PyResult<(Handle, Arc<Moderation>)> {
     let mut engine = ENGINE.lock();
     let pid = process::id();
     if let Some(stale) = engine.take_if(|engine| engine.pid != pid) {
@@ -42,13 +44,20 @@ pub(crate) fn handle() -> PyResult<Handle> {
         std::mem::forget(stale);
     }
     if let Some(engine) = &*engine {
-        return Ok(engine.runtime.handle().clone());
+        return Ok((engine.runtime.handle().clone(), Arc::clone(&engine.moderation)));
     }
-    let runtime =
-        Builder::new_multi_thread().worker_threads(threads()?).thread_name("propylon-io").enable_all().build()?;
+    let moderation = Arc::new(Moderation::default());
+    let resting = Arc::clone(&moderation);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads()?)
+        .thread_name("propylon-io")
+        .on_thread_park(move || resting.rest())
+        .on_thread_unpark(Moderation::woken)
+        .enable_all()
+        .build()?;
     let handle = runtime.handle().clone();
-    *engine = Some(Engine { runtime, pid });
-    Ok(handle)
+    *engine = Some(Engine { runtime, moderation: Arc::clone(&moderation), pid });
+    Ok((handle, moderation))
 }
 
 /// Stops and joins the engine's threads. Called at exit, before the interpreter is finalised; does

@@ -174,8 +174,9 @@ impl PyShard {
         if inner.state.is_running() {
             return Err(PyRuntimeError::new_err("the shard runs already"));
         }
-        let runtime = runtime::handle()?;
+        let (runtime, moderation) = runtime::engine()?;
         let mut config = inner.config.lock().clone();
+        config.system.moderation = moderation;
         if inner.proxies_of_environment {
             config.proxies = proxies_of_environment();
         }

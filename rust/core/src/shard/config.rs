@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     clock,
     inflate::Compression,
+    moderation::Moderation,
     protocol::{
         command::{self, IdentifyOptions, Properties},
         intents::Intents,
@@ -59,6 +60,8 @@ pub struct ShardConfig {
     pub proxies: Proxies,
     /// What is asked of the operating system.
     pub system: System,
+    /// How much later events may be told, so that they come together ([`Moderation`]).
+    pub wake_interval: Duration,
     /// PEM certificates trusted besides the roots.
     pub ca_file: Option<PathBuf>,
     /// The operating system's roots instead of Mozilla's.
@@ -84,11 +87,13 @@ pub struct System {
     pub resolver: Resolver,
     /// How long the machine has slept so far: [`clock::asleep`].
     pub asleep: fn() -> Duration,
+    /// Of the threads on which the shard runs; a runtime that does not ask it is not moderated.
+    pub moderation: Arc<Moderation>,
 }
 
 impl Default for System {
     fn default() -> Self {
-        Self { resolver: system_resolver(), asleep: clock::asleep }
+        Self { resolver: system_resolver(), asleep: clock::asleep, moderation: Arc::default() }
     }
 }
 
@@ -232,6 +237,7 @@ mod tests {
             backoff: BackoffConfig::default(),
             max_payload_bytes: 4096,
             proxies: Proxies::Always(Arc::new(Proxy::parse("http://ada:hush-proxy@localhost").unwrap())),
+            wake_interval: std::time::Duration::ZERO,
             system: System::default(),
             ca_file: None,
             native_roots: false,

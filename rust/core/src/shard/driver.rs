@@ -25,6 +25,7 @@ use crate::{
     delivery::{Dispatch, Notice, Overlap, Side, Tally},
     fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, Inflater},
+    moderation::WakeInterval,
     protocol::event::EventSet,
     session::{Closed, Machine},
     transport::TransportConfig,
@@ -107,6 +108,7 @@ pub(super) struct Driver {
     pub(super) inquiry: Option<Boxed<Option<u64>>>,
     pub(super) unanswered: Option<Closed>,
     pub(super) ended: bool,
+    _wake_interval: WakeInterval,
 }
 
 impl Driver {
@@ -165,6 +167,7 @@ impl Driver {
             inquiry: None,
             unanswered: None,
             ended: false,
+            _wake_interval: config.system.moderation.wish(config.wake_interval),
             state,
         })
     }

@@ -17,6 +17,7 @@ use crate::{
     clock,
     delivery::{Dispatch, Fill, Heard, Notice, Slots},
     inflate::DecompressionError,
+    moderation,
     protocol::{
         envelope::{self, EventName},
         event::EventType,
@@ -86,6 +87,9 @@ impl Driver {
                     break;
                 }
             }
+        }
+        if !self.backlog && (self.tally.any || !self.batch.is_empty()) {
+            moderation::has_read();
         }
         self.flush_batch(now);
         count

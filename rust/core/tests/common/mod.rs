@@ -101,6 +101,7 @@ pub(crate) fn shard(gateway_url: Option<String>, system: System) -> ShardConfig 
         timeouts: Timeouts::default(),
         backoff: BackoffConfig::default(),
         max_payload_bytes: 1 << 20,
+        wake_interval: std::time::Duration::ZERO,
         proxies: Proxies::None,
         system,
         ca_file: None,

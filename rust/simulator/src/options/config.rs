@@ -77,6 +77,8 @@ pub struct SimulatorConfig {
     pub seed: u64,
     /// Events per second and session; 0: none, `None`: flat out.
     pub rate: Option<f64>,
+    /// Milliseconds between two looks at which events are due; below 2, the timer's own grain, it takes a thread.
+    pub tick: f64,
     /// Events per second of the whole bot, numbered for each guild, the same for every session that has the guild; 0: none
     /// until `flood_shared(true)`.
     pub shared_rate: f64,
@@ -142,6 +144,7 @@ impl Default for SimulatorConfig {
             zstd_level: 3,
             seed: 0,
             rate: Some(0.0),
+            tick: 2.0,
             shared_rate: 0.0,
             events: Vec::new(),
             count: None,

@@ -7,8 +7,8 @@ use super::common::Common;
 use super::meter::Meter;
 use super::session::Session;
 
-/// Between two ticks of paced traffic; a rate below one event per tick still comes evenly.
-const TICK: Duration = Duration::from_millis(2);
+/// The runtime's timer has no finer grain.
+const GRAIN: Duration = Duration::from_millis(2);
 
 /// Runs until the session is dead and without connection.
 pub(crate) async fn run(common: Arc<Common>, session: Arc<Session>, start: bool) {
@@ -18,6 +18,7 @@ pub(crate) async fn run(common: Arc<Common>, session: Arc<Session>, start: bool)
     if start && common.config.rate != Some(0.0) {
         session.set_pace(true, None);
     }
+    let tick = Duration::try_from_secs_f64(common.config.tick / 1000.0).unwrap_or(GRAIN);
     let mut meter = Meter::default();
     loop {
         let changed = session.changed.notified();
@@ -37,9 +38,15 @@ pub(crate) async fn run(common: Arc<Common>, session: Arc<Session>, start: bool)
                 } else if connection.is_some() {
                     session.pump();
                 }
-                // a thousand slow sessions are not looked at 500 times a second
-                let pause = TICK.max(Duration::from_secs_f64((0.1 / rate).min(0.02)));
-                tokio::time::sleep(pause).await;
+                // a thousand slow sessions are not looked at 500 times a second; a rate below one event per tick still
+                // comes evenly
+                let pause = tick.max(Duration::from_secs_f64((0.1 / rate).min(0.02)));
+                if pause < GRAIN {
+                    tokio::task::block_in_place(|| std::thread::sleep(pause));
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(pause).await;
+                }
             }
             // flat out, or only replay and dispatches that wait for room
             (pace, Some(connection)) => {
