@@ -86,7 +86,8 @@ def test_left_open_at_the_end_of_its_loop_is_said_once(propylon_simulator: Start
             out, errors = process.communicate(timeout=SECONDS)
         finally:
             process.kill()
-    assert out.splitlines()[-2:] == ["left open", "end"]
+    # An async listener has its turn when the loop gets to it, if it still does.
+    assert [line for line in out.splitlines() if not line.startswith("fleet")] == ["left open", "end"]
     assert process.returncode == 0
     assert errors.count("was left open at the end of its event loop") == 1, errors
     assert "<ShardManager READY 3 of 3 shards> was left open" in errors
