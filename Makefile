@@ -110,6 +110,11 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/decode.py
 	$(BENCH)/bin/python benches/waits.py
 	$(BENCH)/bin/python benches/shards.py
+	$(CARGO) bench --quiet -p propylon-core
+
+.PHONY: instructions
+instructions: $(DONE)/build $(DONE)/test ## Count the instructions of an event anew, and write them down; needs valgrind
+	$(BIN)/python tests/instructions/test_counts.py
 
 .PHONY: wheel
 wheel: $(DONE)/base ## Build the wheel into dist/
@@ -155,4 +160,5 @@ $(BENCH)/.done: $(DONE)/base $(RUST_SOURCES) $(shell find python -name '*.py') |
 	$(BENCH)/bin/python -m pip install --quiet --group bench '$(BENCH)/wheel/'*.whl
 	$(BENCH)/bin/python -m pip install --quiet --force-reinstall --no-deps '$(BENCH)/wheel/'*.whl
 	$(CARGO) build --quiet --release -p propylon-simulator --example floor
+	CARGO_TARGET_DIR=benches/twilight/target $(CARGO) build --quiet --release --manifest-path benches/twilight/Cargo.toml
 	@touch $@

@@ -17,6 +17,7 @@ from scenarios import SECTIONS, Case, Section
 
 HERE = Path(__file__).parent
 FLOOR = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target", "release", "examples", "floor")
+TWILIGHT = HERE / "twilight" / "target" / "release" / "twilight-bot"
 DEADLINE = 300.0
 """Seconds after which a run has failed."""
 
@@ -67,6 +68,9 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
             config["tick"] = min(1 / chosen.rate, 0.002)
     else:
         config |= {"rate": None, "preload": True}
+    if case.client == "twilight":
+        # It sends the prefix of the REST API too, which the simulator takes where it is told so.
+        config["token"] = "Bot token"
     with tempfile.TemporaryFile("w+") as errors:
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": errors, "text": True}
         server = subprocess.Popen(
@@ -78,7 +82,10 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
         try:
             where = json.loads(server.stdout.readline())
             # -O, because hikari asks for it; the others don't mind.
-            command = [sys.executable, "-O", HERE / "clients" / f"{case.client}.py", "--mode", case.mode]
+            program = [sys.executable, "-O", HERE / "clients" / f"{case.client}.py"]
+            if case.client == "twilight":
+                program = [TWILIGHT]
+            command = [*program, "--mode", case.mode]
             command += ["--url", where["url"], "--api-url", where["api_url"], "--compression", section.compression]
             if section.paced:
                 command.append("--stamp")
@@ -104,7 +111,7 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
                     process.kill()
                     process.communicate()
     events = sent["events"]
-    heard = {"nobody": 0, "filtered": 0, "batches": sum(events.values())}.get(
+    heard = {"nobody": 0, "filtered": 0, "raw": 0, "batches": sum(events.values())}.get(
         case.mode, events.get("MESSAGE_CREATE", 0)
     )
     if result["messages"] != heard:
@@ -136,6 +143,9 @@ def main() -> int:
     if not chosen.floor.exists():
         print(f"no floor: {chosen.floor.name} is not built", file=sys.stderr)
         cases = [(section, case) for section, case in cases if case.client != "floor"]
+    if not TWILIGHT.exists():
+        print(f"no twilight: {TWILIGHT} is not built", file=sys.stderr)
+        cases = [(section, case) for section, case in cases if case.client != "twilight"]
     if chosen.profile:
         chosen.profile.mkdir(parents=True, exist_ok=True)
     runs: report.Runs = {(section.name, case.name): [] for section, case in cases}

@@ -49,6 +49,9 @@ LOOP_TYPED = Case(LOOP, "msgspec_loop", "typed")
 LOOP_NARROW = Case("loop, narrow class", "msgspec_loop", "narrow")
 DISCORD_PY = Case("discord.py", "discord_py_bot", "typed", share=0.1)
 DISCORD_PY_PLAIN = Case("discord.py, without its speed extra", "discord_py_bot", "plain", share=0.1)
+TWILIGHT_RAW = Case("twilight, raw", "twilight", "raw")
+TWILIGHT = Case("twilight, one event typed", "twilight", "typed")
+TWILIGHT_ALL = Case("twilight, all typed", "twilight", "all")
 HIKARI = Case("hikari, caches off", "hikari_bot", "typed", share=0.2)
 
 _BASIC = (*FLOOR, NOBODY, FILTERED, TYPED, LOOP_NOBODY, LOOP_TYPED)
@@ -63,6 +66,9 @@ _ALL = (
     LOOP_NOBODY,
     LOOP_TYPED,
     LOOP_NARROW,
+    TWILIGHT_RAW,
+    TWILIGHT,
+    TWILIGHT_ALL,
     DISCORD_PY,
     DISCORD_PY_PLAIN,
     HIKARI,
@@ -125,11 +131,26 @@ class Target:
 
 
 TARGETS = (
+    Target("nobody listens, against twilight raw", "mix/zstd", NOBODY.name, TWILIGHT_RAW.name, least=1.15),
+    Target("nobody listens, against inflating alone", "mix/zstd", NOBODY.name, FLOOR[0].name, least=0.87),
+    Target("typed, against twilight with one event typed", "mix/zstd", TYPED.name, TWILIGHT.name, least=1.4),
+    Target("async def, against twilight with one event typed", "mix/zstd", ASYNC.name, TWILIGHT.name, least=1.25),
+    Target("narrow, against twilight with one event typed", "mix/zstd", NARROW.name, TWILIGHT.name, least=1.5),
+    Target("typed, against the loop", "mix/zstd", TYPED.name, LOOP, least=1.9),
+    Target("async def, against the loop", "mix/zstd", ASYNC.name, LOOP, least=1.75),
+    Target("messages, typed, against the loop", "messages/zstd", TYPED.name, LOOP, least=1.65),
+    Target("messages, async def, against the loop", "messages/zstd", ASYNC.name, LOOP, least=1.4),
+    Target("messages, narrow, against the loop", "messages/zstd", NARROW.name, LOOP, least=1.7),
+    Target("messages, raw batches, against the loop", "messages/zstd", BATCHES.name, LOOP, least=2.2),
+    Target(
+        "one by one, nobody listens, against the loop on uvloop", "one/mix", NOBODY.name, LOOP_UVLOOP.name, most=0.5
+    ),
+    Target("one by one, typed, against the loop on uvloop", "one/mix", TYPED.name, LOOP_UVLOOP.name, most=0.85),
+    Target("the same at 5 ms", "one/mix", TYPED_5_MS.name, LOOP_UVLOOP.name, most=0.75),
+    Target("the same at once", "one/mix", TYPED_AT_ONCE.name, LOOP_UVLOOP.name, most=1.25),
     Target("nobody listens, against the loop", "mix/zstd", NOBODY.name, LOOP, least=3.0),
-    Target("nobody listens, against inflating alone", "mix/zstd", NOBODY.name, FLOOR[0].name, least=0.75),
     Target("nobody listens, against inflating and scanning", "mix/zstd", NOBODY.name, FLOOR[1].name, least=0.75),
     Target("filtered out, against nobody listens", "mix/zstd", FILTERED.name, NOBODY.name, least=0.75),
-    Target("typed, against the loop", "mix/zstd", TYPED.name, LOOP, least=1.7),
     Target("typed, against discord.py", "mix/zstd", TYPED.name, DISCORD_PY.name, least=13.0),
     Target(
         "typed, against discord.py without its speed extra", "mix/zstd", TYPED.name, DISCORD_PY_PLAIN.name, least=13.0

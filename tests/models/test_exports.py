@@ -10,7 +10,7 @@ import propylon
 from propylon import Intents, events, models
 from propylon.events import _intents
 
-INTERNAL = {"_event", "_intents", "_decoding", "_reading"}
+INTERNAL = {"_event", "_intents", "_decoding", "_projection", "_reading"}
 
 
 @pytest.mark.parametrize("package", [events, models], ids=["events", "models"])

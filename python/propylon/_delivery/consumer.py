@@ -17,7 +17,7 @@ from itertools import chain
 from operator import length_hint
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 from weakref import WeakSet
 
 import propylon._core as _core
@@ -30,6 +30,8 @@ from propylon.events._decoding import mend
 __all__ = ["Consumer"]
 
 _log: Final = logging.getLogger("propylon")
+
+_T = TypeVar("_T")
 
 _SLICE: Final = 0.002
 """Seconds after which a drain yields to the loop."""
@@ -319,8 +321,8 @@ class Consumer:
                 else:
                     known = None
                     plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
-            steps = iter(plan)
-            for decode, kind, calls in steps:
+            for step in plan:
+                decode, kind, calls = step
                 value: Any = dispatch
                 if decode is not None:
                     try:
@@ -333,8 +335,8 @@ class Consumer:
                         except Exception as failure:
                             self._undecodable(dispatch, failure, decode, calls)
                             continue
-                left = iter(calls)
-                for entry, call, inject, isolated in left:
+                for called in calls:
+                    entry, call, inject, isolated = called
                     if entry.removed:
                         continue
                     try:
@@ -356,7 +358,7 @@ class Consumer:
                         continue
                     if result is not None and not self._spawn(entry, dispatch, result):
                         # It starts when the loop gets its turn, and only then may the next listener be called.
-                        self._partly = _rest(dispatch, value, left, steps)
+                        self._partly = _rest(dispatch, value, called, step, plan)
                         if self._partly is not None:
                             self._must_yield = False
                             return False
@@ -382,6 +384,7 @@ class Consumer:
             self._tell(error, dispatch, *(entry for entry, *_ in calls), misfit=True)
 
     def _tell(self, error: Exception, dispatch: Dispatch[Any], *entries: Entry, misfit: bool = False) -> None:
+        _core.widen(dispatch)
         for task in self._report(error, dispatch, entries, misfit=misfit):
             # As the listener's own call: a flood of errors is held back too.
             self._tasks[task] = None
@@ -485,16 +488,22 @@ class Consumer:
 
 
 def _rest(
-    dispatch: Dispatch[Any], value: Any, calls: Iterator[Call], steps: Iterator[Step]
+    dispatch: Dispatch[Any], value: Any, called: Call, step: Step, plan: Plan
 ) -> tuple[Dispatch[Any], Plan] | None:
-    """What is left of an event's plan; ``value`` is what the calls left of the present step take."""
+    """What is left of an event's plan after a call of one of its steps; ``value`` is what this step's calls take."""
 
     def decoded(_: Dispatch[Any]) -> Any:
         return value
 
-    left = tuple(calls)
-    plan: Plan = ((decoded, None, left), *steps) if left else tuple(steps)
-    return (dispatch, plan) if plan else None
+    calls = _after(step[2], called)
+    steps = _after(plan, step)
+    rest: Plan = ((decoded, None, calls), *steps) if calls else steps
+    return (dispatch, rest) if rest else None
+
+
+def _after(items: tuple[_T, ...], item: _T) -> tuple[_T, ...]:
+    """Those behind the one: that very object, of which equal ones may stand there too."""
+    return items[next(index for index, each in enumerate(items) if each is item) + 1 :]
 
 
 def _started(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:

@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 import propylon._core as _core
 from propylon._filters.expression import Filter, asks_equality, compiled
 from propylon._listening.entry import ALL, Entry, Wanted
+from propylon.events import Event
+from propylon.events._projection import Fields, fields_of, joined
 
 __all__ = ["EVENT_INDEX", "LOW", "UNKNOWN", "Registry", "Slot", "Watcher"]
 
@@ -34,7 +36,7 @@ Watcher: TypeAlias = Callable[["Slot", str], None]
 class Slot:
     """A filter, or none, and who waits for it."""
 
-    __slots__ = ("number", "wanting", "where")
+    __slots__ = ("kinds", "number", "projected", "wanting", "where")
 
     def __init__(self, number: int, where: Filter | None) -> None:
         """``number`` is 0 for no filter and for nothing else."""
@@ -42,6 +44,10 @@ class Slot:
         self.where: Final = where
         self.wanting: Final[dict[str, dict[Entry, None]]] = {}
         """The entries by the name of an event, `UNKNOWN` or `ALL`, in the order of adding."""
+        self.kinds: Final[dict[str, dict[type[Event] | None, int]]] = {}
+        """How many of them want it as which class; None: they may see all of it."""
+        self.projected: Final[set[str]] = set()
+        """Events of which the engine is told that they want a part only."""
 
 
 class Registry:
@@ -155,12 +161,14 @@ class Registry:
             if asked:
                 self.subscriptions.add(slot.number, None if where is None else compiled(where), asked)
         wanting[entry] = None
+        self._count(slot, entry, event, 1)
         self._tell(slot, event)
 
     def _leave(self, entry: Entry, event: str, where: Filter | None) -> None:
         slot = self._slots[where]
         wanting = slot.wanting[event]
         del wanting[entry]
+        self._count(slot, entry, event, -1)
         self._tell(slot, event)
         if wanting:
             return
@@ -171,6 +179,34 @@ class Registry:
         if not slot.wanting:
             del self._slots[where], self._by_number[slot.number]
             self._give_back(slot.number)
+
+    def _count(self, slot: Slot, entry: Entry, event: str, number: int) -> None:
+        """Notes as what an entry that comes or goes wants an event, and tells the engine what of it is wanted now."""
+        kinds = slot.kinds.setdefault(event, {})
+        changed = False
+        for kind in _kinds_of(entry, event, slot.where):
+            before = kinds.get(kind, 0)
+            after = kinds[kind] = before + number
+            changed = changed or not (before and after)
+            if not after:
+                del kinds[kind]
+        if not kinds:
+            del slot.kinds[event]
+        if changed:
+            for name in slot.kinds if event == ALL else (event,):
+                self._project(slot, name)
+
+    def _project(self, slot: Slot, event: str) -> None:
+        fields = _fields(slot.kinds.get(event, {})) if event in EVENT_INDEX and ALL not in slot.kinds else None
+        if event == UNKNOWN:
+            # Names that share their slots share no class.
+            fields = None
+        if fields is not None:
+            slot.projected.add(event)
+            self.subscriptions.project(slot.number, event, _core.Projection(fields))
+        elif event in slot.projected:
+            slot.projected.remove(event)
+            self.subscriptions.project(slot.number, event)
 
     def _tell(self, slot: Slot, event: str) -> None:
         for watcher in self._watchers:
@@ -210,6 +246,19 @@ def _places(entry: Entry) -> list[tuple[str, Filter | None]]:
         if where is not None:
             compiled(where)
     return places
+
+
+def _kinds_of(entry: Entry, event: str, where: Filter | None) -> set[type[Event] | None]:
+    """The classes as which an entry wants an event of a slot; None: it may see all of it."""
+    if entry.inject is not None:
+        return {None}
+    return {want.kind for want in entry.wanted if want.where == where and _listed(want) == event}
+
+
+def _fields(kinds: Iterable[type[Event] | None]) -> Fields | None:
+    several = [None if kind is None else fields_of(kind) for kind in kinds]
+    wanted = [fields for fields in several if fields is not None]
+    return joined(wanted) if wanted and len(wanted) == len(several) else None
 
 
 def _listed(want: Wanted) -> str:

@@ -119,6 +119,12 @@ def mend(dispatch: Dispatch[Any], kind: Any, error: Exception) -> Any:
 
 
 def _mended(dispatch: Dispatch[Any], kind: Any, error: Exception) -> tuple[Any, Exception | None]:
+    if _core.widen(dispatch):
+        # It was refused by what was cut out of it, as which it is said where and why.
+        try:
+            return msgspec.json.Decoder(kind, strict=False).decode(dispatch), None
+        except Exception as whole:
+            error = whole
     # What is nested too deeply for msgspec is so for everybody.
     if isinstance(error, RecursionError):
         return None, error

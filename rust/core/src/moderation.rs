@@ -2,8 +2,9 @@
 //!
 //! Events that come one by one cost a wake-up each, here and in Python, and a wake-up costs several times what the event
 //! does. So a thread that has read some, and has nothing left to do, sleeps for the rest of its tick before it waits for
-//! the sockets again. After silence the first event is handled at once; after that none is later than a tick, and so is
-//! nothing else that runs on the thread. Handshakes and heartbeats are no events: by themselves they delay nothing.
+//! the sockets again; unless it had waited for longer than that when they came, for then it is not to be expected that
+//! more do. After silence the first event is handled at once; after that none is later than a tick, and so is nothing
+//! else that runs on the thread. Handshakes and heartbeats are no events: by themselves they delay nothing.
 
 use std::{
     cell::Cell,
@@ -36,8 +37,9 @@ pub struct WakeInterval {
 }
 
 thread_local! {
-    /// When this thread had something to do last.
+    /// When this thread had something to do last, and when it had begun to wait for that.
     static WOKEN: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static WAITED_FROM: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     /// It has read events since, all that there were.
     static HAS_READ: Cell<bool> = const { Cell::new(false) };
 }
@@ -63,13 +65,16 @@ impl Moderation {
 
     /// The thread has nothing to do and is about to wait: `on_thread_park` of its runtime.
     pub fn rest(&self) {
-        if !HAS_READ.take() {
-            return;
+        let interval = self.interval();
+        let mut now = clock::now();
+        if HAS_READ.take() && WOKEN.get().saturating_sub(WAITED_FROM.get()) < interval {
+            let left = (WOKEN.get() + interval).saturating_sub(now);
+            if !left.is_zero() {
+                std::thread::sleep(left);
+                now = clock::now();
+            }
         }
-        let left = (WOKEN.get() + self.interval()).saturating_sub(clock::now());
-        if !left.is_zero() {
-            std::thread::sleep(left);
-        }
+        WAITED_FROM.set(now);
     }
 
     /// It has something to do: `on_thread_unpark` of its runtime.
@@ -100,7 +105,7 @@ impl Drop for WakeInterval {
 mod tests {
     use super::*;
 
-    const TICK: Duration = Duration::from_millis(20);
+    const TICK: Duration = Duration::from_millis(200);
 
     #[test]
     fn the_least_wish_counts_as_long_as_it_is_there() {
@@ -130,12 +135,22 @@ mod tests {
             clock::now().saturating_sub(before)
         };
         let long = Duration::from_secs(10);
+        let events = || {
+            Moderation::woken();
+            has_read();
+        };
         Moderation::woken();
         assert!(rested(long) < long, "nothing was read");
-        has_read();
+        events();
         assert!(rested(TICK) > TICK / 2);
-        has_read();
+        events();
         assert!(rested(Duration::ZERO) < long);
+        Moderation::woken();
         assert!(rested(long) < long, "once for each time that something was read");
+        std::thread::sleep(TICK);
+        events();
+        assert!(rested(TICK) < TICK / 2, "the first event after a silence");
+        events();
+        assert!(rested(TICK) > TICK / 2, "and the next");
     }
 }

@@ -4,7 +4,10 @@
 
 use std::{
     os::raw::c_int,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -33,6 +36,8 @@ pub(crate) struct PyDispatch {
     decoded: PyOnceLock<Result<Py<PyAny>, Py<PyAny>>>,
     /// What decoding has left out so far. A list, made by the first: hardly any event needs one.
     mended: PyOnceLock<Py<PyList>>,
+    /// Its buffer is what its listeners want of it, as long as nobody else sees it.
+    narrow: AtomicBool,
     /// The shard it came on, by [`crate::shard::PyShard::key`]; none for one made by hand and for the copy of an event
     /// that answers a request.
     owner: Option<u64>,
@@ -71,6 +76,13 @@ pub(crate) fn set_decoders(
 #[pyfunction]
 pub(crate) fn owner(dispatch: &Bound<'_, PyDispatch>) -> Option<u64> {
     dispatch.get().owner
+}
+
+/// From now on the buffer of `dispatch` is all of its bytes: to be called before anybody gets to see it. Whether it was
+/// what its listeners want of it until now.
+#[pyfunction]
+pub(crate) fn widen(dispatch: &Bound<'_, PyDispatch>) -> bool {
+    dispatch.get().narrow.swap(false, Relaxed)
 }
 
 /// Adds to `Dispatch.mended` what it does not hold yet; whether these are the first.
@@ -117,7 +129,8 @@ impl PyDispatch {
 
     fn new_of(inner: Dispatch, received_at: f64, owner: Option<u64>) -> Self {
         let received_time = OnceLock::new();
-        Self { inner, received_at, received_time, decoded: PyOnceLock::new(), mended: PyOnceLock::new(), owner }
+        let narrow = AtomicBool::new(inner.part.is_some());
+        Self { inner, received_at, received_time, decoded: PyOnceLock::new(), mended: PyOnceLock::new(), narrow, owner }
     }
 
     /// When it was read: seconds of Unix time, the same each time it is asked.
@@ -139,6 +152,7 @@ impl PyDispatch {
 
     fn outcome<'a>(slf: &'a Bound<'_, Self>) -> PyResult<&'a Result<Py<PyAny>, Py<PyAny>>> {
         let py = slf.py();
+        slf.get().narrow.store(false, Relaxed);
         slf.get().decoded.get_or_try_init(py, || match hook(py, &DECODE)?.call1((slf,)) {
             Ok(value) => Ok(Ok(value.unbind())),
             // KeyboardInterrupt and the like are not the payload's fault.
@@ -179,6 +193,7 @@ impl PyDispatch {
             sequence,
             received_at: std::time::Duration::ZERO,
             data: propylon_core::bytes::Bytes::copy_from_slice(raw),
+            part: None,
             guild_change: guild_change.transpose()?,
             heard: Heard::default(),
         };
@@ -256,10 +271,12 @@ impl PyDispatch {
     }
 
     fn json<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().narrow.store(false, Relaxed);
         hook(slf.py(), &TO_JSON)?.call1((slf,))
     }
 
     fn decode<'py>(slf: &Bound<'py, Self>, r#type: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().narrow.store(false, Relaxed);
         hook(slf.py(), &DECODE_AS)?.call1((slf, r#type))
     }
 
@@ -300,7 +317,11 @@ impl PyDispatch {
     /// Called by the interpreter with a valid `view`. The bytes live as long as the object, which the
     /// view keeps alive; they are never written.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let data = &slf.get().inner.data;
+        let this = slf.get();
+        let data = match &this.inner.part {
+            Some(part) if this.narrow.load(Relaxed) => part,
+            _ => &this.inner.data,
+        };
         // SAFETY: `view` comes from the interpreter; the pointer and length are those of an immutable
         // buffer that `slf` owns, and FillInfo takes a reference to `slf` (PEP 3118, read-only).
         let filled = unsafe {

@@ -11,6 +11,7 @@ mod fleet;
 mod hub;
 mod interpreter;
 mod options;
+mod projection;
 mod runtime;
 mod shard;
 mod simulator;
@@ -23,13 +24,15 @@ mod _core {
     use pyo3::{prelude::*, types::PyDict};
 
     #[pymodule_export]
-    use super::dispatch::{PyDispatch, note_mended, owner, set_decoders};
+    use super::dispatch::{PyDispatch, note_mended, owner, set_decoders, widen};
     #[pymodule_export]
     use super::filter::PyFilter;
     #[pymodule_export]
     use super::fleet::{PyInquiry, PyOverlap, PyRoom};
     #[pymodule_export]
     use super::hub::PyHub;
+    #[pymodule_export]
+    use super::projection::PyProjection;
     #[pymodule_export]
     use super::runtime::shutdown;
     #[pymodule_export]

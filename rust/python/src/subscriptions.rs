@@ -8,7 +8,7 @@ use propylon_core::{
 };
 use pyo3::{exceptions::PyValueError, prelude::*};
 
-use crate::{errors, filter::PyFilter, runtime::OfThisProcess};
+use crate::{errors, filter::PyFilter, projection::PyProjection, runtime::OfThisProcess};
 
 /// The slots of a listener face, as the engine asks them.
 #[pyclass(frozen, name = "Subscriptions", module = "propylon._core")]
@@ -42,6 +42,17 @@ impl PySubscriptions {
             return Err(PyValueError::new_err("slot 0 is the one without a filter"));
         }
         Ok(self.get()?.add(slot, filter.as_deref().map(PyFilter::get), set_of(&events)))
+    }
+
+    /// Of an event that this slot matches, its listeners want this part only; `None`: all of it, as from the beginning. To be
+    /// told before the `add` from which on somebody is there who wants more.
+    #[pyo3(signature = (slot, event, projection=None))]
+    fn project(&self, slot: Slot, event: &str, projection: Option<&PyProjection>) -> PyResult<()> {
+        let Some(event) = EventType::from_name(event.as_bytes()) else {
+            return Err(PyValueError::new_err(format!("no table has an event {event:?}")));
+        };
+        self.get()?.project(slot, event, projection.map(|projection| projection.get().clone()));
+        Ok(())
     }
 
     /// Asks it for these events no more. The generation from which on nothing matches it.

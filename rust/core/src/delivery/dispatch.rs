@@ -23,6 +23,8 @@ pub struct Dispatch {
     pub received_at: std::time::Duration,
     /// The JSON text of `d`; not validated.
     pub data: Bytes,
+    /// What its listeners want of `data`, where that is a part only.
+    pub part: Option<Bytes>,
     /// What it means for its guild.
     pub guild_change: Option<GuildChange>,
     /// The slots that it matched.
@@ -30,6 +32,18 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// A copy for somebody who awaits it, apart from its listeners.
+    pub(crate) fn answer(
+        event: EventType,
+        shard_id: u32,
+        sequence: Option<u64>,
+        received_at: std::time::Duration,
+        data: Bytes,
+    ) -> Self {
+        let heard = Heard::default();
+        Self { event, name: None, shard_id, sequence, received_at, data, part: None, guild_change: None, heard }
+    }
+
     /// What `name` holds for an event found in `document`: nothing for a name that the table has.
     pub fn unknown_name(event: &EventName, document: &[u8]) -> Option<Box<str>> {
         match event {
@@ -45,6 +59,9 @@ impl Dispatch {
 
     /// What it counts for in a queue's byte limit: its bytes and its own size.
     pub fn cost(&self) -> usize {
-        self.data.len() + size_of::<Self>() + self.heard.high.as_deref().map_or(0, size_of_val)
+        self.data.len()
+            + self.part.as_ref().map_or(0, Bytes::len)
+            + size_of::<Self>()
+            + self.heard.high.as_deref().map_or(0, size_of_val)
     }
 }

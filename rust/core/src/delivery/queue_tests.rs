@@ -23,6 +23,7 @@ fn event(sequence: Option<u64>, seconds: u64) -> Dispatch {
         received_at: Duration::from_secs(seconds),
         data: Bytes::from_static(b"{}"),
         guild_change: None,
+        part: None,
         heard: Heard { low: 1, ..Heard::default() },
     }
 }

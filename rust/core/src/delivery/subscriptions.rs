@@ -4,12 +4,19 @@
 //! Slots come and go one by one, from the event loop's thread, while the I/O thread reads. An event that nobody listens to
 //! and one that everybody gets take no lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 
 use super::{
     filter::{Filter, Matcher},
+    projection::{Projection, Projections},
     slot::Slot,
 };
 use crate::protocol::event::{EventSet, EventType};
@@ -21,8 +28,8 @@ pub enum Slots {
     Unheard,
     /// Somebody does, but every filter said no.
     Filtered,
-    /// These slots want it.
-    Heard(Heard),
+    /// These slots want it, and so much of it.
+    Heard(Heard, Projections),
 }
 
 /// The slots that want an event.
@@ -43,7 +50,10 @@ pub struct Subscriptions {
     heard: AtomicSet,
     /// Those of them with slot 0 alone.
     plain: AtomicSet,
+    /// Those of which some slot wants a part only.
+    projected: AtomicSet,
     matchers: Mutex<Matchers>,
+    projections: Mutex<HashMap<(EventType, Slot), Arc<Projection>>>,
 }
 
 /// By event; `None`: nobody listens.
@@ -75,6 +85,40 @@ impl Subscriptions {
         self.change(events, |matcher| matcher.remove(slot))
     }
 
+    /// Of an event that this slot matches, its listeners want this part only; `None`: all of it, as from the beginning.
+    ///
+    /// To be told before the next generation begins, where somebody comes who wants more.
+    pub fn project(&self, slot: Slot, event: EventType, projection: Option<Projection>) {
+        let mut projections = self.projections.lock();
+        match projection {
+            Some(projection) => projections.insert((event, slot), Arc::new(projection)),
+            None => projections.remove(&(event, slot)),
+        };
+        self.projected.put(event, projections.keys().any(|(of, _)| *of == event));
+    }
+
+    /// Whether of some event of this kind a part may be wanted.
+    #[inline]
+    pub fn is_projected(&self, event: EventType) -> bool {
+        self.projected.contains(event)
+    }
+
+    /// What those slots want of an event.
+    fn wanted(&self, event: EventType, slots: impl Iterator<Item = Slot>) -> Projections {
+        if !self.projected.contains(event) {
+            return Projections::Whole;
+        }
+        let projections = self.projections.lock();
+        let mut all = None;
+        for slot in slots {
+            all = Some(Projections::with(all, projections.get(&(event, slot))));
+            if matches!(all, Some(Projections::Whole)) {
+                break;
+            }
+        }
+        all.unwrap_or_default()
+    }
+
     fn change(&self, events: EventSet, change: impl Fn(&mut Matcher)) -> u64 {
         let mut matchers = self.matchers.lock();
         for event in events.iter() {
@@ -98,7 +142,7 @@ impl Subscriptions {
         // Before what it is for: an event may have matched later changes than it says, but none that it does not know of.
         let generation = self.generation.load(Ordering::Acquire);
         if self.plain.contains(event) {
-            return Slots::Heard(Heard { generation, low: 1, high: None });
+            return Slots::Heard(Heard { generation, low: 1, high: None }, self.wanted(event, std::iter::once(0)));
         }
         let matchers = self.matchers.lock();
         let Some(matcher) = &matchers.0[event.index()] else { return Slots::Unheard };
@@ -117,7 +161,9 @@ impl Subscriptions {
         }
         high.sort_unstable();
         high.dedup();
-        Slots::Heard(Heard { generation, low, high: (!high.is_empty()).then(|| high.into()) })
+        let lows = (0..u64::BITS).filter(|slot| low >> slot & 1 != 0);
+        let wanted = self.wanted(event, lows.chain(high.iter().copied()));
+        Slots::Heard(Heard { generation, low, high: (!high.is_empty()).then(|| high.into()) }, wanted)
     }
 }
 
@@ -141,5 +187,66 @@ impl AtomicSet {
         } else {
             word.fetch_and(!bit, Ordering::Release);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::delivery::Parts;
+
+    fn wanting(name: &str) -> Projection {
+        let mut projection = Projection::default();
+        projection.want(name, None);
+        projection
+    }
+
+    #[test]
+    fn an_event_is_cut_where_every_slot_that_it_matches_wants_a_part() {
+        let table = Subscriptions::default();
+        let events = EventSet::from_iter([EventType::MESSAGE_CREATE, EventType::TYPING_START]);
+        table.add(0, None, events);
+        let filter = |name: &str| Filter::parse(&format!(r#"["exists","{name}"]"#)).unwrap();
+        let part = |event, data: &str| {
+            let Slots::Heard(_, wanted) = table.matches(event, data.as_bytes()) else { panic!("it is heard") };
+            Parts::default().cut(&wanted, data.as_bytes())
+        };
+        let message = EventType::MESSAGE_CREATE;
+        let data = r#"{"a":1,"b":2,"c":3}"#;
+        assert_eq!(part(message, data), None);
+        table.project(0, message, Some(wanting("a")));
+        assert_eq!(part(message, data), Some(Bytes::from_static(br#"{"a":1}"#)));
+        assert_eq!(part(EventType::TYPING_START, data), None, "another event");
+        table.add(5, Some(&filter("b")), events);
+        table.add(70, Some(&filter("c")), events);
+        assert_eq!(part(message, data), None, "slots that want all of it");
+        assert_eq!(
+            part(message, r#"{"a":1,"d":2}"#),
+            Some(Bytes::from_static(br#"{"a":1}"#)),
+            "which it does not match"
+        );
+        table.project(5, message, Some(wanting("b")));
+        table.project(70, message, Some(wanting("c")));
+        assert_eq!(part(message, data).as_deref(), Some(data.as_bytes()));
+        assert_eq!(part(message, r#"{"b":1,"d":2}"#), Some(Bytes::from_static(br#"{"b":1}"#)));
+        assert_eq!(part(message, "[]"), None, "what is no object");
+        table.project(0, message, None);
+        assert_eq!(part(message, data), None);
+    }
+
+    #[test]
+    fn parts_of_one_chunk_are_apart() {
+        let wanted = Projections::One(Arc::new(wanting("a")));
+        let mut parts = Parts::default();
+        let cuts: Vec<_> = (0..2_000)
+            .map(|number| (number, parts.cut(&wanted, format!(r#"{{"b":[],"a":"{number:>30}"}}"#).as_bytes()).unwrap()))
+            .collect();
+        for (number, cut) in cuts {
+            assert_eq!(cut, format!(r#"{{"a":"{number:>30}"}}"#));
+        }
+        let long = format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(1_000_000));
+        assert_eq!(parts.cut(&wanted, long.as_bytes()).unwrap().len(), long.len() - 6);
     }
 }

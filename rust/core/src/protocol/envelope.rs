@@ -100,6 +100,27 @@ impl std::error::Error for EnvelopeError {}
 /// # Errors
 /// [`EnvelopeError`] when there is no complete object: every proper prefix of an object is an error.
 pub fn scan(document: &[u8]) -> Result<Envelope, EnvelopeError> {
+    scan_noting(document, |_| false, &mut Members::default())
+}
+
+/// Where the fields of `d` end, noted while it is skipped: whoever takes it apart need not look for them again.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    /// Where `d` stands in what was scanned; `None` where nothing was noted.
+    pub(crate) data: Option<Range<usize>>,
+    /// The commas between its members.
+    pub(crate) commas: Vec<usize>,
+}
+
+/// The same, and notes the members of `d` where `noted` says so of its event and its name came before it, as Discord has it.
+#[inline]
+pub(crate) fn scan_noting(
+    document: &[u8],
+    noted: impl Fn(EventType) -> bool,
+    members: &mut Members,
+) -> Result<Envelope, EnvelopeError> {
+    members.data = None;
+    members.commas.clear();
     let mut envelope = Envelope { op: None, sequence: None, event: EventName::None, data: 0..0, end: 0 };
     let mut at = expect(document, skip_blanks(document, 0), b'{')?;
     at = skip_blanks(document, at);
@@ -109,7 +130,11 @@ pub fn scan(document: &[u8]) -> Result<Envelope, EnvelopeError> {
     }
     loop {
         let (field, value_at) = key(document, at)?;
-        at = value(document, value_at, field, &mut envelope)?;
+        let noted = match (&envelope.event, field) {
+            (EventName::Known(event), Field::Data) if noted(*event) => Some(&mut *members),
+            _ => None,
+        };
+        at = value(document, value_at, field, &mut envelope, noted)?;
         at = skip_blanks(document, at);
         match byte(document, at)? {
             b',' => at = skip_blanks(document, at + 1),
@@ -172,7 +197,13 @@ fn key(document: &[u8], at: usize) -> Result<(Field, usize), EnvelopeError> {
 
 /// Reads the value at `start` into its field; the offset after it.
 #[inline]
-fn value(document: &[u8], start: usize, field: Field, envelope: &mut Envelope) -> Result<usize, EnvelopeError> {
+fn value(
+    document: &[u8],
+    start: usize,
+    field: Field,
+    envelope: &mut Envelope,
+    noted: Option<&mut Members>,
+) -> Result<usize, EnvelopeError> {
     let mut name = EventName::None;
     let mut scalar: &[u8] = &[];
     let end = match byte(document, start)? {
@@ -184,7 +215,16 @@ fn value(document: &[u8], start: usize, field: Field, envelope: &mut Envelope) -
             contents.end + 1
         }
         open @ (b'{' | b'[') => {
-            let end = structural::container_end(document, start).ok_or(EnvelopeError::Truncated)?;
+            let end = match noted {
+                None => structural::container_end(document, start),
+                Some(members) => {
+                    members.commas.clear();
+                    let last = structural::members(document, start, &mut members.commas);
+                    members.data = last.map(|last| start..last + 1);
+                    last.map(|last| last + 1)
+                }
+            }
+            .ok_or(EnvelopeError::Truncated)?;
             let byte = document[end - 1];
             if byte != open + 2 {
                 return Err(EnvelopeError::Unexpected { offset: end - 1, byte });
@@ -260,7 +300,7 @@ fn whole_float(scalar: &[u8]) -> Option<u64> {
 }
 
 #[inline]
-pub(super) fn skip_blanks(document: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_blanks(document: &[u8], mut at: usize) -> usize {
     while let Some(&byte) = document.get(at) {
         // Discord writes none: the first comparison is usually the only one.
         if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {

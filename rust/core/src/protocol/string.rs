@@ -45,7 +45,7 @@ pub(crate) fn contents(document: &[u8], start: usize) -> Option<Contents> {
 }
 
 /// The text that a string's raw contents stand for.
-pub(super) fn unescape(raw: &[u8]) -> String {
+pub(crate) fn unescape(raw: &[u8]) -> String {
     let mut text = String::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(position) = rest.iter().position(|&byte| byte == b'\\') {

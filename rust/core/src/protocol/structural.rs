@@ -8,7 +8,7 @@ use wide::u8x64;
 
 #[cfg(target_arch = "x86_64")]
 use super::structural_avx2;
-use super::structural_scan::{BLOCK, Masks, container_end_with};
+use super::structural_scan::{BLOCK, Masks, commas_with, container_end_with};
 
 /// The offset after the bracket that closes the one at `start`; `None` when the document ends before it.
 ///
@@ -20,6 +20,22 @@ pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
         return end;
     }
     container_end_with(document, start, portable)
+}
+
+/// The offset of the bracket that closes the one at `start`, and into `commas` those of the commas between its members;
+/// `None` when the document ends before it.
+pub(crate) fn members(document: &[u8], start: usize, commas: &mut Vec<usize>) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(end) = structural_avx2::members(document, start, commas) {
+        return end;
+    }
+    commas_with(document, start, |block| (portable(block), portable_commas(block)), commas)
+}
+
+/// The commas of a block, on any processor.
+#[inline(always)]
+fn portable_commas(block: &[u8; BLOCK]) -> u64 {
+    u8x64::new(*block).simd_eq(u8x64::splat(b',')).to_bitmask()
 }
 
 /// The masks of a block, on any processor.
@@ -38,7 +54,7 @@ fn portable(block: &[u8; BLOCK]) -> Masks {
 
 #[cfg(test)]
 mod tests {
-    use super::{container_end, container_end_with, portable};
+    use super::{commas_with, container_end, container_end_with, members, portable, portable_commas};
     use proptest::prelude::*;
 
     /// The same question, asked byte by byte.
@@ -66,6 +82,32 @@ mod tests {
             }
         }
         None
+    }
+
+    /// The commas of the container at the beginning, byte by byte, and where it ends.
+    fn plain_members(document: &[u8]) -> Option<(Vec<usize>, usize)> {
+        let end = plain(document)? - 1;
+        let commas = (1..end).filter(|&at| {
+            // What stands before it leaves one container open, and no string.
+            let closed = [&document[..at], b"]"].concat();
+            document[at] == b',' && plain(&closed) == Some(closed.len())
+        });
+        Some((commas.collect(), end))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn members_agree_with_a_byte_scanner(inside in r#"([,"a\[\]{}]|\\"|,{20}|a{30}){0,60}"#) {
+            let document = format!("{{{inside}");
+            let mut commas = Vec::new();
+            let end = members(document.as_bytes(), 0, &mut commas);
+            prop_assert_eq!(end.map(|end| (commas.clone(), end)), plain_members(document.as_bytes()));
+            let mut others = Vec::new();
+            let masks = |block: &_| (portable(block), portable_commas(block));
+            prop_assert_eq!(end, commas_with(document.as_bytes(), 0, masks, &mut others));
+            prop_assert_eq!(commas, others);
+        }
     }
 
     proptest! {

@@ -34,6 +34,67 @@ pub(super) fn container_end_with(
     }
 }
 
+/// The offset of the bracket that closes the one at `start`; puts those of the commas between its own members, and not
+/// those further in, into `commas`. `None` when the document ends before it.
+#[inline(always)]
+pub(super) fn commas_with(
+    document: &[u8],
+    start: usize,
+    masks: impl Fn(&[u8; BLOCK]) -> (Masks, u64),
+    commas: &mut Vec<usize>,
+) -> Option<usize> {
+    let mut skipper = Skipper { depth: 1, in_string: 0, escape: 0 };
+    let mut at = start + 1;
+    let mut last = [b' '; BLOCK];
+    loop {
+        let rest = document.get(at..)?;
+        let block = if let Some(block) = rest.first_chunk() {
+            block
+        } else {
+            last[..rest.len()].copy_from_slice(rest);
+            &last
+        };
+        let (masks, found) = masks(block);
+        let in_string = skipper.strings(masks.quotes, masks.backslashes);
+        let (opens, closes) = (masks.opens & !in_string, masks.closes & !in_string);
+        let (mut brackets, mut left) = (opens | closes, found & !in_string);
+        let ends = closes.count_ones() as usize;
+        if skipper.depth > ends + 1 {
+            // It stays further in.
+            skipper.depth += opens.count_ones() as usize;
+            skipper.depth -= ends;
+            brackets = 0;
+            left = 0;
+        }
+        loop {
+            let bit = brackets & brackets.wrapping_neg();
+            // Those before the next bracket.
+            let before = bit.wrapping_sub(1);
+            if skipper.depth == 1 {
+                let mut own = left & before;
+                while own != 0 {
+                    commas.push(at + own.trailing_zeros() as usize);
+                    own &= own - 1;
+                }
+            }
+            if bit == 0 {
+                break;
+            }
+            left &= !before;
+            brackets ^= bit;
+            if opens & bit != 0 {
+                skipper.depth += 1;
+            } else {
+                skipper.depth -= 1;
+                if skipper.depth == 0 {
+                    return Some(at + bit.trailing_zeros() as usize);
+                }
+            }
+        }
+        at += BLOCK;
+    }
+}
+
 /// Where the bytes that matter stand in a block, bit by bit.
 #[derive(Clone, Copy)]
 pub(super) struct Masks {
@@ -57,13 +118,8 @@ impl Skipper {
     /// Takes the next block; the position of the bracket that brings the depth to zero, if it is in there.
     #[inline(always)]
     fn step(&mut self, masks: Masks) -> Option<usize> {
-        let Masks { mut quotes, backslashes, mut opens, mut closes } = masks;
-        if backslashes | self.escape != 0 {
-            quotes &= !self.escaped(backslashes);
-        }
-        let in_string = prefix_xor(quotes) ^ self.in_string;
-        self.in_string = (in_string.cast_signed() >> 63).cast_unsigned();
-
+        let Masks { quotes, backslashes, mut opens, mut closes } = masks;
+        let in_string = self.strings(quotes, backslashes);
         closes &= !in_string;
         opens &= !in_string;
         // An empty container changes nothing, and after that most blocks have no brackets left.
@@ -74,6 +130,17 @@ impl Skipper {
             return None;
         }
         self.walk(opens, closes)
+    }
+
+    /// The bytes of a block that are in strings.
+    #[inline(always)]
+    fn strings(&mut self, mut quotes: u64, backslashes: u64) -> u64 {
+        if backslashes | self.escape != 0 {
+            quotes &= !self.escaped(backslashes);
+        }
+        let in_string = prefix_xor(quotes) ^ self.in_string;
+        self.in_string = (in_string.cast_signed() >> 63).cast_unsigned();
+        in_string
     }
 
     /// Counts the brackets of a block; the position of the one that brings the depth to zero.

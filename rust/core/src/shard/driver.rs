@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Notice, Overlap, Side, Tally},
+    delivery::{Dispatch, Notice, Overlap, Parts, Side, Tally},
     fleet::{self, Blocked, IdentifyGate, Permit},
     inflate::{Compression, Inflater},
     moderation::WakeInterval,
@@ -85,6 +85,8 @@ pub(super) struct Driver {
     pub(super) slept: Duration,
     pub(super) batch: Vec<Dispatch>,
     pub(super) batch_bytes: usize,
+    /// Cuts out what the listeners of an event want of it.
+    pub(super) parts: Parts,
     /// What is to be told when the machine's actions are carried out.
     pub(super) news: Vec<Notice>,
     /// Events are dropped unaccepted until the user's close is answered.
@@ -152,6 +154,7 @@ impl Driver {
             slept: (config.system.asleep)(),
             batch: Vec::with_capacity(BATCH),
             batch_bytes: 0,
+            parts: Parts::default(),
             news: Vec::new(),
             discarding: false,
             tally: Box::default(),

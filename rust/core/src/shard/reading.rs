@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    delivery::{Dispatch, Fill, Heard, Notice, Slots},
+    delivery::{Dispatch, Fill, Notice, Slots},
     inflate::DecompressionError,
     moderation,
     protocol::{
@@ -165,7 +165,8 @@ impl Driver {
             if start > 0 && envelope::is_blank(rest) {
                 break;
             }
-            let envelope = match envelope::scan(rest) {
+            let subscriptions = &self.state.subscriptions;
+            let envelope = match self.parts.scan(rest, |event| subscriptions.is_projected(event)) {
                 Ok(envelope) => envelope,
                 Err(error) => {
                     self.state.counts.malformed.fetch_add(1, Relaxed);
@@ -195,7 +196,7 @@ impl Driver {
                             self.tally.filtered[event.index()] += 1;
                             self.tally.any = true;
                         }
-                        Slots::Heard(heard) => {
+                        Slots::Heard(heard, wanted) => {
                             let name = Dispatch::unknown_name(&envelope.event, rest);
                             let elsewhere = self.overlap.as_deref().is_some_and(|(overlap, side)| {
                                 !overlap.delivers(*side, event, name.as_deref(), &rest[envelope.data.clone()], now)
@@ -206,6 +207,7 @@ impl Driver {
                             } else {
                                 let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
                                 let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
+                                let part = self.parts.cut(&wanted, &data);
                                 let dispatch = Dispatch {
                                     event,
                                     name,
@@ -213,6 +215,7 @@ impl Driver {
                                     sequence: envelope.sequence,
                                     received_at: now,
                                     data,
+                                    part,
                                     guild_change,
                                     heard,
                                 };
@@ -223,16 +226,8 @@ impl Driver {
                     }
                     if self.awaited.contains(event) {
                         let bytes = frozen.get_or_insert_with(|| connection.inflater.freeze());
-                        self.replies.push(Dispatch {
-                            event,
-                            name: None,
-                            shard_id: self.shard_id,
-                            sequence: envelope.sequence,
-                            received_at: now,
-                            data: bytes.slice(start + envelope.data.start..start + envelope.data.end),
-                            guild_change: None,
-                            heard: Heard::default(),
-                        });
+                        let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
+                        self.replies.push(Dispatch::answer(event, self.shard_id, envelope.sequence, now, data));
                     }
                     if matches!(event, EventType::READY | EventType::RESUMED) {
                         // The status first: listeners of READY read it.

@@ -149,10 +149,11 @@ fn shard(data: &Value) -> Option<(u64, u64)> {
 
 fn token_is_right(connection: &Connection, data: &Value) -> bool {
     let given = data["token"].as_str().unwrap_or_default();
-    // the `Bot ` prefix belongs to REST; the gateway takes the bare token
-    !given.is_empty()
-        && !given.starts_with("Bot ")
-        && connection.common.config.token.as_deref().is_none_or(|token| token == given)
+    match connection.common.config.token.as_deref() {
+        Some(token) => given == token,
+        // the `Bot ` prefix belongs to REST; the gateway takes the bare token
+        None => !given.is_empty() && !given.starts_with("Bot "),
+    }
 }
 
 fn identify(connection: &Arc<Connection>, data: &Value) {

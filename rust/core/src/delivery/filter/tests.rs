@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::{Filter, Matcher, Slot};
-use crate::delivery::{Heard, Slots, Subscriptions};
+use crate::delivery::{Heard, Projections, Slots, Subscriptions};
 use crate::protocol::event::{EventSet, EventType};
 
 fn filter(description: &Json) -> Filter {
@@ -284,7 +284,7 @@ fn low_slots_are_bits_high_ones_a_list_and_each_change_a_generation() {
     let both = r#"{"content":"ping","author":{"bot":true}}"#;
     let slots = |data: &str| table.matches(EventType::MESSAGE_CREATE, data.as_bytes());
     let heard = |generation, low, high: &[Slot]| {
-        Slots::Heard(Heard { generation, low, high: (!high.is_empty()).then(|| high.into()) })
+        Slots::Heard(Heard { generation, low, high: (!high.is_empty()).then(|| high.into()) }, Projections::Whole)
     };
     assert_eq!(slots(r#"{"author":{"bot":true},"content":"pong"}"#), heard(2, 2, &[]));
     assert_eq!(slots(r#"{"content":"ping","author":{}}"#), heard(2, 0, &[70]));

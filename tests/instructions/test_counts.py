@@ -1,0 +1,75 @@
+"""Instructions of an event on its way through the engine, held against `counts.toml`.
+
+Unlike its time they are the same on each run and machine, so that what a change costs is seen at once. Of a build like a
+wheel's but for LTO, under callgrind. ``make instructions`` writes the file anew.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FIGURES = Path(__file__).with_name("counts.toml")
+EVENTS = 4_000
+MORE = 1.05
+"""Times as many fail. Fewer by as much say that the figures are to be written anew."""
+MODES = ["nobody", "zlib", "filtered", "messages", "narrow", "all"]
+VALGRIND = shutil.which("valgrind")
+
+pytestmark = [
+    pytest.mark.skipif(VALGRIND is None, reason="no valgrind here, which counts instructions"),
+    pytest.mark.timeout(900),
+]
+
+
+def build() -> Path:
+    """The program that is counted."""
+    cargo = os.environ.get("CARGO", "cargo")
+    command = [cargo, "build", "--quiet", "--profile", "quick", "-p", "propylon-core", "--example", "stream_cost"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    return target / "quick" / "examples" / "stream_cost"
+
+
+def count(program: Path, mode: str) -> int:
+    """Instructions for each event."""
+    assert VALGRIND is not None
+    command = [VALGRIND, "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*stream_cost*counted*"]
+    done = subprocess.run([*command, program, mode, str(EVENTS)], capture_output=True, text=True, check=True)
+    collected = re.search(r"Collected : (\d+)", done.stderr)
+    assert collected, done.stderr
+    return int(collected[1]) // EVENTS
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    return build()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_event_costs_no_more_instructions_than_written_down(program: Path, mode: str) -> None:
+    known = tomllib.loads(FIGURES.read_text())[mode]
+    now = count(program, mode)
+    assert now > 100, "nothing was counted"
+    assert now <= known * MORE, f"{mode}: {now} instructions an event, {known} are written down"
+    assert now >= known / MORE, f"{mode}: {now} instructions an event, {known} are written down: write them anew"
+
+
+def write() -> None:
+    program = build()
+    lines = [f"{mode} = {count(program, mode)}" for mode in MODES]
+    FIGURES.write_text(
+        "# Instructions of an event, as `make instructions` counts them. What the modes are:\n"
+        "# rust/core/examples/stream_cost.rs.\n" + "\n".join(lines) + "\n"
+    )
+    sys.stdout.write(FIGURES.read_text())
+
+
+if __name__ == "__main__":
+    write()
