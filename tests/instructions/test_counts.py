@@ -1,7 +1,7 @@
 """Instructions of an event on its way through the engine, held against `counts.toml`.
 
-Unlike its time they are the same on each run and machine, so that what a change costs is seen at once. Of a build like a
-wheel's but for LTO, under callgrind. ``make instructions`` writes the file anew.
+Unlike its time they are the same on each run, so that what a change costs is seen at once. The build is that of a wheel
+without LTO, under callgrind. ``make instructions`` writes the file anew.
 """
 
 import os
