@@ -6,7 +6,6 @@ is told by who enters.
 
 import asyncio
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -15,7 +14,8 @@ from typing import Any, Final, Self
 __all__ = ["Stoppable", "WakingLoop"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_NO_DESCRIPTOR: Final = -1
+_LOOK: Final = 0.5
+"""Seconds. A turn of the loop in which nothing is to be done costs some 50 µs."""
 
 
 class Stoppable:
@@ -79,64 +79,29 @@ def _handle(number: int, _: FrameType | None) -> None:
 
 
 class WakingLoop:
-    """A context inside a running event loop: whatever the loop waits for, it takes a turn at each signal.
+    """A context inside a running event loop: whatever the loop waits for, it soon takes a turn after a signal.
 
     Python runs handlers in the main thread between two instructions. A signal that the system gave to another thread,
     or that came just before the loop began to wait, does not end the waiting: its handler would run at the next event,
-    which for a quiet bot may never come, and a second signal would count as one with the first. Where the loop has
-    such a descriptor of its own (uvloop, any with `loop.add_signal_handler`) nothing is done. It may be entered several
-    times, and left in any order.
+    which for a quiet bot may never come, and a second signal would count as one with the first. A timer is dull, but
+    the descriptor that Python can write to at a signal belongs to the process, and loops set and reset it as they like.
     """
-
-    _wakes: Final[dict[asyncio.AbstractEventLoop, "WakingLoop"]] = {}
 
     def __init__(self) -> None:
         """For the loop that runs when it is entered."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._entered = 0
-        self._ends: tuple[socket.socket, socket.socket] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        """Let signals wake it, unless they do."""
-        if threading.current_thread() is not threading.main_thread():
-            return self
-        self._loop = asyncio.get_running_loop()
-        wake = WakingLoop._wakes.setdefault(self._loop, self)
-        if wake._entered == 0:
-            wake._install(self._loop)
-        wake._entered += 1
+        """Look from now on."""
+        # Elsewhere there are no handlers to run.
+        if threading.current_thread() is threading.main_thread():
+            self._look()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The last one puts back what was there."""
-        if self._loop is None:
-            return
-        wake = WakingLoop._wakes[self._loop]
-        wake._entered -= 1
-        if wake._entered == 0:
-            del WakingLoop._wakes[self._loop]
-            wake._remove(self._loop)
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _install(self, loop: asyncio.AbstractEventLoop) -> None:
-        before = signal.set_wakeup_fd(_NO_DESCRIPTOR)
-        if before != _NO_DESCRIPTOR:
-            signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-            return
-        ours, pythons = self._ends = socket.socketpair()
-        for end in self._ends:
-            end.setblocking(False)
-        loop.add_reader(ours, ours.recv, 4096)
-        # Full means that the loop is about to wake.
-        signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
-
-    def _remove(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._ends is None:
-            return
-        ours, pythons = self._ends
-        now = signal.set_wakeup_fd(_NO_DESCRIPTOR)
-        if now != pythons.fileno():
-            # The loop's own, since somebody added a handler to it.
-            signal.set_wakeup_fd(now, warn_on_full_buffer=False)
-        loop.remove_reader(ours)
-        for end in self._ends:
-            end.close()
+    def _look(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)

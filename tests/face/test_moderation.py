@@ -32,8 +32,8 @@ async def test_events_that_come_one_by_one_wake_the_loop_once_in_an_interval(
         for each in (gateway, *beside):
             await each.open(timeout=10)
         before = gateway.metrics()
-        sim.flood()
         async with gateway.stream(Dispatch) as stream:
+            sim.flood()
             async for dispatch in stream:
                 if dispatch.sequence == EVENTS + 1:
                     break

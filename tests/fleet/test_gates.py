@@ -438,6 +438,21 @@ class TestFileGate:
         (await gate.acquire(0, 1)).release()
         assert json.loads(path.read_text())["buckets"]["0"] >= left + 0.1 + 0.96 * 0.1
 
+    async def test_an_answer_that_comes_in_another_loop_is_written_down_there(self, tmp_path: Path) -> None:
+        path = tmp_path / "gate.json"
+        gate = FileIdentifyGate(path, spacing=0)
+        other = asyncio.new_event_loop()
+        try:
+            permit = await asyncio.to_thread(lambda: other.run_until_complete(gate.acquire(0, 1)))
+        finally:
+            await asyncio.to_thread(other.close)
+        changing = take(tmp_path / ".gate.json.lock")
+        assert changing is not None
+        permit.release()
+        assert take(tmp_path / ".gate.json.bucket-0.lock") is None
+        changing.release()
+        (await gate.acquire(0, 1)).release()
+
     async def test_what_is_left_is_known_to_the_next_process(
         self, propylon_simulator: Start, manager_to: Make, tmp_path: Path
     ) -> None:

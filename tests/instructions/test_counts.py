@@ -5,6 +5,7 @@ without LTO, under callgrind. ``make instructions`` writes the file anew.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -21,17 +22,35 @@ MORE = 1.05
 """Times as many fail. Fewer by as much say that the figures are to be written anew."""
 MODES = ["nobody", "zlib", "filtered", "messages", "narrow", "all"]
 VALGRIND = shutil.which("valgrind")
+CARGO = os.environ.get("CARGO", "cargo")
+
+
+def conditions() -> str:
+    """What the counts depend on besides our code."""
+    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=False)
+    flags = Path("/proc/cpuinfo")
+    has_avx2 = flags.exists() and " avx2 " in flags.read_text()
+    return f"{' '.join(rustc.stdout.split()[:2])}, {platform.machine()}{', AVX2' if has_avx2 else ''}"
+
+
+def cannot() -> str:
+    """Why they cannot be held against those written down; empty where they can."""
+    if VALGRIND is None or shutil.which(CARGO) is None or shutil.which("rustc") is None:
+        return "no valgrind here, which counts instructions, or no cargo"
+    known = tomllib.loads(FIGURES.read_text())["conditions"]
+    now = conditions()
+    return "" if known == now else f"written down with {known}, and this is {now}"
+
 
 pytestmark = [
-    pytest.mark.skipif(VALGRIND is None, reason="no valgrind here, which counts instructions"),
+    pytest.mark.skipif(bool(cannot()), reason=cannot()),
     pytest.mark.timeout(900),
 ]
 
 
 def build() -> Path:
     """The program that is counted."""
-    cargo = os.environ.get("CARGO", "cargo")
-    command = [cargo, "build", "--quiet", "--profile", "quick", "-p", "propylon-core", "--example", "stream_cost"]
+    command = [CARGO, "build", "--quiet", "--profile", "quick", "-p", "propylon-core", "--example", "stream_cost"]
     subprocess.run(command, cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     return target / "quick" / "examples" / "stream_cost"
@@ -63,7 +82,8 @@ def test_an_event_costs_no_more_instructions_than_written_down(program: Path, mo
 
 def write() -> None:
     program = build()
-    lines = [f"{mode} = {count(program, mode)}" for mode in MODES]
+    lines = [f'conditions = "{conditions()}"']
+    lines += [f"{mode} = {count(program, mode)}" for mode in MODES]
     FIGURES.write_text(
         "# Instructions of an event, as `make instructions` counts them. What the modes are:\n"
         "# rust/core/examples/stream_cost.rs.\n" + "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
@@ -97,6 +97,19 @@ def test_what_a_class_names() -> None:
     }
 
 
+def test_classes_that_all_refer_to_each_other_are_taken_whole_at_once() -> None:
+    names = [f"Circle{number}" for number in range(12)]
+    fields = [(f"to_{name}", f"{name} | None", None) for name in names]
+    space: dict[str, Any] = {}
+    for name in names:
+        space[name] = msgspec.defstruct(name, fields, module=__name__)
+    globals().update(space)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnknownNameWarning)
+        kind = type("Circular", (Event,), {"__annotations__": {"first": space["Circle0"]}}, event="MESSAGE_CREATE")
+    assert fields_of(kind) is None
+
+
 KEYS = st.sampled_from(
     ["content", "author", "channel_id", "renamed", "counts", "id", "name", "inner é", "other", "é", ""]
 )
@@ -141,7 +154,7 @@ LIKELY = st.builds(
 
 
 @pytest.mark.parametrize("kind", [Narrow, OfContent, OfAuthor])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(value=objects(VALUES) | LIKELY, ascii_only=st.booleans())
 def test_a_decoder_finds_in_the_part_what_it_finds_in_all_of_it(
     kind: type[Event], value: Any, ascii_only: bool

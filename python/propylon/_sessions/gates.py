@@ -67,8 +67,8 @@ class IdentifyGate(Protocol):
 
         The engine asks for one shard of a bucket at a time: a gate that never answers holds up the others of it. The
         bucket is ``shard_id % max_concurrency``. It belongs to the permit until that is released, and has its next
-        IDENTIFY 5 s after this one was answered at the soonest. Cancelled, the turn is given up and nothing is held:
-        https://discord.com/developers/docs/events/gateway#sharding-max-concurrency.
+        IDENTIFY 5 s after this one was answered, or 15 s after it left, at the soonest. Cancelled, the turn is given up
+        and nothing is held: https://discord.com/developers/docs/events/gateway#sharding-max-concurrency.
 
         Raises:
             IdentifyBudgetExhausted: Hardly any IDENTIFY is left of the day's.
@@ -286,7 +286,6 @@ class _FilePermit:
         self._bucket: Final = bucket
         self._lock: FileLock | None = lock
         self._entered: Final = time.monotonic()
-        self._loop: Final = asyncio.get_running_loop()
 
     def release(self) -> None:
         """The first call counts."""
@@ -300,11 +299,16 @@ class _FilePermit:
         except BaseException:
             lock.release()
             raise
-        if done or self._loop.is_closed():
+        try:
+            # Of now: the one in which it was acquired may have been given up.
+            loop = None if done else asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is None:
             lock.release()
         else:
             # Others take a millisecond. The bucket is still this one's, so nobody is too early.
-            self._loop.call_later(_WRITE_POLL, self._let_go, lock)
+            loop.call_later(_WRITE_POLL, self._let_go, lock)
 
 
 def _is_newer(budget: _Budget | None, told: _Budget) -> bool:

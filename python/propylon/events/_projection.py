@@ -25,34 +25,38 @@ def _fields_of(kind: type[Event]) -> Fields | None:
     if kind in EVENTS.values():
         return None
     try:
-        fields = _of_type(inspect.type_info(kind), ())
-    # Annotations that say nothing. Whoever decodes hears of it.
+        return _Reader().fields(inspect.type_info(kind), ())
+    # It has too many, or annotations that say nothing. Whoever decodes hears of the latter.
     except Exception:
         return None
-    return fields if fields is not None and _count(fields) <= _MOST else None
 
 
 # Cast: the type of a cache does not take a class as Hashable.
 fields_of: Final = cast("Callable[[type[Event]], Fields | None]", cache(_fields_of))
 
 
-def _of_type(info: Any, within: tuple[type, ...]) -> Fields | None:
-    if isinstance(info, inspect.Metadata):
-        info = info.type
-    if isinstance(info, inspect.UnionType):
-        others = [member for member in info.types if not isinstance(member, inspect.NoneType)]
-        return _of_type(others[0], within) if len(others) == 1 else None
-    if not isinstance(info, inspect.StructType):
-        return None
-    # A tag is a field that is read, an unknown field is refused; and a class may hold itself.
-    if info.array_like or info.forbid_unknown_fields or info.tag_field is not None or info.cls in within:
-        return None
-    inside = (*within, info.cls)
-    return {field.encode_name: _of_type(field.type, inside) for field in info.fields}
+class _Reader:
+    """Reads one class. Raises OverflowError at more fields than are worth it: classes may refer to each other."""
 
+    def __init__(self) -> None:
+        self._left = _MOST
 
-def _count(fields: Fields) -> int:
-    return sum(1 + (0 if parts is None else _count(parts)) for parts in fields.values())
+    def fields(self, info: Any, within: tuple[type, ...]) -> Fields | None:
+        if isinstance(info, inspect.Metadata):
+            info = info.type
+        if isinstance(info, inspect.UnionType):
+            others = [member for member in info.types if not isinstance(member, inspect.NoneType)]
+            return self.fields(others[0], within) if len(others) == 1 else None
+        if not isinstance(info, inspect.StructType):
+            return None
+        # A tag is a field that is read, an unknown field is refused; and a class may hold itself.
+        if info.array_like or info.forbid_unknown_fields or info.tag_field is not None or info.cls in within:
+            return None
+        self._left -= len(info.fields)
+        if self._left < 0:
+            raise OverflowError
+        inside = (*within, info.cls)
+        return {field.encode_name: self.fields(field.type, inside) for field in info.fields}
 
 
 def joined(several: list[Fields]) -> Fields:

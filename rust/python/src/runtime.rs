@@ -47,14 +47,15 @@ pub(crate) fn engine() -> PyResult<(Handle, Arc<Moderation>)> {
         return Ok((engine.runtime.handle().clone(), Arc::clone(&engine.moderation)));
     }
     let moderation = Arc::new(Moderation::default());
-    let resting = Arc::clone(&moderation);
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(threads()?)
-        .thread_name("propylon-io")
-        .on_thread_park(move || resting.rest())
-        .on_thread_unpark(Moderation::woken)
-        .enable_all()
-        .build()?;
+    let threads = threads()?;
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name("propylon-io").enable_all();
+    if threads == 1 {
+        // A worker that is about to park counts as one that looks for work: of several, the others would not be woken.
+        let resting = Arc::clone(&moderation);
+        builder.on_thread_park(move || resting.rest()).on_thread_unpark(Moderation::woken);
+    }
+    let runtime = builder.build()?;
     let handle = runtime.handle().clone();
     *engine = Some(Engine { runtime, moderation: Arc::clone(&moderation), pid });
     Ok((handle, moderation))

@@ -12,7 +12,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::protocol::{
     envelope::{self, Envelope, EnvelopeError, Members, skip_blanks},
     event::EventType,
-    string, structural,
+    string,
+    structural::{self, MOST_COMMAS},
 };
 
 /// The wanted fields of an object.
@@ -124,9 +125,13 @@ impl Parts {
     }
 
     fn cut_by(&mut self, wanted: &[&Projection], data: &[u8]) -> Option<Bytes> {
+        // The part of a large event is mostly small: it gets a buffer of its own that grows as it must, for in a chunk of
+        // such a size small parts would hold on to it.
+        let large = data.len() > CHUNK;
+        let shared = large.then(|| std::mem::take(&mut self.chunk));
         // No part is longer than the whole.
-        if self.chunk.capacity() < data.len() {
-            self.chunk.reserve(CHUNK.max(data.len()));
+        if !large && self.chunk.capacity() < data.len() {
+            self.chunk.reserve(CHUNK);
         }
         let done = match self.members.data.take() {
             Some(noted) if noted.len() == data.len() && data.first() == Some(&b'{') => {
@@ -138,7 +143,13 @@ impl Parts {
             }
         };
         let part = self.chunk.split();
-        done.map(|()| part.freeze())
+        match shared {
+            Some(shared) => {
+                self.chunk = shared;
+                done.map(|()| Bytes::copy_from_slice(&part))
+            }
+            None => done.map(|()| part.freeze()),
+        }
     }
 
     fn find_and_write(&mut self, wanted: &[&Projection], data: &[u8]) -> Option<()> {
@@ -165,7 +176,7 @@ impl Parts {
         start: usize,
         end: usize,
     ) -> Option<()> {
-        if data[end] != b'}' {
+        if data[end] != b'}' || self.members.commas.len() > MOST_COMMAS {
             return None;
         }
         self.chunk.put_u8(b'{');
@@ -356,6 +367,23 @@ mod tests {
         ] {
             assert_eq!(cut_by(std::slice::from_ref(&tree), data), None, "{data}");
         }
+    }
+
+    #[test]
+    fn what_has_thousands_of_fields_is_not_cut_and_costs_no_memory() {
+        let fields = |number| format!(r#"{{{}"content":1}}"#, r#""x":1,"#.repeat(number));
+        let wanted = Projections::One(wanted(&json!({"content": null})).into());
+        let mut parts = Parts::default();
+        for (number, cut) in [(MOST_COMMAS, true), (MOST_COMMAS + 1, false), (1_000_000, false)] {
+            let document = format!(r#"{{"t":"MESSAGE_CREATE","s":1,"op":0,"d":{}}}"#, fields(number));
+            let envelope = parts.scan(document.as_bytes(), |_| true).unwrap();
+            let data = &document.as_bytes()[envelope.data];
+            assert_eq!(parts.cut(&wanted, data).is_some(), cut);
+            assert_eq!(parts.cut(&wanted, data).is_some(), cut, "where nothing was noted");
+        }
+        let array = format!(r#"{{"t":"MESSAGE_CREATE","s":1,"op":0,"d":[{}0]}}"#, "0,".repeat(1_000_000));
+        parts.scan(array.as_bytes(), |_| true).unwrap();
+        assert!(parts.members.commas.capacity() <= 2 * (MOST_COMMAS + 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! before anything is queued.
 //!
 //! Slots come and go one by one, from the event loop's thread, while the I/O thread reads. An event that nobody listens to
-//! and one that everybody gets take no lock.
+//! and one that everybody gets all of take no lock.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,7 @@ pub struct Subscriptions {
     /// Those of which some slot wants a part only.
     projected: AtomicSet,
     matchers: Mutex<Matchers>,
-    projections: Mutex<HashMap<(EventType, Slot), Arc<Projection>>>,
+    projections: Mutex<HashMap<EventType, HashMap<Slot, Arc<Projection>>>>,
 }
 
 /// By event; `None`: nobody listens.
@@ -90,11 +90,12 @@ impl Subscriptions {
     /// To be told before the next generation begins, where somebody comes who wants more.
     pub fn project(&self, slot: Slot, event: EventType, projection: Option<Projection>) {
         let mut projections = self.projections.lock();
+        let of_event = projections.entry(event).or_default();
         match projection {
-            Some(projection) => projections.insert((event, slot), Arc::new(projection)),
-            None => projections.remove(&(event, slot)),
+            Some(projection) => of_event.insert(slot, Arc::new(projection)),
+            None => of_event.remove(&slot),
         };
-        self.projected.put(event, projections.keys().any(|(of, _)| *of == event));
+        self.projected.put(event, !of_event.is_empty());
     }
 
     /// Whether of some event of this kind a part may be wanted.
@@ -111,7 +112,7 @@ impl Subscriptions {
         let projections = self.projections.lock();
         let mut all = None;
         for slot in slots {
-            all = Some(Projections::with(all, projections.get(&(event, slot))));
+            all = Some(Projections::with(all, projections.get(&event).and_then(|slots| slots.get(&slot))));
             if matches!(all, Some(Projections::Whole)) {
                 break;
             }

@@ -216,13 +216,13 @@ fn value(
         }
         open @ (b'{' | b'[') => {
             let end = match noted {
-                None => structural::container_end(document, start),
-                Some(members) => {
+                Some(members) if open == b'{' => {
                     members.commas.clear();
                     let last = structural::members(document, start, &mut members.commas);
                     members.data = last.map(|last| start..last + 1);
                     last.map(|last| last + 1)
                 }
+                _ => structural::container_end(document, start),
             }
             .ok_or(EnvelopeError::Truncated)?;
             let byte = document[end - 1];

@@ -8,6 +8,7 @@ use wide::u8x64;
 
 #[cfg(target_arch = "x86_64")]
 use super::structural_avx2;
+pub(crate) use super::structural_scan::MOST_COMMAS;
 use super::structural_scan::{BLOCK, Masks, commas_with, container_end_with};
 
 /// The offset after the bracket that closes the one at `start`; `None` when the document ends before it.
@@ -22,7 +23,8 @@ pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
     container_end_with(document, start, portable)
 }
 
-/// The offset of the bracket that closes the one at `start`, and into `commas` those of the commas between its members;
+/// The offset of the bracket that closes the one at `start`, and into `commas` those of the commas between its members,
+/// up to one more than [`MOST_COMMAS`];
 /// `None` when the document ends before it.
 pub(crate) fn members(document: &[u8], start: usize, commas: &mut Vec<usize>) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]

@@ -34,8 +34,12 @@ pub(super) fn container_end_with(
     }
 }
 
+/// More commas are not noted: what has as many members has no class.
+pub(crate) const MOST_COMMAS: usize = 4096;
+
 /// The offset of the bracket that closes the one at `start`; puts those of the commas between its own members, and not
-/// those further in, into `commas`. `None` when the document ends before it.
+/// those further in, into `commas`, up to one more than [`MOST_COMMAS`] of them, so that a hostile document costs no memory.
+/// `None` when the document ends before it.
 #[inline(always)]
 pub(super) fn commas_with(
     document: &[u8],
@@ -72,7 +76,7 @@ pub(super) fn commas_with(
             let before = bit.wrapping_sub(1);
             if skipper.depth == 1 {
                 let mut own = left & before;
-                while own != 0 {
+                while own != 0 && commas.len() <= MOST_COMMAS {
                     commas.push(at + own.trailing_zeros() as usize);
                     own &= own - 1;
                 }
