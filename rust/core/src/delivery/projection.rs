@@ -25,29 +25,10 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Wants a field too: parts of it where `parts` says which and the field is an object, otherwise all of it.
+    /// Wants one more field: parts of it where `parts` says which and the field is an object, otherwise all of it.
     pub fn want(&mut self, name: &str, parts: Option<Self>) {
-        if let Some(at) = self.fields.iter().position(|(known, _)| **known == *name.as_bytes()) {
-            let known = &mut self.fields[at].1;
-            *known = match (known.take(), parts) {
-                (Some(mut one), Some(other)) => {
-                    one.merge(other);
-                    Some(one)
-                }
-                _ => None,
-            };
-            return;
-        }
         self.lengths |= length_bit(name.len());
         self.fields.push((name.as_bytes().into(), parts));
-    }
-
-    /// Wants what the other one wants too.
-    pub fn merge(&mut self, other: Self) {
-        for (name, parts) in other.fields {
-            // It came in as text.
-            self.want(&String::from_utf8_lossy(&name), parts);
-        }
     }
 
     /// What is wanted of a field: `None` inside for all of it.
@@ -395,11 +376,6 @@ mod tests {
         assert_eq!(cut_by(&trees, data).unwrap(), r#"{"a":{"x":1,"y":2,"z":3}}"#);
         let many: Vec<_> = ["x", "y", "w", "v", "u"].map(|name| json!({"a": {name: null}})).to_vec();
         assert_eq!(cut_by(&many, data).unwrap(), r#"{"a":{"x":1,"y":2,"z":3}}"#, "more than share a cut");
-        let mut merged = wanted(&trees[0]);
-        merged.merge(wanted(&json!({"a": {"z": null}, "c": null})));
-        assert_eq!(merged, wanted(&json!({"a": {"x": null, "z": null}, "c": null})));
-        merged.want("a", None);
-        assert_eq!(merged, wanted(&json!({"a": null, "c": null})));
     }
 
     fn tree() -> impl Strategy<Value = Value> {

@@ -110,9 +110,10 @@ impl Subscriptions {
             return Projections::Whole;
         }
         let projections = self.projections.lock();
+        let Some(of_event) = projections.get(&event) else { return Projections::Whole };
         let mut all = None;
         for slot in slots {
-            all = Some(Projections::with(all, projections.get(&event).and_then(|slots| slots.get(&slot))));
+            all = Some(Projections::with(all, of_event.get(&slot)));
             if matches!(all, Some(Projections::Whole)) {
                 break;
             }

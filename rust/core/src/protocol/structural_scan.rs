@@ -7,6 +7,19 @@
 #![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_avx2`.
 
 pub(super) const BLOCK: usize = 64;
+/// Blanks close nothing: what the last block is filled up with.
+const BLANK: [u8; BLOCK] = [b' '; BLOCK];
+
+/// The block at `at`, the last one in `last`; `None` behind the document.
+#[inline(always)]
+fn block_at<'a>(document: &'a [u8], at: usize, last: &'a mut [u8; BLOCK]) -> Option<&'a [u8; BLOCK]> {
+    let rest = document.get(at..)?;
+    if let Some(block) = rest.first_chunk() {
+        return Some(block);
+    }
+    last[..rest.len()].copy_from_slice(rest);
+    Some(last)
+}
 
 /// The offset after the bracket that closes the one at `start`, with the masks of a block from `masks`; `None` when the
 /// document ends before it.
@@ -18,15 +31,9 @@ pub(super) fn container_end_with(
 ) -> Option<usize> {
     let mut skipper = Skipper { depth: 1, in_string: 0, escape: 0 };
     let mut at = start + 1;
-    let mut last = [b' '; BLOCK]; // blanks close nothing
+    let mut last = BLANK;
     loop {
-        let rest = document.get(at..)?;
-        let block = if let Some(block) = rest.first_chunk() {
-            block
-        } else {
-            last[..rest.len()].copy_from_slice(rest);
-            &last
-        };
+        let block = block_at(document, at, &mut last)?;
         if let Some(position) = skipper.step(masks(block)) {
             return Some(at + position + 1);
         }
@@ -49,15 +56,9 @@ pub(super) fn commas_with(
 ) -> Option<usize> {
     let mut skipper = Skipper { depth: 1, in_string: 0, escape: 0 };
     let mut at = start + 1;
-    let mut last = [b' '; BLOCK];
+    let mut last = BLANK;
     loop {
-        let rest = document.get(at..)?;
-        let block = if let Some(block) = rest.first_chunk() {
-            block
-        } else {
-            last[..rest.len()].copy_from_slice(rest);
-            &last
-        };
+        let block = block_at(document, at, &mut last)?;
         let (masks, found) = masks(block);
         let in_string = skipper.strings(masks.quotes, masks.backslashes);
         let (opens, closes) = (masks.opens & !in_string, masks.closes & !in_string);
