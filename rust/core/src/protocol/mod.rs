@@ -13,9 +13,9 @@ pub mod intents;
 pub mod opcode;
 pub(crate) mod string;
 pub(crate) mod structural;
-#[cfg(target_arch = "x86_64")]
-mod structural_avx2;
 mod structural_scan;
+#[cfg(target_arch = "x86_64")]
+mod structural_x86;
 
 pub use close_code::{CloseAction, FatalClose};
 pub use envelope::{Envelope, EnvelopeError, EventName};

@@ -1,15 +1,15 @@
 //! Skipping a JSON object or array: where does it end? Knows strings and brackets, and nothing else of JSON.
 //!
-//! 64 bytes at a time: bit masks of quotes and brackets, made here or, where the processor has AVX2, in `structural_avx2`;
+//! 64 bytes at a time: bit masks of quotes and brackets, made here or, where the processor has AVX2 or more, in `structural_x86`;
 //! what is done with them is in `structural_scan`.
-#![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_avx2`.
+#![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_x86`.
 
 use wide::u8x64;
 
-#[cfg(target_arch = "x86_64")]
-use super::structural_avx2;
 pub(crate) use super::structural_scan::MOST_COMMAS;
 use super::structural_scan::{BLOCK, Masks, commas_with, container_end_with};
+#[cfg(target_arch = "x86_64")]
+use super::structural_x86;
 
 /// The offset after the bracket that closes the one at `start`; `None` when the document ends before it.
 ///
@@ -17,7 +17,7 @@ use super::structural_scan::{BLOCK, Masks, commas_with, container_end_with};
 #[inline]
 pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(end) = structural_avx2::container_end(document, start) {
+    if let Some(end) = structural_x86::container_end(document, start) {
         return end;
     }
     container_end_with(document, start, portable)
@@ -28,7 +28,7 @@ pub(crate) fn container_end(document: &[u8], start: usize) -> Option<usize> {
 /// `None` when the document ends before it.
 pub(crate) fn members(document: &[u8], start: usize, commas: &mut Vec<usize>) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(end) = structural_avx2::members(document, start, commas) {
+    if let Some(end) = structural_x86::members(document, start, commas) {
         return end;
     }
     commas_with(document, start, |block| (portable(block), portable_commas(block)), commas)

@@ -1,10 +1,10 @@
 //! The scan for the end of a JSON object or array, over the bit masks of 64 bytes at a time. Who makes the masks is left to
-//! its callers: `structural` for any processor, `structural_avx2` for most.
+//! its callers: `structural` for any processor, `structural_x86` for most.
 //!
 //! After simdjson's first stage (Langdale and Lemire, "Parsing Gigabytes of JSON per Second", section 3.1): strings as the
 //! prefix-xor of the quotes, depth by population count. No recursion and no depth limit, so that a hostile document costs
 //! its length and no more.
-#![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_avx2`.
+#![allow(clippy::inline_always)] // Without it the callee is compiled without the processor features of `structural_x86`.
 
 pub(super) const BLOCK: usize = 64;
 /// Blanks close nothing: what the last block is filled up with.
