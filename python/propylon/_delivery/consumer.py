@@ -10,18 +10,20 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Container, Coroutine, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Coroutine, Generator, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from operator import length_hint
+from sys import getrefcount
 from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
-from weakref import WeakSet
+from weakref import WeakSet, getweakrefcount
 
 import propylon._core as _core
 from propylon._core import Dispatch
+from propylon._delivery.coroutines import coroutine_of, eagerly, is_same, nothing
 from propylon._delivery.plans import Call, Plan, Plans, Route, Step
 from propylon._listening.entry import Entry
 from propylon._listening.registry import Registry
@@ -307,65 +309,130 @@ class Consumer:
         plans = self._plans.kept
         plan: Plan = ()
         known: Route | None = None
+        pumped = False
         resumed: Plan = ()
         if self._partly is not None:
             dispatch, resumed = self._partly
             self._partly = None
             pairs = chain(((dispatch, _RESUMED),), pairs)
         for dispatch, route in pairs:
-            # Most events are of the kind before them, and then the engine gives the same object.
-            if route is not known:
-                kept = plans.get(route)
-                if kept is not None and kept[0] <= generation:
-                    known, plan = route, kept[1]
-                else:
-                    known = None
-                    plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
-            for step in plan:
-                decode, kind, calls = step
-                value: Any = dispatch
-                if decode is not None:
-                    try:
-                        value = decode(dispatch)
-                    except Exception as error:
+            # Once more for the event that a pump has looked at and left.
+            while True:
+                # Most events are of the kind before them, and then the engine gives the same object.
+                if route is not known:
+                    kept = plans.get(route)
+                    if kept is not None and kept[0] <= generation:
+                        known, plan = route, kept[1]
+                        pumped = self._eager and _is_for_one_coroutine(plan)
+                    else:
+                        known, pumped = None, False
+                        plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
+                ahead: tuple[Dispatch[Any], Route] | None = None
+                for step in plan:
+                    decode, kind, calls = step
+                    value: Any = dispatch
+                    if decode is not None:
                         try:
-                            if kind is None:
-                                raise
-                            value = mend(dispatch, kind, error)
-                        except Exception as failure:
-                            self._undecodable(dispatch, failure, decode, calls)
+                            value = decode(dispatch)
+                        except Exception as error:
+                            try:
+                                if kind is None:
+                                    raise
+                                value = mend(dispatch, kind, error)
+                            except Exception as failure:
+                                self._undecodable(dispatch, failure, decode, calls)
+                                continue
+                    for called in calls:
+                        entry, call, inject, isolated = called
+                        if entry.removed:
                             continue
-                for called in calls:
-                    entry, call, inject, isolated = called
-                    if entry.removed:
-                        continue
-                    try:
-                        if inject is not None:
-                            call = partial(call, **{inject: dispatch})
-                        # What a listener sets in its context is not the next one's to see.
-                        result = copy_context().run(call, value) if isolated else call(value)
-                    except asyncio.CancelledError:
-                        # The listener gave up; no error.
-                        continue
-                    except Exception as error:
-                        self.errors += 1
-                        self._tell(error, dispatch, entry)
-                        continue
-                    except (KeyboardInterrupt, SystemExit):
-                        raise
-                    except BaseException as error:
-                        self._tell_loop(error, dispatch, entry)
-                        continue
-                    if result is not None and not self._spawn(entry, dispatch, result):
-                        # It starts when the loop gets its turn, and only then may the next listener be called.
-                        self._partly = _rest(dispatch, value, called, step, plan)
-                        if self._partly is not None:
-                            self._must_yield = False
-                            return False
+                        try:
+                            if inject is not None:
+                                call = partial(call, **{inject: dispatch})
+                            # What a listener sets in its context is not the next one's to see.
+                            result = copy_context().run(call, value) if isolated else call(value)
+                        except asyncio.CancelledError:
+                            # The listener gave up; no error.
+                            continue
+                        except Exception as error:
+                            self.errors += 1
+                            self._tell(error, dispatch, entry)
+                            continue
+                        except (KeyboardInterrupt, SystemExit):
+                            raise
+                        except BaseException as error:
+                            self._tell_loop(error, dispatch, entry)
+                            continue
+                        if pumped and type(result) is CoroutineType:
+                            ahead = self._pump(_Pump(dispatch, route, step, pairs, end), cast("Any", result))
+                        elif result is not None and not self._spawn(entry, dispatch, result):
+                            # It starts when the loop gets its turn, and only then may the next listener be called.
+                            self._partly = _rest(dispatch, value, called, step, plan)
+                            if self._partly is not None:
+                                self._must_yield = False
+                                return False
+                if ahead is None:
+                    break
+                dispatch, route = ahead
             if self._must_yield or perf_counter() > end:
                 self._must_yield = False
                 return False
         return True
+
+    def _pump(self, pump: "_Pump", coroutine: "CoroutineType[Any, Any, Any]") -> tuple[Dispatch[Any], Route] | None:
+        """Runs a listener's coroutine and, in the same task, those of the events that follow and are its alone.
+
+        Until one is suspended, fails, or leaves something that the next one could tell; the event that was not its own.
+        """
+        running: Any = self._pumped(pump, coroutine)
+        # For whoever prints the task.
+        running.__name__, running.__qualname__ = coroutine.__name__, coroutine.__qualname__
+        task = eagerly(running, asyncio.get_running_loop())
+        if not task.done():
+            pump.suspended = True
+            self._keep(pump.entry, pump.dispatch, task)
+        elif not task.cancelled() and task.exception() is not None:
+            self._finished(pump.entry, pump.dispatch, task)
+        return pump.ahead
+
+    async def _pumped(self, pump: "_Pump", result: Any) -> None:
+        task: Any = asyncio.current_task()
+        context = copy_context()
+        references = getrefcount(task)
+        decode, call, entry = pump.decode, pump.call, pump.entry
+        while True:
+            await result
+            # The next one has the same task only where it cannot tell: nobody holds this one, or has cancelled it, and
+            # nothing was set in its context.
+            if (
+                pump.suspended
+                or getrefcount(task) != references
+                or getweakrefcount(task)
+                or task._must_cancel
+                or not is_same(copy_context(), context)
+                or self._must_yield
+                or perf_counter() > pump.end
+            ):
+                return
+            pair = next(pump.pairs, None)
+            if pair is None:
+                return
+            dispatch, route = pair
+            if route is not pump.route or entry.removed:
+                pump.ahead = pair
+                return
+            value: Any = dispatch
+            if decode is not None:
+                try:
+                    value = decode(dispatch)
+                # Whoever is told of it is told by the consumer.
+                except Exception:
+                    pump.ahead = pair
+                    return
+            pump.dispatch = dispatch
+            result = call(value)
+            if type(result) is not CoroutineType:
+                result = coroutine_of(result) or nothing()
 
     def _undecodable(
         self,
@@ -402,13 +469,13 @@ class Consumer:
         if type(result) is CoroutineType:
             coroutine: Coroutine[Any, Any, Any] | None = cast("Coroutine[Any, Any, Any]", result)
         else:
-            coroutine = _coroutine_of(result)
+            coroutine = coroutine_of(result)
         if coroutine is None:
             return True
         loop = asyncio.get_running_loop()
         started = True
         if self._eager:
-            task = _started(coroutine, loop)
+            task = eagerly(coroutine, loop)
             if task.done():
                 if not task.cancelled() and task.exception() is not None:
                     self._finished(entry, dispatch, task)
@@ -417,6 +484,11 @@ class Consumer:
             task = loop.create_task(coroutine)
             started = task.done()
             self._must_yield = self._must_yield or not started
+        self._keep(entry, dispatch, task)
+        return started
+
+    def _keep(self, entry: Entry, dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
+        """A call is unfinished."""
         self._tasks[task] = None if task in self._done_early else dispatch
         if len(self._tasks) >= self._max_pending:
             self._must_yield = True
@@ -427,12 +499,15 @@ class Consumer:
             self._go_on()
 
         task.add_done_callback(done)
-        return started
 
     def _finished(self, entry: Entry, dispatch: Dispatch[Any], task: asyncio.Task[Any]) -> None:
         if task.cancelled():
             return
         error = task.exception()
+        at = error.__traceback__ if error is not None else None
+        if error is not None and at is not None and at.tb_frame.f_code is Consumer._pumped.__code__:
+            # Where the listener's own frames begin, whoever ran it.
+            error.__traceback__ = at.tb_next
         if isinstance(error, Exception):
             if error in self._excused:
                 return
@@ -487,6 +562,39 @@ class Consumer:
         return True
 
 
+class _Pump:
+    """The events that one task takes, one after the other, to the one listener that wants them."""
+
+    __slots__ = ("ahead", "call", "decode", "dispatch", "end", "entry", "pairs", "route", "suspended")
+
+    def __init__(
+        self,
+        dispatch: Dispatch[Any],
+        route: Route,
+        step: Step,
+        pairs: Iterator[tuple[Dispatch[Any], Route]],
+        end: float,
+    ) -> None:
+        self.decode, _, ((self.entry, self.call, _, _),) = step
+        self.route: Final = route
+        self.pairs: Final = pairs
+        self.end: Final = end
+        self.dispatch = dispatch
+        """Whose call is under way."""
+        self.ahead: tuple[Dispatch[Any], Route] | None = None
+        """What was read and is not for it."""
+        self.suspended = False
+        """Whether its call goes on without it: others take the events that follow."""
+
+
+def _is_for_one_coroutine(plan: Plan) -> bool:
+    """Whether all of it is one call of an async function that takes the event and nothing else."""
+    if len(plan) != 1 or len(plan[0][2]) != 1:
+        return False
+    _, _, inject, isolated = plan[0][2][0]
+    return inject is None and not isolated
+
+
 def _rest(
     dispatch: Dispatch[Any], value: Any, called: Call, step: Step, plan: Plan
 ) -> tuple[Dispatch[Any], Plan] | None:
@@ -504,27 +612,3 @@ def _rest(
 def _after(items: tuple[_T, ...], item: _T) -> tuple[_T, ...]:
     """Those behind the one: that very object, of which equal ones may stand there too."""
     return items[next(index for index, each in enumerate(items) if each is item) + 1 :]
-
-
-def _started(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
-    """A task that has run up to its first suspension. From Python 3.12 on; the types are those of 3.11."""
-    # In two steps: where the coroutine raises one of those, the second one does, and the task would be out of reach.
-    task: asyncio.Task[Any] = asyncio.Task.__new__(asyncio.Task)  # pyright: ignore[reportUnknownVariableType]
-    try:
-        task.__init__(coroutine, loop=loop, eager_start=True)  # type: ignore[misc]
-    except (KeyboardInterrupt, SystemExit):
-        # It is on its way already. A task whose exception nobody takes complains when it is let go.
-        with contextlib.suppress(Exception):
-            task.exception()
-        raise
-    return task
-
-
-def _coroutine_of(result: Any) -> Coroutine[Any, Any, Any] | None:
-    if isinstance(result, Coroutine):
-        return cast("Coroutine[Any, Any, Any]", cast("object", result))
-    return _awaited(cast("Any", result)) if isinstance(result, Awaitable) else None
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
