@@ -1,13 +1,10 @@
 """What listeners get, in which order, and in which context."""
 
 import asyncio
-import contextlib
 import functools
-import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
@@ -273,131 +270,6 @@ async def test_no_listener_overtakes_an_earlier_one_of_the_same_event(
     await stage.open()
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(20)])
     assert order == list(range(len(kinds))) * 20
-
-
-_VARIABLE: ContextVar[str] = ContextVar("_VARIABLE", default="")
-
-
-class _Incomparable:
-    """Cannot be told from another one: what is set of it is set anew."""
-
-    def __eq__(self, other: object) -> bool:
-        raise ArithmeticError
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_ODD: ContextVar[_Incomparable] = ContextVar("_ODD")
-
-
-@pytest.mark.parametrize("how", ["keeps its task", "names it", "sets a variable", "sets an odd one", "cancels itself"])
-async def test_calls_of_an_async_listener_cannot_tell_that_they_share_a_task(
-    stage: Stage, gateway: Gateway, how: str
-) -> None:
-    kept: list[asyncio.Task[Any]] = []
-    names: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
-    heard: list[str] = []
-
-    @gateway.listen
-    async def on_ping(ping: Ping) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        assert task not in names
-        assert task not in kept
-        assert not task.cancelling()
-        assert not _VARIABLE.get()
-        assert _ODD.get(None) is None
-        heard.append(ping.content)
-        match how:
-            case "keeps its task":
-                kept.append(task)
-            case "names it":
-                names[task] = ping.content
-            case "sets a variable":
-                _VARIABLE.set(ping.content)
-            case "sets an odd one":
-                _ODD.set(_Incomparable())
-            case _:
-                task.cancel()
-
-    await stage.open()
-    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(50)])
-    assert heard == [str(number) for number in range(50)]
-    assert gateway.metrics().listener_errors == 0
-
-
-async def test_what_cancels_a_call_of_an_async_listener_does_not_reach_the_next(stage: Stage, gateway: Gateway) -> None:
-    heard: list[str] = []
-    gone: list[str] = []
-
-    @gateway.listen
-    async def on_ping(ping: Ping) -> None:
-        if int(ping.content) % 3 == 0:
-            # Over before it begins: it cancels the call at its first suspension and takes that back.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0):
-                    await asyncio.sleep(30)
-                    gone.append("not cancelled")
-        elif int(ping.content) % 3 == 1:
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-            task.uncancel()
-            if sys.version_info < (3, 13):
-                # The cancellation stays although it was taken back, as for any task.
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        heard.append(ping.content)
-
-    await stage.open()
-    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(60)])
-    await eventually(lambda: len(heard) == 60)
-    assert not gone
-    assert sorted(heard, key=int) == [str(number) for number in range(60)]
-
-
-async def test_among_calls_that_share_a_task_each_has_its_own_fate(stage: Stage, gateway: Gateway) -> None:
-    gate = asyncio.Event()
-    heard: list[str] = []
-    errors: list[tuple[str, int | None, str]] = []
-    suspended: list[str] = []
-
-    @gateway.on_error
-    def on_error(error: Exception, dispatch: Dispatch) -> None:
-        assert error.__traceback__ is not None
-        errors.append((str(error), dispatch.sequence, error.__traceback__.tb_frame.f_code.co_name))
-
-    @gateway.listen
-    async def on_ping(ping: Ping) -> None:
-        heard.append(ping.content)
-        match int(ping.content) % 5:
-            case 1:
-                raise ValueError(ping.content)
-            case 2:
-                await gate.wait()
-                suspended.append(ping.content)
-            case 3:
-                await gate.wait()
-                raise KeyError(ping.content)
-
-    await stage.open()
-    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(50)])
-    assert heard == [str(number) for number in range(50)]
-    assert gateway.metrics().pending == 20
-    assert len({dispatch.sequence for dispatch in gateway._life.consumer.unfinished()}) == 20
-    gate.set()
-    await eventually(lambda: gateway.metrics().pending == 0)
-    assert suspended == [str(number) for number in range(50) if number % 5 == 2]
-    assert [text for text, _, _ in errors] == [
-        *[str(number) for number in range(50) if number % 5 == 1],
-        *[repr(str(number)) for number in range(50) if number % 5 == 3],
-    ]
-    assert {name for _, _, name in errors} == {"on_ping"}
-    numbers = {text.strip("'"): sequence for text, sequence, _ in errors}
-    first = numbers["1"]
-    assert first is not None
-    assert all(sequence == first + int(text) - 1 for text, sequence in numbers.items())
 
 
 async def test_without_eager_tasks_a_removed_listener_is_skipped_and_an_event_half_handed_out_has_not_finished(

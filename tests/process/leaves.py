@@ -14,12 +14,12 @@ from collections.abc import AsyncGenerator
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
 
 from propylon import FileSessionStore, Gateway, Intents  # noqa: E402
-from propylon.events import TypingStart  # noqa: E402
+from propylon.events import Ready, TypingStart  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("url")
 parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
-parser.add_argument("--listener", choices=["spins", "sleeps", "awaits", "stays"], default="awaits")
+parser.add_argument("--listener", choices=["spins", "sleeps", "awaits", "stays", "signals"], default="awaits")
 parser.add_argument("--drain", type=float, default=10.0)
 parser.add_argument("--lifespan", choices=["quick", "begins for ever"], default="quick")
 parser.add_argument("--store")
@@ -69,6 +69,22 @@ if arguments.listener in ("spins", "sleeps"):
                     time.sleep(3600)
         finally:
             say("broken off")
+
+elif arguments.listener == "signals":
+
+    @gateway.listen
+    def signals(event: Ready) -> None:
+        # READY is heard before whoever opens the gateway goes on.
+        signal.raise_signal(signal.SIGTERM)
+
+    @gateway.listen
+    async def works(event: Ready) -> None:
+        try:
+            await asyncio.sleep(0.2)
+        except asyncio.CancelledError:
+            say("cancelled")
+            raise
+        say("finished")
 
 else:
 

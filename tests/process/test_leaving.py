@@ -108,6 +108,15 @@ def test_leaving_the_first_signal_lets_calls_finish(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_leaving_a_signal_before_it_counts_as_open_lets_calls_finish_too(propylon_simulator: Start, loop: str) -> None:
+    sim = propylon_simulator(guilds=0)
+    with bot(sim, f"--loop={loop}", "--listener=signals") as told:
+        out, errors = told.communicate(timeout=SECONDS)
+    assert out.splitlines() == ["begins", "finished", "lifespan over", "closed DISCONNECTED", "end"]
+    assert (told.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_leaving_what_has_not_finished_in_time_is_cancelled_before_the_lifespan_ends(
     propylon_simulator: Start, loop: str
 ) -> None:

@@ -78,6 +78,7 @@ class _Serving:
             self._task.cancel()
         else:
             self._closing = self._loop.create_task(self._life.close(None, drain=self._drain))
+            self._closing.add_done_callback(_retrieved)
 
     def _taken_back(self) -> bool:
         """Whether the cancellation that has come is that of `_stop`, and nobody else's; then it is over."""
@@ -116,14 +117,21 @@ class _Serving:
                 patience = 0.0
                 await self._closing
         except asyncio.CancelledError:
-            patience = 0.0
+            # After a signal the calls that have begun meanwhile have their time all the same.
             if not self._taken_back():
+                patience = 0.0
                 raise
         finally:
             self._starting = False
             # Where all is over this has nothing to do. What listeners use of the lifespan is there until they end.
             await life.close(None)
             await life.settle(patience)
+
+
+def _retrieved(task: asyncio.Task[None]) -> None:
+    """The KeyboardInterrupt of a second signal has left through the loop; nobody is left to take it from the task."""
+    if not task.cancelled():
+        task.exception()
 
 
 def run(life: Servable, serve: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
