@@ -97,6 +97,39 @@ async def events(shards: int, count: int) -> dict[str, float]:
         return {"us": (time.process_time() - cpu) * 1e6 / heard}
 
 
+def cpu_ticks(server: Server) -> int:
+    """What the server has used so far: user and system (proc(5))."""
+    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+async def server_at_rest(server: Server) -> None:
+    """Return when it has encoded all that it is to send."""
+    used, still = cpu_ticks(server), 0
+    while still < 4:
+        await asyncio.sleep(0.5)
+        before, used = used, cpu_ticks(server)
+        still = still + 1 if used - before < 2 else 0
+
+
+async def unheard(shards: int, count: int) -> dict[str, float]:
+    """Microseconds of CPU an event of so many that nobody hears, and how many cores of it are used at a time."""
+    each = count // shards
+    options = {"rate": None, "count": each, "preload": True, "stamp": False, "guilds": max(shards, 16)}
+    async with fleet(shards, **options) as (manager, server):
+        await manager.open()
+        await manager.wait_guilds_ready(timeout=30)
+        await server_at_rest(server)
+        before = manager.metrics().received
+        cpu, begun = time.process_time(), time.monotonic()
+        server.call("flood", True)
+        async with asyncio.timeout(120):
+            while manager.metrics().received - before < each * shards:
+                await asyncio.sleep(0.05)
+        cpu, took = time.process_time() - cpu, time.monotonic() - begun
+        return {"us": cpu * 1e6 / (each * shards), "cores": cpu / took, "rate": each * shards / took}
+
+
 async def beside_a_flood(shards: int, rate: float, seconds: float, flood: float | None) -> dict[str, float]:
     """Milliseconds from when the server made an event of the other shards to its listener.
 
@@ -165,6 +198,12 @@ async def main(rounds: int) -> None:
         alone.append(await apart("events", shards=1, count=400_000))
         many.append(await apart("events", shards=64, count=400_000))
     print(f"events: {middle(alone, 'us'):.2f} µs each on one shard, {middle(many, 'us'):.2f} on 64")
+    for shards in (1, 64):
+        runs = [await apart("unheard", shards=shards, count=1_200_000) for _ in range(rounds)]
+        print(
+            f"unheard: {middle(runs, 'us'):.2f} µs each on {shards}, {middle(runs, 'rate'):,.0f} a second with "
+            f"{middle(runs, 'cores'):.2f} cores"
+        )
     floods = {"calm": None, "10,000/s": 10_000.0, "30,000/s": 30_000.0, "flat out": 0.0}
     found_by: dict[str, list[dict[str, float]]] = {name: [] for name in floods}
     for _ in range(rounds):

@@ -24,6 +24,7 @@ class Server:
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )
+        self.pid = self._process.pid
         told = self._answer()
         self.url: str = told["url"]
         self.api_url: str = told["api_url"]

@@ -114,18 +114,18 @@ def test_a_fork_leaves_the_connections_to_the_parent(propylon_simulator: Start) 
     assert [connection["closed"]["code"] for connection in sim.record()["connections"]] == [1000] * 3
 
 
-def threads(sim: Simulator, told: str) -> tuple[int, str, str]:
+def threads(sim: Simulator, told: str, shards: int = 4) -> tuple[int, str, str]:
     program = (
         "import asyncio, os, sys, warnings; warnings.simplefilter('ignore')\n"
         "from propylon import ShardManager\n"
         "async def main():\n"
-        "    async with ShardManager('token', api_url=sys.argv[1], shards=4):\n"
+        "    async with ShardManager('token', api_url=sys.argv[1], shards=int(sys.argv[2])):\n"
         "        names = [open(f'/proc/self/task/{task}/comm').read() for task in os.listdir('/proc/self/task')]\n"
         "        print(sum(name.startswith('propylon-io') for name in names))\n"
         "asyncio.run(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, sim.api_url],
+        [sys.executable, "-c", program, sim.api_url, str(shards)],
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -141,6 +141,15 @@ def test_the_engines_threads_are_as_many_as_the_environment_says(
 ) -> None:
     code, out, errors = threads(propylon_simulator(guilds=0), told)
     assert (code, out) == (0, count), errors
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_sixteen_shards_share_a_thread_of_the_engine(propylon_simulator: Start) -> None:
+    sim = propylon_simulator(guilds=0, max_concurrency=64, identify_interval=0)
+    cores = len(os.sched_getaffinity(0))
+    for told, shards, count in (("", 16, 1), ("", 40, min(cores, 3)), ("1", 40, 1), ("3", 2, 2)):
+        code, out, errors = threads(sim, told, shards)
+        assert (code, out) == (0, str(count)), errors
 
 
 @pytest.mark.parametrize("told", ["0", "-1", "two", "65", "1.5"])

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 
-/// Of the threads of one engine.
+/// Of one thread.
 #[derive(Debug, Default)]
 pub struct Moderation {
     /// What each shard wishes, and how many wish it.
@@ -56,6 +56,11 @@ impl Moderation {
     fn note(&self, wishes: &BTreeMap<Duration, usize>) {
         let least = wishes.keys().next().map_or(0, |least| least.as_nanos() as u64);
         self.least.store(least, Relaxed);
+    }
+
+    /// How many shards there are on the thread.
+    pub fn shards(&self) -> usize {
+        self.wishes.lock().values().sum()
     }
 
     /// The time between two looks at the sockets.
@@ -113,6 +118,7 @@ mod tests {
         assert_eq!(moderation.interval(), Duration::ZERO);
         let slow = moderation.wish(TICK);
         let quick = [moderation.wish(TICK / 2), moderation.wish(TICK / 2)];
+        assert_eq!(moderation.shards(), 3);
         assert_eq!(moderation.interval(), TICK / 2);
         let [first, second] = quick;
         drop(first);
@@ -123,6 +129,7 @@ mod tests {
         assert_eq!(moderation.interval(), Duration::ZERO);
         drop((at_once, slow));
         assert_eq!(moderation.interval(), Duration::ZERO);
+        assert_eq!(moderation.shards(), 0);
     }
 
     #[test]

@@ -1,41 +1,94 @@
-//! The threads of the engine: one tokio runtime for all gateways of the process. They run what must
+//! The threads of the engine, for all gateways of the process: a tokio runtime each, of one thread. They run what must
 //! not depend on Python, never attach to it and own no Python object, so that they can be joined at
 //! exit whatever Python is doing.
 
-use std::{process, sync::Arc, time::Duration};
+use std::{
+    process,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
 use propylon_core::moderation::Moderation;
 use pyo3::{exceptions::PyValueError, prelude::*};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// One thread reads, inflates and scans 600,000 unheard events in a second, more than Discord sends
-/// to any bot; a second one only adds wake-ups between them.
-const THREADS: usize = 1;
-/// Another number of threads, for a process.
+/// So many shards get a thread before there is another one. One reads, inflates and scans 600,000 unheard events in a
+/// second, more than Discord sends to any bot; a second one beside it only adds wake-ups. What needs more is a flood over
+/// many shards.
+const SHARDS: usize = 16;
+/// So many threads there are at most, however many cores: Python is the first to have too much to do.
+const THREADS: usize = 4;
+/// Another number of threads, for a process: that many, as soon as there are shards for them.
 const VARIABLE: &str = "PROPYLON_IO_THREADS";
 const MOST: usize = 64;
 
-fn threads() -> PyResult<usize> {
+/// How many threads there may be, and how many shards each gets before the next is started.
+fn threads() -> PyResult<(usize, usize)> {
     // While attached: Python changes the environment only so, and the C library does not lock it.
-    let Some(told) = std::env::var_os(VARIABLE).filter(|told| !told.is_empty()) else { return Ok(THREADS) };
-    told.to_str().and_then(|told| told.trim().parse().ok()).filter(|told| (1..=MOST).contains(told)).ok_or_else(|| {
+    let Some(told) = std::env::var_os(VARIABLE).filter(|told| !told.is_empty()) else {
+        return Ok((thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS)), SHARDS));
+    };
+    let number = told.to_str().and_then(|told| told.trim().parse().ok()).filter(|told| (1..=MOST).contains(told));
+    let number = number.ok_or_else(|| {
         PyValueError::new_err(format!(
             "{VARIABLE} must be a whole number from 1 to {MOST}, not {:?}",
             told.to_string_lossy()
         ))
-    })
+    })?;
+    Ok((number, 1))
+}
+
+struct IoThread {
+    runtime: Runtime,
+    moderation: Arc<Moderation>,
+}
+
+impl IoThread {
+    fn start() -> PyResult<Self> {
+        let moderation = Arc::new(Moderation::default());
+        let resting = Arc::clone(&moderation);
+        // Not one runtime of several threads: a worker that is about to park counts there as one that looks for work, so
+        // that while it rests the others would not be woken; and a shard would wander from cache to cache.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("propylon-io")
+            .enable_all()
+            .on_thread_park(move || resting.rest())
+            .on_thread_unpark(Moderation::woken)
+            .build()?;
+        Ok(Self { runtime, moderation })
+    }
 }
 
 struct Engine {
-    runtime: Runtime,
-    moderation: Arc<Moderation>,
+    threads: Vec<IoThread>,
+    most: usize,
+    shards_each: usize,
     pid: u32,
+}
+
+impl Engine {
+    /// The thread for one more shard.
+    fn place(&mut self) -> PyResult<&IoThread> {
+        let room = self.threads.iter().position(|thread| thread.moderation.shards() < self.shards_each);
+        let place = match room {
+            Some(place) => place,
+            None if self.threads.len() < self.most => {
+                self.threads.push(IoThread::start()?);
+                self.threads.len() - 1
+            }
+            None => (0..self.threads.len()).min_by_key(|&at| self.threads[at].moderation.shards()).unwrap_or_default(),
+        };
+        Ok(&self.threads[place])
+    }
 }
 
 static ENGINE: Mutex<Option<Engine>> = Mutex::new(None);
 
-/// The runtime and its moderation, started on first use; anew in a forked child, whose copy has no threads.
+/// The runtime for one more shard, and its moderation, started on first use; anew in a forked child, whose copy has no
+/// threads.
 pub(crate) fn engine() -> PyResult<(Handle, Arc<Moderation>)> {
     let mut engine = ENGINE.lock();
     let pid = process::id();
@@ -43,22 +96,15 @@ pub(crate) fn engine() -> PyResult<(Handle, Arc<Moderation>)> {
         // Its threads live in the parent only; shutting it down here would wait for them for ever.
         std::mem::forget(stale);
     }
-    if let Some(engine) = &*engine {
-        return Ok((engine.runtime.handle().clone(), Arc::clone(&engine.moderation)));
-    }
-    let moderation = Arc::new(Moderation::default());
-    let threads = threads()?;
-    let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name("propylon-io").enable_all();
-    if threads == 1 {
-        // A worker that is about to park counts as one that looks for work: of several, the others would not be woken.
-        let resting = Arc::clone(&moderation);
-        builder.on_thread_park(move || resting.rest()).on_thread_unpark(Moderation::woken);
-    }
-    let runtime = builder.build()?;
-    let handle = runtime.handle().clone();
-    *engine = Some(Engine { runtime, moderation: Arc::clone(&moderation), pid });
-    Ok((handle, moderation))
+    let engine = match &mut *engine {
+        Some(engine) => engine,
+        none => {
+            let (most, shards_each) = threads()?;
+            none.insert(Engine { threads: Vec::new(), most, shards_each, pid })
+        }
+    };
+    let IoThread { runtime, moderation } = engine.place()?;
+    Ok((runtime.handle().clone(), Arc::clone(moderation)))
 }
 
 /// Stops and joins the engine's threads. Called at exit, before the interpreter is finalised; does
@@ -69,7 +115,10 @@ pub(crate) fn shutdown(py: Python<'_>, timeout: f64) {
         let engine = ENGINE.lock().take();
         match engine {
             Some(engine) if engine.pid == process::id() => {
-                engine.runtime.shutdown_timeout(Duration::from_secs_f64(timeout));
+                let end = Instant::now() + Duration::from_secs_f64(timeout);
+                for thread in engine.threads {
+                    thread.runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
+                }
             }
             Some(stale) => std::mem::forget(stale),
             None => {}
