@@ -1,10 +1,11 @@
 """A headless Chromium that looks at a dashboard, and what it saw.
 
-Driven by Playwright over the DevTools protocol: one pip package that waits for states by itself, drives the system's own
-Chromium and needs no chromedriver beside it; its own browsers are never downloaded. Works on any address that serves the
-page: the stand-in of `server`, or a bot's own.
+Driven by Playwright over the DevTools protocol: one pip package that waits for states by itself, drives the system's
+own Chromium and needs no chromedriver beside it; its own browsers are never downloaded. Works on any address that
+serves the page: the stand-in of `server`, or a bot's own.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from playwright.async_api import CDPSession, Page, Request, async_playwright
+from playwright.async_api import Browser, CDPSession, ConsoleMessage, Page, Request, async_playwright
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 """Where it is; None: not installed, so that nothing can be looked at."""
@@ -49,6 +50,13 @@ class View:
         )
         return found
 
+    async def until(self, expression: str, *, seconds: float = 20.0) -> None:
+        """Wait until this is true in the page. (`Page.wait_for_function` needs what the page's policy forbids.)"""
+        async with asyncio.timeout(seconds):
+            await self.page.evaluate(
+                f"new Promise(done => {{ const look = () => ({expression}) ? done() : setTimeout(look, 20); look(); }})"
+            )
+
     async def names(self) -> list[tuple[str, str]]:
         """Role and name of everything that a screen reader is told of."""
         tree: dict[str, Any] = await self.protocol.send("Accessibility.getFullAXTree")
@@ -60,7 +68,21 @@ class View:
 
 
 @contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Browser]:
+    """A browser, for as many pages as are wanted."""
+    # Chromium refuses its sandbox to root, as which containers run.
+    flags = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
 async def opened(
+    browser: Browser,
     url: str,
     *,
     width: int = 1280,
@@ -72,6 +94,7 @@ async def opened(
     """Open the page, and wait until it shows a first snapshot.
 
     Args:
+        browser: Of `running`.
         url: Where the admin server is, such as ``http://127.0.0.1:9464``.
         width: Of the window, in CSS pixels.
         height: Of the window, in CSS pixels.
@@ -79,33 +102,31 @@ async def opened(
         scheme: What the system prefers.
         motion: What the system prefers.
     """
-    # Chromium refuses its sandbox to root, as which containers run.
-    flags = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        try:
-            page = await browser.new_page(
-                viewport={"width": width, "height": height},
-                device_scale_factor=scale,
-                color_scheme=scheme,
-                reduced_motion=motion,
-                timezone_id="UTC",
-                locale="en-GB",
-            )
-            page.set_default_timeout(20_000)
-            view = View(page, await page.context.new_cdp_session(page))
+    context = await browser.new_context(
+        viewport={"width": width, "height": height},
+        device_scale_factor=scale,
+        color_scheme=scheme,
+        reduced_motion=motion,
+        timezone_id="UTC",
+        locale="en-GB",
+    )
+    try:
+        page = await context.new_page()
+        page.set_default_timeout(20_000)
+        view = View(page, await context.new_cdp_session(page))
 
-            def asked(request: Request) -> None:
-                view.requests.append(request.url)
+        def asked(request: Request) -> None:
+            view.requests.append(request.url)
 
-            page.on("request", asked)
-            page.on(
-                "console",
-                lambda message: view.problems.append(message.text) if message.type in ("error", "warning") else None,
-            )
-            page.on("pageerror", lambda error: view.problems.append(str(error)))
-            await page.goto(url)
-            await page.locator("#link.live").wait_for()
-            yield view
-        finally:
-            await browser.close()
+        def said(message: ConsoleMessage) -> None:
+            if message.type in ("error", "warning"):
+                view.problems.append(message.text)
+
+        page.on("request", asked)
+        page.on("console", said)
+        page.on("pageerror", lambda error: view.problems.append(str(error)))
+        await page.goto(url)
+        await page.locator("#link.live").wait_for()
+        yield view
+    finally:
+        await context.close()

@@ -1,7 +1,7 @@
 """A stand-in for the admin server: the page's own files, and whatever snapshot a test has put there.
 
-It answers as the engine's does, with the same Content-Security-Policy, so that the page and ``propylon top`` can be driven
-into states that a real bot comes to seldom.
+It answers as the engine's does, with the same Content-Security-Policy, so that the page and ``propylon top`` can be
+driven into states that a real bot comes to seldom.
 """
 
 import contextlib

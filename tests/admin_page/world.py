@@ -1,7 +1,7 @@
 """What a bot's admin server would tell: snapshots and a history, the same for the same numbers.
 
-A lively fleet without a bot, for the tests of the page and of ``propylon top`` and for the screenshots. `snapshot` has every
-key that the admin server gives; ``tests/admin_page/test_top_snapshot.py`` holds that against what ``propylon top`` reads.
+A lively fleet without a bot, for the tests of the page and of ``propylon top``, and for the screenshots. `snapshot` has
+every key that the admin server gives; ``test_top.py`` beside this file holds it against what ``propylon top`` reads.
 """
 
 import math
@@ -148,9 +148,7 @@ def snapshot(shards: int = 64, second: float = 0.0) -> Snapshot:
         "live": {"ok": True, "blocked_seconds": 0.0, "since": None, "listener": None},
         "ready": {"ok": True, "shards": shards, "ready": shards},
         "loops": [{"last_turn_at": now, "blocked_seconds": 0.0, "lag_seconds": 0.0008, "running": None}],
-        "shards": [
-            _shard(shard, shards, now, {key: parts[key][shard] for key in COUNTERS}) for shard in range(shards)
-        ],
+        "shards": [_shard(shard, shards, now, {key: parts[key][shard] for key in COUNTERS}) for shard in range(shards)],
         "events": events,
         "listeners": [
             {
