@@ -273,3 +273,26 @@ def simulate(
         respect_intents=True,
     )
     raise typer.Exit(serve(lambda _: serve_clients(simulator, compression), stopped=0))
+
+
+@app.command()
+def top(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The bot's admin server, such as http://127.0.0.1:9464.")],
+    once: Annotated[bool, typer.Option("--once", help="Print it as plain text and exit; takes a second.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: the snapshot as the server gives it.")] = False,
+) -> None:
+    """Watch a bot through its admin server: shards, events, latency, listeners, reconnects.
+
+    Arrows choose a shard or scroll, Tab goes on to the next table, s sorts it by its next column, p pauses, q quits.
+    With --once, exits with 1 where the server does not answer.
+    """
+    from propylon.cli import _top
+    from propylon.cli._top_snapshot import base_of
+
+    if as_json and not once:
+        raise typer.BadParameter("--json goes with --once")
+    try:
+        base = base_of(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    raise typer.Exit(serve(lambda signals: _top.once(base, as_json=as_json) if once else _top.watch(base, signals)))

@@ -52,9 +52,9 @@
 
   function bytes(value) {
     if (value == null) return NONE;
-    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    const units = ["B", "kB", "MB", "GB", "TB"];
     let unit = 0;
-    for (; value >= 1024 && unit < units.length - 1; unit += 1) value /= 1024;
+    for (; value >= 1000 && unit < units.length - 1; unit += 1) value /= 1000;
     return `${unit ? tenth.format(value) : whole.format(value)} ${units[unit]}`;
   }
 
