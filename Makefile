@@ -81,6 +81,10 @@ import-graph: $(DONE)/build $(DONE)/docs ## Draw docs/images/imports.svg; needs 
 	cd python && ../$(BIN)/pydeps propylon --max-module-depth 2 --only propylon --exclude-exact propylon \
 		--rmprefix propylon. --noshow --reverse --rankdir BT -T svg -o ../docs/images/imports.svg
 
+.PHONY: screenshots
+screenshots: $(DONE)/build $(DONE)/test ## Take the pictures of docs/dashboard.md; needs Chromium
+	@$(BIN)/python tests/admin_page/screenshots.py
+
 .PHONY: mutants
 mutants: $(DONE)/build $(DONE)/test ## Break our code as others are broken; each time a test must fail
 	@$(BIN)/python tests/coverage/mutate.py

@@ -341,13 +341,20 @@
 
     restart(history) {
       this.interval = history.interval;
-      for (const key of Object.keys(this.data)) this.data[key] = [...history[key]];
+      // What has come meanwhile goes on behind it.
+      const last = history.time[history.time.length - 1] ?? -Infinity;
+      const newer = this.data.time.findIndex((time) => time > last);
+      for (const [key, kept] of Object.entries(this.data)) {
+        this.data[key] = [...history[key], ...(newer < 0 ? [] : kept.slice(newer))];
+      }
       this.rebuild();
     }
 
     /** A point of the latest figures, where `interval` has passed since the last one. */
     add(point) {
       const { time } = this.data;
+      // The first snapshot has no rates yet.
+      if (point.received == null) return;
       if (time.length && point.time - time[time.length - 1] < this.interval - 0.5) return;
       for (const key of Object.keys(this.data)) this.data[key].push(point[key]);
       while (time.length && time[0] < point.time - KEPT) for (const kept of Object.values(this.data)) kept.shift();
@@ -569,9 +576,11 @@
       ["Overflowed", count(shard.overflowed)],
       ["On both fleets", count(shard.overlapped)],
       ["Mended, undecodable", `${count(shard.mended)}, ${count(shard.undecodable)}`],
-      ["Duplicates, ignored, malformed", `${count(shard.duplicates)}, ${count(shard.ignored)}, ${count(shard.malformed)}`],
+      ["Duplicates", count(shard.duplicates)],
+      ["Ignored, malformed", `${count(shard.ignored)}, ${count(shard.malformed)}`],
       ["Listener errors", count(shard.listener_errors)],
-      ["On the wire, inflated", `${bytes(shard.wire_bytes)}, ${bytes(shard.inflated_bytes)}`],
+      ["On the wire", bytes(shard.wire_bytes)],
+      ["Inflated", bytes(shard.inflated_bytes)],
       ["Pauses", `${count(shard.pauses)}, ${seconds(shard.paused_seconds)}`],
       ["Wake-ups", count(shard.wakeups)],
       ["Last frame", ago(shard.last_frame_at, now)],
