@@ -22,10 +22,7 @@ from propylon.cli._top_tables import EVENTS, Rates, figures, sorted_rows
 from propylon.cli._top_view import Fleet, Rows, Top
 
 from . import world
-from .conftest import Scene
-from .server import FakeAdmin
-
-Serve = Callable[..., FakeAdmin]
+from .conftest import Scene, Serve
 
 
 def decoded(found: world.Snapshot) -> Snapshot:
@@ -250,7 +247,7 @@ async def test_of_a_thousand_shards_the_chosen_one_is_in_view(admin: Serve) -> N
 async def test_s_sorts_the_table_that_has_the_focus(admin: Serve) -> None:
     seconds = iter(range(10**6))
     server = admin(lambda: world.snapshot(64, float(next(seconds))))
-    # Every figure is another one each time, which costs 70 ms to draw on a slow machine.
+    # Every figure is another one each time, and much to draw.
     async with drawn(server.url, every=0.5) as (app, pilot):
         await until(lambda: rows_of(app, "events")[0][0] not in ("-", "0"))
         assert rows_of(app, "events")[0][-1] == "PRESENCE_UPDATE"
@@ -436,7 +433,7 @@ class Terminal:
         self.before = termios.tcgetattr(theirs)
         self.theirs = theirs
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "propylon", *arguments],
+            [sys.executable, *arguments],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -473,7 +470,7 @@ class Terminal:
 @pytest.mark.parametrize(("how", "code"), [("q", 0), ("ctrl-c", 0), ("terminate", 128 + signal.SIGTERM)])
 def test_it_leaves_the_terminal_as_it_found_it(admin: Serve, how: str, code: int) -> None:
     server = admin(Scene(64))
-    terminal = Terminal("top", server.url)
+    terminal = Terminal("-m", "propylon", "top", server.url)
     try:
         terminal.until(lambda: b"64/64" in terminal.shown)
         assert terminal.settings() != terminal.before
@@ -488,6 +485,23 @@ def test_it_leaves_the_terminal_as_it_found_it(admin: Serve, how: str, code: int
         # The screen of before, and its cursor.
         assert terminal.shown.rindex(b"\x1b[?1049l") > terminal.shown.rindex(b"\x1b[?1049h")
         assert terminal.shown.rindex(b"\x1b[?25h") > terminal.shown.rindex(b"\x1b[?25l")
+        assert b"Traceback" not in terminal.shown
+    finally:
+        terminal.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_without_textual_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['textual'] = None\n"
+        "from propylon.cli._app import app\napp(['top', 'http://127.0.0.1:9'])"
+    )
+    terminal = Terminal("-c", code)
+    try:
+        terminal.until(lambda: terminal.process.poll() is not None)
+        terminal.until(lambda: b"\n" in terminal.shown)
+        assert terminal.process.returncode == 1
+        assert b'pip install "propylon[cli]"' in terminal.shown
         assert b"Traceback" not in terminal.shown
     finally:
         terminal.close()

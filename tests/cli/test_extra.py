@@ -37,5 +37,5 @@ def test_a_fault_of_our_own_is_not_taken_for_a_missing_extra(start: Start) -> No
 def test_help_and_version(finished: Finish) -> None:
     shown = finished("--help")
     assert shown.returncode == 0
-    assert all(command in shown.stdout for command in ("demo", "doctor", "events", "run", "simulate"))
+    assert all(command in shown.stdout for command in ("demo", "doctor", "events", "run", "simulate", "top"))
     assert finished("--version").stdout.startswith("propylon 0.")

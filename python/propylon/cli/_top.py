@@ -79,7 +79,7 @@ async def watch(base: str, signals: Stoppable) -> int:
     if find_spec("textual") is None:
         complain('top draws with textual, not installed here: pip install "propylon[cli]"; --once needs none')
         return 1
-    # Textual takes a fifth of a second to import: only where it is drawn with.
+    # A large import: only where something is drawn with it.
     from propylon.cli._top_view import Top
 
     app = Top(base)
