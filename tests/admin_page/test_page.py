@@ -218,8 +218,10 @@ async def test_what_is_not_known_is_a_dash(browser: Browser, admin: Serve) -> No
         assert view.problems == []
         # And rows come where there were none.
         scene.now = world.snapshot(1, 1.0)
+        scene.now["reconnects"] = [{"at": world.FIRST, "shard": 0, "code": None, "reason": None, "resumed": None}]
         await view.page.locator("#events tbody th").first.wait_for()
         assert len((await view.rows("listeners"))[0]) == 7
+        assert await view.rows("reconnects") == [["16:23:20", "0", "–", "under way"]]
 
 
 async def test_names_and_reasons_stay_text(browser: Browser, admin: Serve) -> None:

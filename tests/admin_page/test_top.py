@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 from cli.processes import SECONDS, environment
 from propylon.cli._top_snapshot import Snapshot, Unanswered, base_of, fetch
-from propylon.cli._top_tables import EVENTS, Rates, figures, sorted_rows
+from propylon.cli._top_tables import EVENTS, Rates, figures, reconnect_rows, sorted_rows
 from propylon.cli._top_view import Fleet, Rows, Top
 
 from . import world
@@ -47,7 +47,9 @@ def run(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
 def test_it_reads_every_key_of_a_snapshot() -> None:
     """Nothing that the admin server gives is unknown here, and nothing is asked for that it does not give."""
     found = world.snapshot(3)
+    found["reconnects"].append({"at": world.FIRST, "shard": 0, "code": None, "reason": None, "resumed": None})
     assert msgspec.to_builtins(decoded(found)) == found
+    assert reconnect_rows(decoded(found))[0][1:] == ["0", "under way", "-"]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,8 @@ class Reconnect(msgspec.Struct, frozen=True):
     shard: int
     code: int | None
     reason: str | None
-    resumed: bool
+    resumed: bool | None
+    """None: the new connection has not come so far yet."""
 
 
 class Budget(msgspec.Struct, frozen=True):

@@ -45,6 +45,8 @@ LETTERS: Final = {
 
 _Row = TypeVar("_Row")
 _NONE: Final = "-"
+_HOW: Final = {True: "resumed", False: "new", None: "under way"}
+"""What became of the session."""
 
 
 def clean(text: str) -> str:
@@ -131,7 +133,7 @@ def reconnect_rows(snapshot: Snapshot) -> list[list[str]]:
         [
             _clock(each.at),
             str(each.shard),
-            "resumed" if each.resumed else "new",
+            _HOW[each.resumed],
             clean(" ".join(str(part) for part in (each.code, each.reason) if part not in (None, ""))) or _NONE,
         ]
         for each in reversed(snapshot.reconnects)

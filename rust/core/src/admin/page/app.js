@@ -617,7 +617,8 @@
         at,
         shard,
         reason: [code, reason].filter((part) => part != null && part !== "").join(" ") || NONE,
-        how: resumed ? "resumed" : "new",
+        // Not known while the new connection is made.
+        how: resumed == null ? "under way" : resumed ? "resumed" : "new",
       })),
     );
   }
