@@ -42,9 +42,7 @@ def test_once_prints_it_as_plain_text(admin: Serve) -> None:
     assert any(line.endswith("  PRESENCE_UPDATE") for line in lines)
     assert f"and {len(world.RATES) - 20} more" in lines
     assert any(line.endswith("  bot.moderation.check_message") for line in lines)
-    assert "16:15:52      5  resumed  no ACK of the last heartbeat" in [
-        line.replace("16:16", "16:15") for line in lines
-    ]
+    assert "16:16:52      5  resumed  no ACK of the last heartbeat" in lines
 
 
 def test_once_prints_the_snapshot_as_json(admin: Serve) -> None:

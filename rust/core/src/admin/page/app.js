@@ -553,8 +553,14 @@
       ["Memory", bytes(process.rss_bytes)],
       ["Session starts left", budget ? count(budget.remaining) : NONE],
     ]);
-    const ready_text = `${ready.ready}/${ready.shards} ready`;
-    document.title = `${blocked >= BLOCKED || !latest.live.ok ? "BLOCKED, " : ""}${ready_text} – Propylon`;
+  }
+
+  /** Also while the page is hidden: the title is what is seen of it then. */
+  function drawTitle() {
+    const { ready, live } = latest;
+    const bad = !live.ok || blockedOf(latest) >= BLOCKED;
+    const title = `${bad ? "BLOCKED, " : ""}${ready.ready}/${ready.shards} ready – Propylon`;
+    if (document.title !== title) document.title = title;
   }
 
   function drawShard() {
@@ -700,6 +706,7 @@
       queued: sums.queued,
     });
     tellChanges();
+    drawTitle();
     draw();
   }
 
