@@ -1,4 +1,5 @@
-"""Take the pictures of docs/dashboard.md: ``make screenshots``. The same figures each time, so that they change seldom.
+"""Take the pictures of docs/dashboard.md: ``make screenshots``. The same figures each time; at round
+edges Chromium draws a few pixels a shade brighter or darker than the last time.
 
 Fails where there is no Chromium, and where a picture is larger than a document should load.
 """
