@@ -116,6 +116,10 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/shards.py
 	$(CARGO) bench --quiet -p propylon-core
 
+.PHONY: plots
+plots: $(BENCH)/.done ## Draw the results in benches/results.json into docs/images
+	$(BENCH)/bin/python benches/plots.py
+
 .PHONY: instructions
 instructions: $(DONE)/build $(DONE)/test ## Count the instructions of an event anew, and write them down; needs valgrind
 	$(BIN)/python tests/instructions/test_counts.py

@@ -1,6 +1,7 @@
 """From runs to tables: medians, ratios of pairs, and the results between the markers of the README."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -151,6 +152,14 @@ def machine() -> str:
             f"- Propylon {importlib.metadata.version('propylon')}, commit {commit}",
         ]
     )
+
+
+def write_results(runs: Runs) -> None:
+    """Keep what the plots are made of: µs of CPU an event, by section, case and round."""
+    results: dict[str, dict[str, list[float]]] = {}
+    for section, case in runs:
+        results.setdefault(section, {})[case] = [round(us, 3) for us in _values(runs, section, case, "cpu_us")]
+    Path(__file__).with_name("results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def write_readme(text: str, what: str = "results") -> None:

@@ -184,6 +184,7 @@ def main() -> int:
         ]
         command = shlex.join(["benches/run.py", *shown, *(["--uvloop"] if chosen.uvloop else []), "--write-readme"])
         size = f"{chosen.rounds} rounds; flat out {chosen.events:,} events, discord.py a tenth, hikari a fifth of them"
+        report.write_results(runs)
         report.write_readme(f"Made by `{command}` ({size}).\n\n{facts}\n\n{text}")
     return 1 if failures else 0
 
