@@ -29,7 +29,7 @@ LAYERS = {
         ("clock", "protocol", "inflate"),
         ("session", "moderation"),
         ("transport", "delivery"),
-        ("fleet",),
+        ("fleet", "recording"),
         ("shard",),
     ],
     "simulator": [

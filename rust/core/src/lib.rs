@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod inflate;
 pub mod moderation;
 pub mod protocol;
+pub mod recording;
 pub mod session;
 pub mod shard;
 pub mod transport;

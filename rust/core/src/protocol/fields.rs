@@ -52,7 +52,7 @@ pub(crate) fn elements(data: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Where the value at `start` ends.
-fn value_end(data: &[u8], start: usize) -> Result<usize, EnvelopeError> {
+pub(crate) fn value_end(data: &[u8], start: usize) -> Result<usize, EnvelopeError> {
     match byte(data, start)? {
         b'"' => Ok(string::contents(data, start + 1).ok_or(EnvelopeError::Truncated)?.end + 1),
         b'{' | b'[' => structural::container_end(data, start).ok_or(EnvelopeError::Truncated),

@@ -27,6 +27,7 @@ use crate::{
     inflate::{Compression, Inflater},
     moderation::WakeInterval,
     protocol::event::EventSet,
+    recording::Recorder,
     session::{Closed, Machine},
     transport::TransportConfig,
 };
@@ -64,6 +65,7 @@ pub(super) struct Driver {
     /// The user gave it: no REST call is made.
     pub(super) given_url: bool,
     pub(super) shard_id: u32,
+    pub(super) shard_count: u32,
     pub(super) gate: Arc<IdentifyGate>,
     pub(super) connection: Option<Connection>,
     /// Opened beside `connection` to take its place at HELLO.
@@ -97,6 +99,8 @@ pub(super) struct Driver {
     pub(super) replies: Vec<Dispatch>,
     /// What another fleet of the same bot brings too, as of this batch.
     pub(super) overlap: Option<Arc<(Arc<Overlap>, Side)>>,
+    /// Who writes events down, as of this batch; usually nobody.
+    pub(super) recorders: Option<Arc<Vec<Arc<Recorder>>>>,
     /// Waits for room in the queue; while it is there, the socket is not read.
     pub(super) paused: Option<(Boxed<()>, Duration)>,
     /// Lets the consumer catch up before more is read; a moment, whatever the consumer does.
@@ -138,6 +142,7 @@ impl Driver {
             base_url: config.gateway_url.clone().or_else(|| config.known_url.clone()),
             given_url: config.gateway_url.is_some(),
             shard_id: config.shard.map_or(0, |(id, _)| id),
+            shard_count: config.shard.map_or(1, |(_, count)| count),
             gate: IdentifyGate::shared(&config.token, server),
             connection: None,
             next: None,
@@ -160,6 +165,7 @@ impl Driver {
             tally: Box::default(),
             awaited: EventSet::EMPTY,
             overlap: None,
+            recorders: None,
             replies: Vec::new(),
             paused: None,
             breather: None,

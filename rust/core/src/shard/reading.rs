@@ -23,6 +23,7 @@ use crate::{
         event::EventType,
         opcode::Opcode,
     },
+    recording,
     session::{Fault, Verdict},
 };
 
@@ -39,6 +40,7 @@ impl Driver {
         let now = clock::now();
         self.awaited = **self.state.awaited.load();
         self.overlap = self.state.overlap.load_full();
+        self.recorders = self.state.recorders.current();
         let room = self.state.queue.room_left();
         // The user closes and nobody takes the events: the answer lies behind them, and has to be read.
         self.discarding = self.machine.is_closing() && (room.0 == 0 || room.1 == 0);
@@ -187,6 +189,19 @@ impl Driver {
                         _ => EventType::UNKNOWN,
                     };
                     let guild_change = self.guilds.note(now, event, &rest[envelope.data.clone()]);
+                    if let Some(recorders) = &self.recorders {
+                        let event = recording::Event {
+                            event,
+                            shard: (self.shard_id, self.shard_count),
+                            sequence: envelope.sequence,
+                            received_at: now,
+                            guild_change,
+                            data: &rest[envelope.data.clone()],
+                        };
+                        for recorder in recorders.iter() {
+                            recorder.offer(&event, || Dispatch::unknown_name(&envelope.event, rest));
+                        }
+                    }
                     match self.state.subscriptions.matches(event, &rest[envelope.data.clone()]) {
                         Slots::Unheard => {
                             self.tally.unheard[event.index()] += 1;

@@ -15,6 +15,7 @@ use crate::{
     delivery::{Overlap, ShardQueue, Side, Subscriptions},
     fleet::Blocked,
     protocol::event::EventSet,
+    recording::Recorders,
     session::{PresenceLimiter, SendLimiter, Session, Status},
 };
 
@@ -114,11 +115,19 @@ pub struct SharedState {
     pub(super) guild_count: AtomicUsize,
     /// Another fleet of the same bot is there too.
     pub(super) overlap: arc_swap::ArcSwapOption<(Arc<Overlap>, Side)>,
+    /// Who writes events down, whether or not somebody listens.
+    pub(super) recorders: Arc<Recorders>,
 }
 
 impl SharedState {
-    /// A shard that was never opened. `subscriptions` say what of it is heard; other shards may have the same.
-    pub fn new(queue: Arc<ShardQueue>, subscriptions: Arc<Subscriptions>, session: Option<Session>) -> Arc<Self> {
+    /// A shard that was never opened. `subscriptions` say what of it is heard, `recorders` write of it; other shards may have
+    /// the same.
+    pub fn new(
+        queue: Arc<ShardQueue>,
+        subscriptions: Arc<Subscriptions>,
+        recorders: Arc<Recorders>,
+        session: Option<Session>,
+    ) -> Arc<Self> {
         let sequence = session.as_ref().map_or(0, |session| session.sequence);
         queue.begin_session(sequence, Duration::ZERO);
         Arc::new(Self {
@@ -138,6 +147,7 @@ impl SharedState {
             user_id: AtomicU64::new(0),
             guild_count: AtomicUsize::new(0),
             overlap: arc_swap::ArcSwapOption::empty(),
+            recorders,
         })
     }
 

@@ -126,7 +126,7 @@ impl Running {
         let queue = Arc::new(ShardQueue::new(1, queue));
         let hub = Arc::new(Hub::new(Waker::new().unwrap()));
         hub.bind(&queue);
-        let state = SharedState::new(queue, Arc::default(), None);
+        let state = SharedState::new(queue, Arc::default(), Arc::default(), None);
         let handle = ShardHandle::start(&tokio::runtime::Handle::current(), config, &state).unwrap();
         Self { state, hub, notices: Vec::new(), _handle: handle }
     }
