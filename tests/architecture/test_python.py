@@ -32,9 +32,10 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"recording"},
     {"_fleet"},
     {"_gateway"},
-    {"_sessions"},
+    {"_sessions", "_recording"},
     {"_delivery"},
     {"_listening", "_commands"},
     {"_filters"},
@@ -58,6 +59,7 @@ PUBLIC = {
     "propylon.intents",
     "propylon.models",
     "propylon.presence",
+    "propylon.recording",
     "propylon.snowflake",
     "propylon.testing",
     "propylon.testing.plugin",
@@ -140,7 +142,7 @@ def documented(kind: type) -> set[str]:
             Gateway,
             {
                 *("add", "batches", "close", "collect", "guilds_ready", "identify_blocked_until", "intents", "latency"),
-                *("listen", "listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit"),
+                *("listen", "listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit", "record"),
                 *(
                     "request_members",
                     "request_channel_info",
@@ -158,7 +160,7 @@ def documented(kind: type) -> set[str]:
             ShardManager,
             {
                 *("add", "batches", "close", "collect", "guild_count", "guilds_ready", "intents", "latency", "listen"),
-                *("listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "request_channel_info"),
+                *("listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "record", "request_channel_info"),
                 *("request_members", "request_soundboard_sounds", "reshard", "run", "send", "serve", "set_presence"),
                 *("shard_of", "shards", "status", "stream", "total", "update_voice_state", "wait_closed", "wait_for"),
                 "wait_guilds_ready",

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import propylon._core as _core
@@ -604,6 +604,17 @@ class FleetLife:
             self._unraised = None
         if error is not None:
             raise error
+
+    async def replay(self, chunks: "AsyncIterator[list[_core.Fed]]", drain: float) -> int:
+        """Hand events that no connection brings to the listeners, by way of one shard; how many."""
+        self.check_process()
+        if self._ended is not None and not self._ended.done():
+            raise RuntimeError("the manager is open; close it before a recording is replayed")
+        life = self._maker.team((0,), 1, self).lives[0]
+        try:
+            return await life.replay(chunks, drain)
+        finally:
+            self.listening.unbind(life.consumer)
 
     async def wait_guilds_ready(self, timeout: float | None) -> None:
         """Return when each guild of each shard has been heard of."""

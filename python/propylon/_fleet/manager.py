@@ -35,6 +35,7 @@ from propylon._listening.lifespan import Lifespan
 from propylon._listening.listener import Listener
 from propylon._listening.signature import EventForm, names_of_caller
 from propylon._listening.waiting import Stream
+from propylon._recording.recorder import Recorder
 from propylon._sessions.gates import IdentifyGate
 from propylon._sessions.session import GatewayStatus
 from propylon._sessions.stores import SessionStore
@@ -480,6 +481,52 @@ class ShardManager:
     def log_payloads(self, *events: "EventForm | str") -> Listener[..., None]:
         """Write events as they come to the log, as `Gateway.log_payloads` does."""
         return self._listening.log_payloads(events)
+
+    def record(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        events: "Iterable[EventForm | str]" = (),
+        where: Filter | None = None,
+        secrets: bool = False,
+        max_bytes: int | None = None,
+        queue_bytes: int = 16 * 1024 * 1024,
+    ) -> Recorder:
+        """Record events as they come into a file, whether or not a listener hears them; `propylon.recording` reads it.
+
+        ::
+
+            async with gateway.record("day.jsonl.zst", events=[MessageCreate]) as recorder:
+                ...
+            print(recorder.events, recorder.dropped)
+
+        The engine writes, zstd-compressed JSON lines, and nothing of it comes to Python; see docs/recording.md. A file
+        that is there is appended to. What has come is in it within a second, also where the process is killed then. All shards
+        write to one file; while the fleet is resharded, the events of both totals are in it.
+
+        Args:
+            path: The file, such as ``day.jsonl.zst``.
+            events: Classes or names (``"MESSAGE_CREATE"``); none named: all of them.
+            where: A condition made from `field`; only events of which it is true are recorded.
+            secrets: Write tokens of interactions, webhooks and voice servers, session ids and secrets of activities too.
+                Otherwise they are left out, and the line says so.
+            max_bytes: A file that would be larger is set aside under another name (``day.000001.jsonl.zst``), and a new
+                one begun. All of them are kept. None: one file.
+            queue_bytes: Bytes of events that may wait for the disk; what comes beyond is dropped and counted.
+
+        Raises:
+            TypeError: ``events`` names none, or ``where`` does not fit them or is a function.
+            ValueError: A number is impossible.
+        """
+        selection = self._listening.selection(events, where, who="record()")
+        return Recorder(
+            path,
+            selection,
+            self._listening.registry.subscriptions,
+            secrets=secrets,
+            max_bytes=max_bytes,
+            queue_bytes=queue_bytes,
+        )
 
     # ------------------------------------------------------------------ what is awaited
 

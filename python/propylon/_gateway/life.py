@@ -11,7 +11,7 @@ import atexit
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
 
 import propylon._core as _core
@@ -23,6 +23,7 @@ from propylon._delivery.plans import Plans, Route
 from propylon._gateway.intents import AskedIntents, refuse_of_fleets
 from propylon._gateway.logs import GatewayLog
 from propylon._gateway.metrics import Metrics
+from propylon._gateway.replaying import replayed
 from propylon._gateway.settings import session_facts
 from propylon._gateway.waiting import what_it_waits_for
 from propylon._listening.entry import Entry
@@ -455,6 +456,13 @@ class Life:
             return False
         self._adopt(self._ended)
         return True
+
+    async def replay(self, chunks: "AsyncIterator[list[_core.Fed]]", drain: float) -> int:
+        """Hand events that no connection brings to the listeners; how many."""
+        self.check_process()
+        if self.under_way:
+            raise RuntimeError("the gateway is open; close it before a recording is replayed")
+        return await replayed(self.shard, self, self.consumer, self.listening, self.lifespan, chunks, drain)
 
     # ------------------------------------------------------------------ news from the engine
 

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import propylon._core as _core
 from propylon._arguments import check_seconds, count_of
-from propylon._filters.expression import Where
+from propylon._filters.expression import Filter, Where, compiled
 from propylon._filters.where import is_async, parted
 from propylon._listening.batches import Batches, unread
 from propylon._listening.buffered import Buffered
@@ -183,19 +183,25 @@ class ListenerFace:
 
     def log_payloads(self, events: Iterable[Any]) -> Listener[..., None]:
         """A listener that writes events to the log."""
-        wanted: list[Wanted] = []
-        for event in events:
-            if not isinstance(event, str):
-                wanted += [want.raw() for want in wanted_from(event, who="log_payloads()")]
-            elif _EVENT_NAME.fullmatch(event):
-                warn_of_event(event, who="log_payloads()", stacklevel=3)
-                wanted.append(Wanted(event, None))
-            else:
-                raise ValueError(f"log_payloads(): {event!r} is no name of an event, such as MESSAGE_CREATE")
         write = payload_writer()
-        entry = Entry(write, wanted or [Wanted(ALL, None)], self._remove, name=name_of(write))
+        entry = Entry(write, _wanted_or_all(events, who="log_payloads()"), self._remove, name=name_of(write))
         self._attach(entry)
         return self._listener_of(write, entry)
+
+    def selection(self, events: Iterable[Any], where: Where | None, *, who: str) -> _core.Subscriptions:
+        """What the engine asks of events that it does not hand to Python: of which ``where`` is true."""
+        if where is not None and not isinstance(where, Filter):
+            raise TypeError(f"{who}: where= takes a condition, as in where=field('author.id') == 7, not {where!r}")
+        selection = _core.Subscriptions()
+        slots: dict[Filter | None, int] = {None: 0}
+        asked: set[tuple[str, Filter | None]] = set()
+        for want in _wanted_or_all(events, who=who):
+            condition = want.narrowed(where).where
+            if (want.event, condition) not in asked:
+                asked.add((want.event, condition))
+                slot = slots.setdefault(condition, len(slots))
+                selection.add(slot, None if condition is None else compiled(condition), [want.event])
+        return selection
 
     def _attach(self, *entries: Entry) -> None:
         self._adding(entries)
@@ -328,6 +334,20 @@ class ListenerFace:
         """The end is over: who waits from now on waits for the next opening."""
         self._ending = False
         self.handlers.ended()
+
+
+def _wanted_or_all(events: Iterable[Any], *, who: str) -> list[Wanted]:
+    """Classes and names, as what comes raw; none: everything."""
+    wanted: list[Wanted] = []
+    for event in events:
+        if not isinstance(event, str):
+            wanted += [want.raw() for want in wanted_from(event, who=who)]
+        elif _EVENT_NAME.fullmatch(event):
+            warn_of_event(event, who=who, stacklevel=4)
+            wanted.append(Wanted(event, None))
+        else:
+            raise ValueError(f"{who}: {event!r} is no name of an event, such as MESSAGE_CREATE")
+    return wanted or [Wanted(ALL, None)]
 
 
 def _narrowed(

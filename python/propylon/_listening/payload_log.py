@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import orjson
 
 from propylon._base import one_line
-from propylon._core import Dispatch
+from propylon._core import Dispatch, secret_keys
 
 __all__ = ["PAYLOAD_LIMIT", "payload_writer"]
 
@@ -15,7 +15,7 @@ PAYLOAD_LIMIT: Final = 2048
 """Characters of a payload that are logged."""
 
 _HIDDEN: Final = "<hidden>"
-_SECRET: Final = frozenset({"token", "session_id", "secrets"})
+_SECRET: Final = frozenset(secret_keys())
 """Keys of READY, VOICE_SERVER_UPDATE, voice states, interactions, webhooks and activities."""
 
 _payloads: Final = logging.getLogger("propylon.payload")

@@ -40,6 +40,9 @@ Until: TypeAlias = Literal[
 ]
 """What `Simulator.wait_for` waits for."""
 
+_CHUNK = 256
+"""Events of a recording that are read in one go."""
+_OF_THE_SESSION = frozenset({"READY", "RESUMED"})
 _FIRST_LOOK = 0.001
 _LAST_LOOK = 0.02
 
@@ -350,6 +353,52 @@ class Simulator:
         """
         warn_of_event(event, who="dispatch_many()", stacklevel=2)
         return self._running.route(event, [(int(guild_id or 0), _document(data)) for guild_id, data in items])
+
+    async def play(self, recording: str | os.PathLike[str], *, speed: float | Literal["max"] = 1.0) -> int:
+        """Send the events of a recording (docs/recording.md) to the sessions that are there; returns how many were sent.
+
+        ``d`` is sent byte for byte as it is recorded. An event goes to the sessions of the shard that it came on; where no
+        session has that total, to all, so that one client may hear a whole fleet. READY and RESUMED are left out: each
+        session has its own. Sequence numbers are those of the session too.
+
+        Args:
+            recording: The file. Full ones that were set aside are played before it.
+            speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: at once.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is no recording, or damaged; what stands before that has been sent. Or ``speed`` is
+                impossible.
+        """
+        if speed != "max" and not (isinstance(speed, int | float) and 0 < speed < float("inf")):
+            raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
+        reader, loop = _core.RecordingReader(Path(recording)), asyncio.get_running_loop()
+        sent, began, first = 0, 0.0, None
+        while records := reader.read(_CHUNK):
+            sessions = self._sessions_by_shard()
+            for event, _, shard, at, _, _, raw in records:
+                if event in _OF_THE_SESSION:
+                    continue
+                if first is None:
+                    began, first = loop.time(), at
+                wait = 0.0 if speed == "max" else began + (at - first) / speed - loop.time()
+                if wait > 0:
+                    await asyncio.sleep(wait)
+                    sessions = self._sessions_by_shard()
+                if not any(count == shard[1] for _, count in sessions):
+                    sent += self._running.dispatch(event, raw)
+                for session in sessions.get(shard, ()):
+                    sent += self._running.dispatch(event, raw, session)
+            # Whoever reads what is sent may be in this loop.
+            await asyncio.sleep(0)
+        return sent
+
+    def _sessions_by_shard(self) -> dict[tuple[int, int], list[str]]:
+        found: dict[tuple[int, int], list[str]] = {}
+        for session in self.record(payloads=False)["sessions"]:
+            if not session["dead"]:
+                found.setdefault((session["shard"][0], session["shard"][1]), []).append(session["id"])
+        return found
 
     def send_raw(self, payload: str, connection: Connection | None = None) -> None:
         """Send a whole payload, envelope included, as it is, through the connection's compression."""

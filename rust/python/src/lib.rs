@@ -12,6 +12,7 @@ mod hub;
 mod interpreter;
 mod options;
 mod projection;
+mod recording;
 mod runtime;
 mod shard;
 mod simulator;
@@ -33,6 +34,8 @@ mod _core {
     use super::hub::PyHub;
     #[pymodule_export]
     use super::projection::PyProjection;
+    #[pymodule_export]
+    use super::recording::{PyRecorder, PyRecordingReader, secret_keys};
     #[pymodule_export]
     use super::runtime::shutdown;
     #[pymodule_export]

@@ -8,10 +8,12 @@ use std::{
 
 use parking_lot::Mutex;
 use propylon_core::{
-    delivery::{Counts, Overflow, QueueConfig, ShardQueue, Side},
+    bytes::Bytes,
+    clock,
+    delivery::{Counts, Dispatch, Heard, Overflow, QueueConfig, ShardQueue, Side},
     fleet::Blocked,
     protocol::event::EventType,
-    session::Session,
+    session::{GuildChange, Session},
     shard::{Request, ShardConfig, ShardHandle, SharedState},
 };
 use pyo3::{
@@ -97,7 +99,8 @@ impl PyShard {
             None => queue,
         });
         let session = session_of(option(options, "session")?);
-        let state = SharedState::new(queue, Arc::clone(subscriptions.get()?), session);
+        let (heard, recorders) = (Arc::clone(subscriptions.get()?), Arc::clone(subscriptions.recorders()?));
+        let state = SharedState::new(queue, heard, recorders, session);
         Ok(Self(OfThisProcess::new(Inner {
             state,
             handle: Mutex::new(None),
@@ -238,6 +241,29 @@ impl PyShard {
     /// Stops or resumes the hand-over of events: back-pressure of the listeners.
     fn hold(&self, held: bool) -> PyResult<()> {
         self.get()?.state.queue().hold(held);
+        Ok(())
+    }
+
+    /// Takes events that no connection brought, `(type, raw, sequence, shard_id, guild_change)`, as if one had: matched,
+    /// counted and queued. Nothing of the session changes.
+    fn feed(&self, py: Python<'_>, events: Vec<(String, Vec<u8>, Option<u64>, u32, Option<String>)>) -> PyResult<()> {
+        let state = &self.get()?.state;
+        let dispatches = events.into_iter().map(|(name, raw, sequence, shard_id, change)| {
+            let known = EventType::from_name(name.as_bytes());
+            Dispatch {
+                event: known.unwrap_or(EventType::UNKNOWN),
+                name: known.is_none().then(|| name.into_boxed_str()),
+                shard_id,
+                sequence,
+                received_at: clock::now(),
+                data: Bytes::from(raw),
+                part: None,
+                guild_change: GuildChange::ALL.into_iter().find(|known| Some(known.name()) == change.as_deref()),
+                heard: Heard::default(),
+            }
+        });
+        let dispatches: Vec<_> = dispatches.collect();
+        py.detach(|| state.feed(dispatches));
         Ok(())
     }
 

@@ -1,22 +1,33 @@
-//! `_core.Subscriptions`: who listens to what, for one shard or for several.
+//! `_core.Subscriptions`: who listens to what, and who records it, for one shard or for several.
 
 use std::sync::Arc;
 
 use propylon_core::{
     delivery::{Slot, Subscriptions},
     protocol::event::{EventSet, EventType},
+    recording::Recorders,
 };
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use crate::{errors, filter::PyFilter, projection::PyProjection, runtime::OfThisProcess};
 
-/// The slots of a listener face, as the engine asks them.
+#[derive(Default)]
+struct Inner {
+    subscriptions: Arc<Subscriptions>,
+    recorders: Arc<Recorders>,
+}
+
+/// The slots of a listener face, as the engine asks them, and its recordings.
 #[pyclass(frozen, name = "Subscriptions", module = "propylon._core")]
-pub(crate) struct PySubscriptions(OfThisProcess<Subscriptions>);
+pub(crate) struct PySubscriptions(OfThisProcess<Inner>);
 
 impl PySubscriptions {
     pub(crate) fn get(&self) -> PyResult<&Arc<Subscriptions>> {
-        self.0.get().ok_or_else(errors::forked)
+        Ok(&self.0.get().ok_or_else(errors::forked)?.subscriptions)
+    }
+
+    pub(crate) fn recorders(&self) -> PyResult<&Arc<Recorders>> {
+        Ok(&self.0.get().ok_or_else(errors::forked)?.recorders)
     }
 }
 
@@ -32,7 +43,7 @@ fn set_of(events: &[String]) -> EventSet {
 impl PySubscriptions {
     #[new]
     fn new() -> Self {
-        Self(OfThisProcess::new(Subscriptions::default()))
+        Self(OfThisProcess::new(Inner::default()))
     }
 
     /// Asks a slot for these events too; `filter` is `None` for slot 0 and for no other. The generation from which on

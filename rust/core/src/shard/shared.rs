@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::{
     clock,
-    delivery::{Overlap, ShardQueue, Side, Subscriptions},
+    delivery::{Dispatch, Overlap, Parts, ShardQueue, Side, Slots, Subscriptions, Tally},
     fleet::Blocked,
     protocol::event::EventSet,
     recording::Recorders,
@@ -239,6 +239,26 @@ impl SharedState {
     /// From the next batch on, its events are held against those of another fleet of the same bot.
     pub fn set_overlap(&self, overlap: Option<(Arc<Overlap>, Side)>) {
         self.overlap.store(overlap.map(Arc::new));
+    }
+
+    /// Takes events that no connection brought, as if one had: matched, counted and queued, whatever the queue's limit. The
+    /// session knows nothing of them.
+    pub fn feed(&self, dispatches: Vec<Dispatch>) {
+        let (mut batch, mut tally, mut parts) =
+            (Vec::with_capacity(dispatches.len()), Tally::default(), Parts::default());
+        for dispatch in dispatches {
+            match self.subscriptions.matches(dispatch.event, &dispatch.data) {
+                Slots::Unheard => tally.unheard[dispatch.event.index()] += 1,
+                Slots::Filtered => tally.filtered[dispatch.event.index()] += 1,
+                Slots::Heard(heard, wanted) => {
+                    let part = parts.cut(&wanted, &dispatch.data);
+                    batch.push(Dispatch { heard, part, ..dispatch });
+                    continue;
+                }
+            }
+            tally.any = true;
+        }
+        self.queue.push(&mut batch, &mut tally, None, None);
     }
 
     /// The counters.

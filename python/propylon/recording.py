@@ -1,0 +1,188 @@
+"""Recordings of what a gateway heard: read them, and hand their events to listeners again, without any network.
+
+They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``; `propylon.testing.Simulator.play` sends
+one to clients. The format: docs/recording.md.
+"""
+
+import asyncio
+import os
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+import propylon._core as _core
+from propylon._fleet.manager import ShardManager
+from propylon._gateway.gateway import Gateway
+from propylon._recording.recorder import Recorder
+
+__all__ = ["Recorded", "Recorder", "Recording", "TornRecordingWarning", "replay"]
+
+_CHUNK: Final = 256
+"""Events that are read, and handed to listeners, in one go."""
+
+
+class TornRecordingWarning(UserWarning):
+    """A file of a recording ends within a line, as after a kill. What stands before that was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """One event of a recording.
+
+    Attributes:
+        type: Name of the event, such as ``MESSAGE_CREATE``.
+        sequence: ``s`` of the payload; None where the server sent none.
+        shard: ``(shard_id, shard_count)`` of the connection that it came on; ``(0, 1)`` without sharding.
+        at: When it was received: Unix time in seconds.
+        raw: The JSON text of ``d``, byte for byte as it came, less what `redacted` names.
+        guild_change: As of `Dispatch`.
+        redacted: Dotted paths of secrets that were left out; ``("*",)``: the payload could not be looked through, and
+            is ``null``.
+    """
+
+    type: str
+    sequence: int | None
+    shard: tuple[int, int]
+    at: float
+    raw: bytes
+    guild_change: "_core.GuildChange | None" = None
+    redacted: tuple[str, ...] = ()
+
+    @property
+    def dispatch(self) -> _core.Dispatch[Any]:
+        """A `Dispatch` of it, made anew each time; its ``received_time`` is that of the recording."""
+        return _core.Dispatch(
+            self.type,
+            self.raw,
+            shard_id=self.shard[0],
+            sequence=self.sequence,
+            guild_change=self.guild_change,
+            received_time=datetime.fromtimestamp(self.at, UTC),
+        )
+
+
+class Recording:
+    """A recording on disk: iterate over it for its events, oldest first, any number of times.
+
+    ::
+
+        for event in Recording("day.jsonl.zst"):
+            print(event.at, event.type, event.raw)
+
+    Files that were set aside because they were full (``day.000001.jsonl.zst``) are read before the one that is named;
+    one of those that is named itself is read alone. A file may be uncompressed too.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Raises OSError where there is no such file."""
+        self._path: Final = Path(path)
+        _core.RecordingReader(self._path)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    def __repr__(self) -> str:
+        """Where it is."""
+        return f"Recording({str(self._path)!r})"
+
+    def __iter__(self) -> Iterator[Recorded]:
+        """Read it. Of a file that ends within a line, all whole lines are given.
+
+        Raises:
+            ValueError: What is there is no recording, or damaged; the text says where. What stands before that has been
+                given.
+            OSError: A file cannot be read.
+
+        Warns:
+            TornRecordingWarning: A file ends within a frame or a line, because its writer was killed.
+        """
+        for chunk in self._chunks():
+            yield from chunk
+
+    def _chunks(self) -> Iterator[list[Recorded]]:
+        reader = _core.RecordingReader(self._path)
+        while facts := reader.read(_CHUNK):
+            yield [
+                Recorded(
+                    type=kind,
+                    sequence=sequence,
+                    shard=shard,
+                    at=at,
+                    raw=raw,
+                    guild_change=cast("_core.GuildChange | None", change),
+                    redacted=tuple(redacted),
+                )
+                for kind, sequence, shard, at, change, redacted, raw in facts
+            ]
+        for path in reader.torn:
+            message = f"{path} ends within a line, as after a kill; all before that was read"
+            warnings.warn(message, TornRecordingWarning, stacklevel=3)
+
+
+async def replay(
+    bot: Gateway | ShardManager,
+    recording: Recording | str | os.PathLike[str],
+    *,
+    speed: float | Literal["max"] = "max",
+    drain: float = 10.0,
+) -> int:
+    """Hand the events of a recording to the listeners of a bot, in order, without any network; returns how many.
+
+    ::
+
+        counted = await replay(bot.gateway, "day.jsonl.zst")
+
+    The bot must not be open. Its lifespan is around the replay, as around `Gateway.serve`. Events go the way of those
+    of a connection: filters, ``concurrency=``, ``max_pending`` and `Gateway.metrics` work, and what a listener raises goes
+    to `Gateway.on_error`. Commands raise `NotConnected`. `Dispatch.received_at` is the time of the replay; the session, its
+    store and the status are left alone.
+
+    Args:
+        bot: The gateway or shard manager.
+        recording: A `Recording`, or where it is.
+        speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: as fast as the listeners take it.
+        drain: Seconds that calls have to finish after the last event; then they are cancelled. Who waits for an event
+            then gets `NotConnected`.
+
+    Raises:
+        RuntimeError: The bot is open.
+        ValueError: ``speed`` or ``drain`` is impossible, or the file is no recording, or damaged; the events before
+            that have been handed out.
+        OSError: The file cannot be read.
+    """
+    if speed != "max" and not (isinstance(speed, int | float) and 0 < speed < float("inf")):
+        raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
+    source = recording if isinstance(recording, Recording) else Recording(recording)
+    life = bot._life  # pyright: ignore[reportPrivateUsage]
+    return await life.replay(_paced(source, None if speed == "max" else speed), drain)
+
+
+async def _paced(source: Recording, speed: float | None) -> "AsyncIterator[list[_core.Fed]]":
+    loop = asyncio.get_running_loop()
+    began: float | None = None
+    first = 0.0
+    for chunk in source._chunks():  # pyright: ignore[reportPrivateUsage]
+        if speed is None:
+            yield [_fed(event) for event in chunk]
+            continue
+        due: list[_core.Fed] = []
+        for event in chunk:
+            if began is None:
+                began, first = loop.time(), event.at
+            wait = began + (event.at - first) / speed - loop.time()
+            if wait > 0:
+                if due:
+                    yield due
+                    due = []
+                await asyncio.sleep(wait)
+            due.append(_fed(event))
+        yield due
+
+
+def _fed(event: Recorded) -> "_core.Fed":
+    return event.type, event.raw, event.sequence, event.shard[0], event.guild_change
