@@ -1,7 +1,7 @@
 """Recordings of what a gateway heard: read them, and hand their events to listeners again, without any network.
 
-They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``; `propylon.testing.Simulator.play` sends
-one to clients. The format: docs/recording.md.
+They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``; `Simulator.play` of
+`propylon.testing` sends one to clients. The format: docs/recording.md.
 """
 
 import asyncio
@@ -138,9 +138,9 @@ async def replay(
         counted = await replay(bot.gateway, "day.jsonl.zst")
 
     The bot must not be open. Its lifespan is around the replay, as around `Gateway.serve`. Events go the way of those
-    of a connection: filters, ``concurrency=``, ``max_pending`` and `Gateway.metrics` work, and what a listener raises goes
-    to `Gateway.on_error`. Commands raise `NotConnected`. `Dispatch.received_at` is the time of the replay; the session, its
-    store and the status are left alone.
+    of a connection: filters, ``concurrency=``, ``max_pending`` and `Gateway.metrics` work, and what a listener raises
+    goes to `Gateway.on_error`. Commands raise `NotConnected`. `Dispatch.received_at` is the time of the replay; the
+    session, its store and the status are left alone.
 
     Args:
         bot: The gateway or shard manager.
@@ -155,7 +155,7 @@ async def replay(
             that have been handed out.
         OSError: The file cannot be read.
     """
-    if speed != "max" and not (isinstance(speed, int | float) and 0 < speed < float("inf")):
+    if speed != "max" and not 0 < speed < float("inf"):
         raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
     source = recording if isinstance(recording, Recording) else Recording(recording)
     life = bot._life  # pyright: ignore[reportPrivateUsage]

@@ -44,7 +44,7 @@ LAYERS = [
     {"errors", "presence", "_arguments", "_debug", "_signals", "_version"},
     {"intents"},
     {"_base"},
-    {"snowflake", "_names"},
+    {"snowflake", "_names", "logs"},
 ]
 """From the top: nobody imports what stands above, or beside it."""
 APART = {"testing"}
@@ -57,6 +57,7 @@ PUBLIC = {
     "propylon.errors",
     "propylon.events",
     "propylon.intents",
+    "propylon.logs",
     "propylon.models",
     "propylon.presence",
     "propylon.recording",
@@ -142,7 +143,17 @@ def documented(kind: type) -> set[str]:
             Gateway,
             {
                 *("add", "batches", "close", "collect", "guilds_ready", "identify_blocked_until", "intents", "latency"),
-                *("listen", "listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "rate_limit", "record"),
+                *(
+                    "listen",
+                    "listeners",
+                    "log_payloads",
+                    "metrics",
+                    "on_close",
+                    "on_error",
+                    "open",
+                    "rate_limit",
+                    "record",
+                ),
                 *(
                     "request_members",
                     "request_channel_info",
@@ -160,7 +171,16 @@ def documented(kind: type) -> set[str]:
             ShardManager,
             {
                 *("add", "batches", "close", "collect", "guild_count", "guilds_ready", "intents", "latency", "listen"),
-                *("listeners", "log_payloads", "metrics", "on_close", "on_error", "open", "record", "request_channel_info"),
+                *(
+                    "listeners",
+                    "log_payloads",
+                    "metrics",
+                    "on_close",
+                    "on_error",
+                    "open",
+                    "record",
+                    "request_channel_info",
+                ),
                 *("request_members", "request_soundboard_sounds", "reshard", "run", "send", "serve", "set_presence"),
                 *("shard_of", "shards", "status", "stream", "total", "update_voice_state", "wait_closed", "wait_for"),
                 "wait_guilds_ready",

@@ -45,6 +45,7 @@ from propylon.errors import (
     ShardingRequired,
     WrongShard,
 )
+from propylon.logs import flush_bursts
 
 __all__ = ["FleetLife"]
 
@@ -432,19 +433,21 @@ class FleetLife:
                 self._resharding.failed(error)
         elif error is None:
             if life not in self._restarting:
-                _log.info("shard %d is closed; the others go on", shard_id)
+                _log.info("shard %d is closed; the others go on", shard_id, extra={"shard": shard_id})
         elif isinstance(error, SessionTakenOver) and self._opened is not None and not self._opened.done():
             # Another process has some of the shards: this one will not have all of them.
             self._fail(error)
         elif isinstance(error, SessionTakenOver) or (type(error) is GatewayClosed and self._auto_reconnect):
             # Taken over, or an `on_close` handler wants no more of it: of the last one it is the end of the fleet.
             level = logging.INFO if isinstance(error, SessionTakenOver) else logging.WARNING
-            _log.log(level, "shard %d has ended: %s", shard_id, error)
+            _log.log(level, "shard %d has ended: %s", shard_id, error, extra={"shard": shard_id})
             self._last_end = error
         elif isinstance(error, IdentifyBudgetExhausted) and self._opened is not None and self._opened.done():
             self._reopen_at(life, error.resets_at)
         elif isinstance(error, ShardingRequired) and self._may_reshard():
-            _log.warning("shard %d has more guilds than Discord allows: resharding", shard_id)
+            _log.warning(
+                "shard %d has more guilds than Discord allows: resharding", shard_id, extra={"shard": shard_id}
+            )
             self._begin_auto_reshard(error)
         else:
             self._fail(error)
@@ -454,7 +457,13 @@ class FleetLife:
     def _reopen_at(self, life: Life, resets_at: float) -> None:
         assert life.shard_pair is not None
         wait = max(resets_at - time.time(), 1.0)
-        _log.error("shard %d has no IDENTIFY left today; it is opened again in %.0f s", life.shard_pair[0], wait)
+        shard_id = life.shard_pair[0]
+        _log.error(
+            "shard %d has no IDENTIFY left today; it is opened again in %.0f s",
+            shard_id,
+            wait,
+            extra={"shard": shard_id},
+        )
 
         async def reopen() -> None:
             try:
@@ -514,6 +523,7 @@ class FleetLife:
         if self._unraised is not None and not self._waiters:
             _log.error("the fleet has ended: %s", error)
         self._ended.set_result(self._unraised)
+        flush_bursts()
 
     # ------------------------------------------------------------------ close
 
@@ -615,6 +625,7 @@ class FleetLife:
             return await life.replay(chunks, drain)
         finally:
             self.listening.unbind(life.consumer)
+            self._retired = summed([self._retired, life.metrics()])
 
     async def wait_guilds_ready(self, timeout: float | None) -> None:
         """Return when each guild of each shard has been heard of."""

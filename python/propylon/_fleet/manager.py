@@ -501,14 +501,14 @@ class ShardManager:
             print(recorder.events, recorder.dropped)
 
         The engine writes, zstd-compressed JSON lines, and nothing of it comes to Python; see docs/recording.md. A file
-        that is there is appended to. What has come is in it within a second, also where the process is killed then. All shards
-        write to one file; while the fleet is resharded, the events of both totals are in it.
+        that is there is appended to. What has come is in it within a second, also where the process is killed then. All
+        shards write to one file; while the fleet is resharded, the events of both totals are in it.
 
         Args:
             path: The file, such as ``day.jsonl.zst``.
             events: Classes or names (``"MESSAGE_CREATE"``); none named: all of them.
             where: A condition made from `field`; only events of which it is true are recorded.
-            secrets: Write tokens of interactions, webhooks and voice servers, session ids and secrets of activities too.
+            secrets: Write tokens of interactions, webhooks and voice servers, session ids and secrets of activities.
                 Otherwise they are left out, and the line says so.
             max_bytes: A file that would be larger is set aside under another name (``day.000001.jsonl.zst``), and a new
                 one begun. All of them are kept. None: one file.

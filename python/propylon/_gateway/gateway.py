@@ -511,7 +511,7 @@ class Gateway:
             path: The file, such as ``day.jsonl.zst``.
             events: Classes or names (``"MESSAGE_CREATE"``); none named: all of them.
             where: A condition made from `field`; only events of which it is true are recorded.
-            secrets: Write tokens of interactions, webhooks and voice servers, session ids and secrets of activities too.
+            secrets: Write tokens of interactions, webhooks and voice servers, session ids and secrets of activities.
                 Otherwise they are left out, and the line says so.
             max_bytes: A file that would be larger is set aside under another name (``day.000001.jsonl.zst``), and a new
                 one begun. All of them are kept. None: one file.

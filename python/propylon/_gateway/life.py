@@ -36,6 +36,7 @@ from propylon._sessions.stores import SessionStore
 from propylon.errors import ForkedError, NotConnected, PropylonError, SessionTakenOver, error_of_end
 from propylon.events._decoding import Misfits
 from propylon.intents import Intents
+from propylon.logs import flush_bursts
 
 __all__ = ["Life", "close_code"]
 
@@ -612,6 +613,8 @@ class Life:
             self._ended.set_result(self._unraised)
         if self._fleet is not None:
             self._fleet.shard_ended(self, error)
+        else:
+            flush_bursts()
 
     def _adopt(self, ended: asyncio.Future[PropylonError | None]) -> asyncio.Future[PropylonError | None]:
         """Check that an open gateway is used in its loop; one whose loop has died moves to the running one.

@@ -1,7 +1,8 @@
 """What a gateway says to `logging`: whose line it is.
 
-Three loggers: ``propylon.gateway`` tells of connections, ``propylon.payload`` of events as they came (see
-`Gateway.log_payloads`), ``propylon`` of everything else. None says anything below WARNING unless the program lets it.
+Four loggers: ``propylon.gateway`` tells of connections, ``propylon.payload`` of events as they came (see
+`Gateway.log_payloads`), ``propylon.recording`` of files that are recorded to, ``propylon`` of everything else. None
+says anything below WARNING unless the program lets it.
 """
 
 import logging
@@ -23,7 +24,9 @@ class GatewayLog(_Adapter):
         """``shard`` is ``(shard_id, shard_count)``."""
         super().__init__(logging.getLogger("propylon.gateway"), {})
         self._prefix: Final = "" if shard is None else f"shard {shard[0]}: "
+        self._extra: Final = {"shard": 0 if shard is None else shard[0]}
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Name the shard."""
+        kwargs["extra"] = self._extra
         return f"{self._prefix}{msg}", kwargs

@@ -49,7 +49,8 @@ class FailureLog:
         key = (who, type(error), *_raised_at(error))
         failing = self._failing.get(key)
         if failing is None:
-            _log.error("%s%s failed", who, event and f" of {event}", exc_info=error)
+            extra = {"event": event} if event else None
+            _log.error("%s%s failed", who, event and f" of {event}", exc_info=error, extra=extra)
             self._failing[key] = failing = _Failing()
             self._wait(key, failing)
             return

@@ -126,6 +126,7 @@ class Handlers:
             error,
             "?" if kind is None else kind.__qualname__,
             ", ".join(dict.fromkeys(entry.name for entry in entries)),
+            extra={"shard": dispatch.shard_id, "event": one_line(dispatch.type)},
         )
 
     def _call(self, name: str, function: Callable[..., Any], argument: object, extra: dict[str, Any]) -> object:

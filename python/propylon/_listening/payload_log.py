@@ -29,7 +29,10 @@ def payload_writer() -> Callable[[Dispatch[Any]], None]:
             text = _without_secrets(dispatch.raw)
             more = f"... ({len(text)} characters)" if len(text) > PAYLOAD_LIMIT else ""
             event, shown = one_line(dispatch.type), one_line(text[:PAYLOAD_LIMIT])
-            _payloads.debug("shard %d: %s s=%s %s%s", dispatch.shard_id, event, dispatch.sequence, shown, more)
+            extra = {"shard": dispatch.shard_id, "event": event}
+            _payloads.debug(
+                "shard %d: %s s=%s %s%s", dispatch.shard_id, event, dispatch.sequence, shown, more, extra=extra
+            )
 
     return log_payload
 

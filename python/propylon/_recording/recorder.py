@@ -1,4 +1,4 @@
-"""`Recorder`: what `Gateway.record` gives. The engine matches, copies and writes; here it is begun, ended and told of."""
+"""`Recorder`: what `Gateway.record` gives. The engine matches, copies and writes; this begins, ends and tells of it."""
 
 import asyncio
 import logging

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from propylon import Gateway, IntentsWarning, ShardManager, __version__
+from propylon._core import event_intents
+from propylon._fleet.spread import Shards
+from propylon._gateway.options import Compression
 from propylon.cli import _arguments as arguments
 from propylon.cli._process import complain, serve
 from propylon.intents import Intents
@@ -46,6 +49,15 @@ _Proxy = Annotated[
 _Intents = Annotated[
     str, typer.Option(metavar="NAMES|NUMBER", help="Such as guilds,guild-messages, non-privileged, all, or a number.")
 ]
+_Shard = Annotated[str | None, typer.Option(metavar="ID/COUNT", help="This shard only, such as 0/16.")]
+_ShardsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHICH",
+        help="All shards (auto, or how many: 4), or which of how many: 0-15/64 or 0,5/16.",
+    ),
+]
+_Verbose = Annotated[bool, typer.Option("--verbose", help="Tell of each step of a connection, on stderr.")]
 _Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after this time.")]
 
 
@@ -121,6 +133,68 @@ def run(
     raise typer.Exit(reloading(target, drain) if reload else run_target(target, drain))
 
 
+def _log_to_stderr(verbose: bool) -> None:
+    # stdout is for events.
+    logging.basicConfig(format="propylon: %(message)s", level=logging.WARNING)
+    if verbose:
+        logging.getLogger("propylon").setLevel(logging.DEBUG)
+
+
+def _complain_of_intents(names: list[str], asked: Intents) -> None:
+    table = event_intents()
+    for name in names:
+        needed = Intents(table[name])
+        if needed and not needed & asked:
+            complain(f"{name} needs an intent that is not asked for: {needed!r}")
+
+
+def _made(
+    token: str,
+    intents: Intents,
+    compression: Compression,
+    pair: tuple[int, int] | None,
+    fleet: "tuple[Shards, int | None] | None",
+    gateway_url: str | None,
+    api_url: str,
+    ca_file: str | None,
+    proxy: str | None,
+) -> Gateway | ShardManager:
+    """A gateway, or with a ``fleet`` a shard manager; what cannot work ends the command."""
+    if pair is not None and fleet is not None:
+        raise typer.BadParameter("--shard is for one shard and --shards for several: give one of them")
+    if fleet == ("auto", None) and gateway_url is not None and api_url == arguments.DISCORD_API:
+        raise typer.BadParameter(
+            "--shards auto asks the REST API how many: with --gateway-url give a number, or that server's --api-url"
+        )
+    try:
+        if fleet is None:
+            return Gateway(
+                token,
+                intents=intents,
+                compression=compression,
+                shard=pair,
+                gateway_url=gateway_url,
+                api_url=api_url,
+                ca_file=ca_file,
+                proxy=proxy,
+            )
+        which, total = fleet
+        return ShardManager(
+            token,
+            intents=intents,
+            compression=compression,
+            shards=which,
+            total=total,
+            gateway_url=gateway_url,
+            api_url=api_url,
+            ca_file=ca_file,
+            proxy=proxy,
+        )
+    except (ValueError, OSError) as error:
+        complain(str(error))
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def events(
     intents: _Intents = "non-privileged",
@@ -128,21 +202,15 @@ def events(
         list[str] | None, typer.Option(metavar="NAME", help="Only this event, such as MESSAGE_CREATE; repeatable.")
     ] = None,
     compression: _Compression = "zstd-stream",
-    shard: Annotated[str | None, typer.Option(metavar="ID/COUNT", help="This shard only, such as 0/16.")] = None,
-    shards: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="All shards (auto, or how many: 4), or which of how many: 0-15/64 or 0,5/16.",
-        ),
-    ] = None,
+    shard: _Shard = None,
+    shards: _ShardsOption = None,
     gateway_url: _GatewayUrl = None,
     api_url: _ApiUrl = arguments.DISCORD_API,
     ca_file: _CaFile = None,
     proxy: _Proxy = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     seconds: _Seconds = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Tell of each step of a connection, on stderr.")] = False,
+    verbose: _Verbose = False,
 ) -> None:
     """Print events as JSON lines: {"type", "shard_id", "sequence", "received_at", "data"}.
 
@@ -152,58 +220,113 @@ def events(
     """
     from propylon.cli._events import print_events
 
-    # On stderr: stdout is for events.
-    logging.basicConfig(format="propylon: %(message)s", level=logging.WARNING)
-    if verbose:
-        logging.getLogger("propylon").setLevel(logging.DEBUG)
+    _log_to_stderr(verbose)
     asked = arguments.intents_of(intents)
     kinds = arguments.event_classes(event or [])
     method = arguments.compression_of(compression)
     pair = arguments.shard_of(shard)
     fleet = arguments.shards_of(shards)
-    if pair is not None and fleet is not None:
-        raise typer.BadParameter("--shard is for one shard and --shards for several: give one of them")
     token = arguments.token_for(gateway_url or api_url)
-    if fleet == ("auto", None) and gateway_url is not None and api_url == arguments.DISCORD_API:
-        raise typer.BadParameter(
-            "--shards auto asks the REST API how many: with --gateway-url give a number, or that server's --api-url"
-        )
-    try:
-        gateway: Gateway | ShardManager
-        if fleet is None:
-            gateway = Gateway(
-                token,
-                intents=asked,
-                compression=method,
-                shard=pair,
-                gateway_url=gateway_url,
-                api_url=api_url,
-                ca_file=ca_file,
-                proxy=proxy,
-            )
-        else:
-            which, total = fleet
-            gateway = ShardManager(
-                token,
-                intents=asked,
-                compression=method,
-                shards=which,
-                total=total,
-                gateway_url=gateway_url,
-                api_url=api_url,
-                ca_file=ca_file,
-                proxy=proxy,
-            )
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
+    gateway = _made(token, asked, method, pair, fleet, gateway_url, api_url, ca_file, proxy)
     # What the warning says to a programmer is said to a user here.
     warnings.simplefilter("ignore", IntentsWarning)
-    for kind in kinds:
-        needed = Intents(kind.__intents__)
-        if needed and not needed & asked:
-            complain(f"{kind.__event_name__} needs an intent that is not asked for: {needed!r}")
+    _complain_of_intents([kind.__event_name__ for kind in kinds], asked)
     raise typer.Exit(serve(lambda signals: print_events(gateway, kinds, signals, count=count, seconds=seconds)))
+
+
+@app.command()
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as day.jsonl.zst; appended to where it is there.")],
+    intents: _Intents = "non-privileged",
+    events: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAMES", help="Only these events, with commas between; repeatable."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Only where it holds, such as 'author.id == 7'; several: where all hold."
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Set the file aside when it would be larger, and begin a new one.")
+    ] = None,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Write tokens and session ids of events too; otherwise they are left out.")
+    ] = False,
+    compression: _Compression = "zstd-stream",
+    shard: _Shard = None,
+    shards: _ShardsOption = None,
+    gateway_url: _GatewayUrl = None,
+    api_url: _ApiUrl = arguments.DISCORD_API,
+    ca_file: _CaFile = None,
+    proxy: _Proxy = None,
+    seconds: _Seconds = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Record events into a file of zstd-compressed JSON lines: {"t", "s", "shard", "at", "d"}.
+
+    The token is read from the environment variable DISCORD_TOKEN; a gateway on this machine needs none.
+    Exits with 1 where events came that are not in the file.
+    """
+    from propylon.cli._record import condition_of, record_events
+
+    _log_to_stderr(verbose)
+    asked = arguments.intents_of(intents)
+    names = arguments.event_names(events or [])
+    _complain_of_intents(names, asked)
+    method = arguments.compression_of(compression)
+    pair, fleet = arguments.shard_of(shard), arguments.shards_of(shards)
+    token = arguments.token_for(gateway_url or api_url)
+    gateway = _made(token, asked, method, pair, fleet, gateway_url, api_url, ca_file, proxy)
+    try:
+        condition = condition_of(where or [])
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from None
+    raise typer.Exit(
+        serve(
+            lambda _: record_events(
+                gateway,
+                file,
+                events=names,
+                where=condition,
+                secrets=secrets,
+                max_bytes=max_bytes,
+                seconds=seconds,
+            ),
+            stopped=0,
+        )
+    )
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, such as day.jsonl.zst.")],
+    speed: Annotated[
+        str, typer.Option(metavar="FACTOR|max", help="1: as long as it took; 10: in a tenth of that; max.")
+    ] = "1",
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE[:NAME]", help="Hand it to the listeners of this gateway or manager, without a server."
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1; 0 takes a free one.")] = 0,
+    drain: Annotated[float, typer.Option(min=0.0, help="Seconds that running listeners have at the end.")] = 10.0,
+) -> None:
+    """Play a recording: to the clients of a simulated Discord on this machine, or with --listen to a bot of yours.
+
+    Needs no token and no network. With --listen it exits with 1 where a listener failed.
+    """
+    from propylon.cli._record import replay_to_bot, replay_to_clients, speed_of
+
+    try:
+        factor = speed_of(speed)
+    except ValueError:
+        raise typer.BadParameter(f"{speed!r} is no speed: write 1, 10 or max") from None
+    if listen is not None:
+        raise typer.Exit(serve(lambda _: replay_to_bot(file, factor, listen, drain)))
+    raise typer.Exit(serve(lambda _: replay_to_clients(file, factor, port), stopped=0))
 
 
 @app.command()

@@ -5,6 +5,7 @@ import os
 from typing import Final
 from urllib.parse import urlsplit
 
+import orjson
 import typer
 
 from propylon._core import event_index
@@ -25,6 +26,7 @@ __all__ = [
     "shard_of",
     "shards_of",
     "token_for",
+    "value_of",
 ]
 
 DISCORD_API: Final = "https://discord.com/api/v10"
@@ -140,6 +142,15 @@ def event_classes(texts: list[str]) -> list[type[Event]]:
         if name not in EVENTS:
             raise typer.BadParameter(f"{name} has no class in propylon.events; leave --event out and filter the lines")
     return [EVENTS[name] for name in names]
+
+
+def value_of(text: str) -> object:
+    """JSON, such as ``7``, ``true`` or ``["a", "b"]``; anything else is text."""
+    try:
+        value: object = orjson.loads(text)
+    except ValueError:
+        return text
+    return value
 
 
 def _is_this_machine(url: str) -> bool:

@@ -17,7 +17,7 @@ from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.errors import PropylonError
 
-__all__ = ["reloading", "run_target"]
+__all__ = ["Missing", "bot_of", "log_by_default", "reloading", "run_target"]
 
 _LOOK: Final = 500
 """Milliseconds between two looks whether the bot still runs, or is to end."""
@@ -25,7 +25,7 @@ _NAMES: Final = ("gateway", "manager")
 """What is looked for where only a module is named; the first that is there."""
 
 
-class _Missing(Exception):
+class Missing(Exception):
     """What is to be run is not there; the text says what to do."""
 
 
@@ -33,14 +33,15 @@ def _is_bot(value: object) -> TypeGuard[Gateway | ShardManager]:
     return isinstance(value, Gateway | ShardManager)
 
 
-def _bot_of(target: str) -> Gateway | ShardManager:
+def bot_of(target: str) -> Gateway | ShardManager:
+    """The bot that ``MODULE:NAME`` names. Raises `Missing`."""
     module_name, _, name = target.partition(":")
     if module_name.endswith(".py") or os.sep in module_name:
         dotted = module_name.removesuffix(".py").strip("./").replace(os.sep, ".")
         right = f"{dotted}:{name or _NAMES[0]}"
-        raise _Missing(f"{module_name} is a file, and it is a module that is named, not a file: {right}")
+        raise Missing(f"{module_name} is a file, and it is a module that is named, not a file: {right}")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise _Missing(f"{module_name!r} is no module; give it as MODULE:NAME, such as bot:gateway")
+        raise Missing(f"{module_name!r} is no module; give it as MODULE:NAME, such as bot:gateway")
     # As `python -m` does.
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -50,7 +51,7 @@ def _bot_of(target: str) -> Gateway | ShardManager:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         advice = "be in the folder where it is, or install it"
-        raise _Missing(f"there is no module {module_name!r}; {advice}") from None
+        raise Missing(f"there is no module {module_name!r}; {advice}") from None
     there = vars(module)
     name = name or next((each for each in _NAMES if _is_bot(there.get(each))), _NAMES[0])
     found = there.get(name)
@@ -60,21 +61,25 @@ def _bot_of(target: str) -> Gateway | ShardManager:
     none = "it has no Gateway or ShardManager at its top level"
     hint = none if near is None else f"did you mean {module_name}:{near}?"
     if found is None:
-        raise _Missing(f"{module_name} has no {name!r}; {hint}")
-    raise _Missing(f"{target} is no Gateway or ShardManager but {type(found).__name__}; {hint}")
+        raise Missing(f"{module_name} has no {name!r}; {hint}")
+    raise Missing(f"{target} is no Gateway or ShardManager but {type(found).__name__}; {hint}")
+
+
+def log_by_default() -> None:
+    """To stderr, where the bot has not said otherwise: after its import, for its own logging is its own."""
+    if not logging.getLogger().hasHandlers():
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 
 
 def run_target(target: str, drain: float) -> int:
     """Run it; the exit code."""
     try:
-        bot = _bot_of(target)
+        bot = bot_of(target)
         # One whose last line is `gateway.run()` has run by now, while it was imported.
         if not bot._life.was_served:  # pyright: ignore[reportPrivateUsage]
-            # After the import: the bot's own logging is its own.
-            if not logging.getLogger().hasHandlers():
-                logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+            log_by_default()
             bot.run(drain=drain)
-    except (_Missing, PropylonError) as error:
+    except (Missing, PropylonError) as error:
         complain(str(error))
         return 1
     except KeyboardInterrupt:

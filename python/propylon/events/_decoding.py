@@ -225,6 +225,7 @@ def _tell(dispatch: Dispatch[Any], mends: list[Mend]) -> None:
             one_line(path),
             _HOW[mend.how],
             one_line(mend.why[:_MAX_PATH]),
+            extra={"shard": dispatch.shard_id, "event": one_line(dispatch.type)},
         )
         if len(_logged) == _MAX_LOGGED:
             _log.warning("%d places did not fit; from now on only Dispatch.mended tells of new ones", _MAX_LOGGED)

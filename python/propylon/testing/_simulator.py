@@ -355,22 +355,23 @@ class Simulator:
         return self._running.route(event, [(int(guild_id or 0), _document(data)) for guild_id, data in items])
 
     async def play(self, recording: str | os.PathLike[str], *, speed: float | Literal["max"] = 1.0) -> int:
-        """Send the events of a recording (docs/recording.md) to the sessions that are there; returns how many were sent.
+        """Send the events of a recording (docs/recording.md) to the sessions that are there; returns how many went out.
 
-        ``d`` is sent byte for byte as it is recorded. An event goes to the sessions of the shard that it came on; where no
-        session has that total, to all, so that one client may hear a whole fleet. READY and RESUMED are left out: each
-        session has its own. Sequence numbers are those of the session too.
+        ``d`` is sent byte for byte as it is recorded. An event goes to the sessions of the shard that it came on; where
+        no session has that total, to all, so that one client may hear a whole fleet. READY and RESUMED are left out:
+        each session has its own. Sequence numbers are those of the session too.
 
         Args:
             recording: The file. Full ones that were set aside are played before it.
-            speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: at once.
+            speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: at once, and what clients have not taken
+                waits in memory.
 
         Raises:
             OSError: The file cannot be read.
             ValueError: It is no recording, or damaged; what stands before that has been sent. Or ``speed`` is
                 impossible.
         """
-        if speed != "max" and not (isinstance(speed, int | float) and 0 < speed < float("inf")):
+        if speed != "max" and not 0 < speed < float("inf"):
             raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
         reader, loop = _core.RecordingReader(Path(recording)), asyncio.get_running_loop()
         sent, began, first = 0, 0.0, None

@@ -277,8 +277,11 @@ impl Writer {
             self.write(&batch);
             batch.clear();
         }
-        self.shared.state.lock().finished = true;
-        self.shared.finished.notify_all();
+        let shared = Arc::clone(&self.shared);
+        // The file is closed, and its lock given back, before anybody hears of the end.
+        drop(self);
+        shared.state.lock().finished = true;
+        shared.finished.notify_all();
     }
 
     /// Waits for events, and takes them. `false`: there are no more.
