@@ -218,16 +218,16 @@ async def test_the_pace_of_a_recording_is_kept(tmp_path: Path, propylon_simulato
 
 async def test_a_fleets_recording_goes_to_the_shards_it_came_from(tmp_path: Path, propylon_simulator: Start) -> None:
     path = tmp_path / "x.jsonl.zst"
-    first = propylon_simulator(guilds=8, rate=300)
-    manager = ShardManager("fleet", shards=2, gateway_url=first.url, intents=Intents.ALL)
+    first = propylon_simulator(guilds=8, rate=300, max_concurrency=16)
+    manager = ShardManager("fleet", shards=2, api_url=first.api_url, intents=Intents.ALL)
     async with manager.record(path, secrets=True), manager:
         await eventually(lambda: manager.metrics().received > 300)
         await manager.close()
     events = [event for event in Recording(path) if event.type != "READY"]
     for shards in (2, 1):
-        sim = propylon_simulator(guilds=0)
+        sim = propylon_simulator(guilds=0, max_concurrency=16)
         again: Facts = []
-        client = ShardManager("again", shards=shards, gateway_url=sim.url, intents=Intents.ALL)
+        client = ShardManager("again", shards=shards, api_url=sim.api_url, intents=Intents.ALL)
         client.listen(hearing(again))
         async with client:
             assert await sim.play(path, speed="max") == len(events)
