@@ -97,6 +97,10 @@ soak-shards: $(BENCH)/.done ## 1,000 shards in one process, ten minutes of 20,00
 soak-reshard: $(BENCH)/.done ## 20 reshards 4 to 8 to 4 under numbered events, while connections are cut
 	$(BENCH)/bin/python tests/endurance/reshard.py --runs 20
 
+.PHONY: soak-recording
+soak-recording: $(DONE)/build $(DONE)/test ## A minute at 5,000 events/s recorded, read, replayed and played byte for byte
+	$(BIN)/python tests/endurance/recording.py
+
 .PHONY: soak-restart
 soak-restart: $(DONE)/build $(DONE)/test ## 1,000 shards ended, killed, started again and taken over under 2,000 events/s
 	PROPYLON_TEST_SHARDS=1000 $(BIN)/pytest -q tests/restart/test_fleet.py
@@ -113,6 +117,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/reconnect.py
 	$(BENCH)/bin/python benches/decode.py
 	$(BENCH)/bin/python benches/waits.py
+	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
 	$(CARGO) bench --quiet -p propylon-core
 

@@ -16,7 +16,15 @@ from blocks import REPOSITORY
 import propylon
 from propylon.testing import steps
 
-PUBLIC = ("propylon", "propylon.events", "propylon.models", "propylon.testing", "propylon.testing.steps")
+PUBLIC = (
+    "propylon",
+    "propylon.events",
+    "propylon.logs",
+    "propylon.models",
+    "propylon.recording",
+    "propylon.testing",
+    "propylon.testing.steps",
+)
 PACKAGE = Path(propylon.__file__).parent
 DIRECTIVE = re.compile(r"^\.\. (currentmodule|auto\w+|py:\w+):: (\S+)\n((?: +\S.*\n?)*)", re.MULTILINE)
 

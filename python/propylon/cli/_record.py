@@ -71,7 +71,11 @@ async def record_events(
     seconds: float | None,
 ) -> int:
     """Record until the gateway ends or ``seconds`` are over. 1 where something is missing."""
-    recorder = gateway.record(path, events=events, where=where, secrets=secrets, max_bytes=max_bytes)
+    try:
+        recorder = gateway.record(path, events=events, where=where, secrets=secrets, max_bytes=max_bytes)
+    except TypeError as error:
+        complain(str(error))
+        return 1
     try:
         async with asyncio.timeout(seconds), recorder, gateway:
             ended = asyncio.ensure_future(gateway.wait_closed())
