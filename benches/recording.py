@@ -9,17 +9,17 @@ that of the kernel's scheduler, by thread (``/proc/self/task/*/schedstat``): Lin
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 from propylon import Gateway, Intents
 
 SERVER = """
-import sys, time
+import sys
 from propylon.testing import Simulator
 with Simulator(guilds=10, rate=float(sys.argv[1]), identify_interval=0) as sim:
     print(sim.url, flush=True)
@@ -28,9 +28,9 @@ with Simulator(guilds=10, rate=float(sys.argv[1]), identify_interval=0) as sim:
 THREADS = ("propylon-io", "propylon-record", "loop")
 
 
-def cpu() -> dict[str, float]:
-    """Seconds by the name of a thread, so far; "loop" is the main one."""
-    seconds: dict[str, float] = defaultdict(float)
+def cpu() -> dict[tuple[str, str], float]:
+    """Seconds of each thread so far, by its name and id; "loop" is the main one."""
+    seconds: dict[tuple[str, str], float] = {}
     for task in Path("/proc/self/task").iterdir():
         try:
             name = (task / "comm").read_text().strip()
@@ -38,8 +38,7 @@ def cpu() -> dict[str, float]:
         except OSError:
             # It has ended meanwhile.
             continue
-        main = task.name == str(Path("/proc/self").resolve().name)
-        seconds["loop" if main else name] += nanoseconds / 1e9
+        seconds["loop" if task.name == str(os.getpid()) else name, task.name] = nanoseconds / 1e9
     return seconds
 
 
@@ -48,7 +47,11 @@ async def window(gateway: Gateway, seconds: float) -> dict[str, float]:
     before, received = cpu(), gateway.metrics().received
     await asyncio.sleep(seconds)
     after, count = cpu(), gateway.metrics().received - received
-    return {name: (after[name] - before[name]) / count * 1e6 for name in THREADS}
+    spent = dict.fromkeys(THREADS, 0.0)
+    for (name, number), so_far in after.items():
+        if name in spent:
+            spent[name] += so_far - before.get((name, number), 0.0)
+    return {name: each / count * 1e6 for name, each in spent.items()}
 
 
 async def main(rate: float, pairs: int, seconds: float) -> None:

@@ -145,7 +145,7 @@ impl PyRecordingReader {
             }
             let mut records = Vec::new();
             while records.len() < count {
-                match state.reader.next() {
+                match state.reader.read() {
                     Ok(Some(record)) => records.push(record),
                     Ok(None) => break,
                     Err(error) if records.is_empty() => return Err(error),

@@ -35,6 +35,9 @@ use crate::{
 /// A session as Python passes it: `(id, sequence, resume_url, shard, intents)`.
 type SessionFacts = (String, u64, Option<String>, Option<(u32, u32)>, u64);
 
+/// An event that no connection brought: `(type, raw, sequence, shard_id, guild_change)`.
+type Fed = (String, Vec<u8>, Option<u64>, u32, Option<String>);
+
 struct Inner {
     state: Arc<SharedState>,
     handle: Mutex<Option<ShardHandle>>,
@@ -244,9 +247,8 @@ impl PyShard {
         Ok(())
     }
 
-    /// Takes events that no connection brought, `(type, raw, sequence, shard_id, guild_change)`, as if one had: matched,
-    /// counted and queued. Nothing of the session changes.
-    fn feed(&self, py: Python<'_>, events: Vec<(String, Vec<u8>, Option<u64>, u32, Option<String>)>) -> PyResult<()> {
+    /// Takes events that no connection brought, as if one had: matched, counted and queued. Nothing of the session changes.
+    fn feed(&self, py: Python<'_>, events: Vec<Fed>) -> PyResult<()> {
         let state = &self.get()?.state;
         let dispatches = events.into_iter().map(|(name, raw, sequence, shard_id, change)| {
             let known = EventType::from_name(name.as_bytes());

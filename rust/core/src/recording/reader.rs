@@ -92,10 +92,10 @@ impl Reader {
     ///
     /// # Errors
     /// `InvalidData` for what is no recording, with file and place; and what the system says.
-    pub fn next(&mut self) -> io::Result<Option<Record>> {
+    pub fn read(&mut self) -> io::Result<Option<Record>> {
         loop {
             if let Some(open) = &mut self.open {
-                if let Some(record) = open.next()? {
+                if let Some(record) = open.read()? {
                     return Ok(Some(record));
                 }
                 if open.is_torn() {
@@ -147,7 +147,7 @@ impl Open {
         )
     }
 
-    fn next(&mut self) -> io::Result<Option<Record>> {
+    fn read(&mut self) -> io::Result<Option<Record>> {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.text[self.searched..]) {
                 let end = self.searched + end;

@@ -19,12 +19,12 @@ use crate::{
     inflate::DecompressionError,
     moderation,
     protocol::{
-        envelope::{self, EventName},
+        envelope::{self, Envelope, EventName},
         event::EventType,
         opcode::Opcode,
     },
-    recording,
-    session::{Fault, Verdict},
+    recording::{self, Recorder},
+    session::{Fault, GuildChange, Verdict},
 };
 
 /// How long the reader waits for a consumer that is behind, at most: at 256 events in 2 ms it still reads more than
@@ -190,17 +190,8 @@ impl Driver {
                     };
                     let guild_change = self.guilds.note(now, event, &rest[envelope.data.clone()]);
                     if let Some(recorders) = &self.recorders {
-                        let event = recording::Event {
-                            event,
-                            shard: (self.shard_id, self.shard_count),
-                            sequence: envelope.sequence,
-                            received_at: now,
-                            guild_change,
-                            data: &rest[envelope.data.clone()],
-                        };
-                        for recorder in recorders.iter() {
-                            recorder.offer(&event, || Dispatch::unknown_name(&envelope.event, rest));
-                        }
+                        let shard = (self.shard_id, self.shard_count);
+                        offer(recorders, shard, now, event, &envelope, rest, guild_change);
                     }
                     match self.state.subscriptions.matches(event, &rest[envelope.data.clone()]) {
                         Slots::Unheard => {
@@ -298,5 +289,22 @@ impl Driver {
         self.pauses.began(&self.state.queue, now);
         self.paused = Some((Box::pin(room), now));
         self.machine.pause_reading();
+    }
+}
+
+/// Offers an accepted event to those who record, before anything decides who hears it.
+fn offer(
+    recorders: &[Arc<Recorder>],
+    shard: (u32, u32),
+    received_at: Duration,
+    event: EventType,
+    envelope: &Envelope,
+    document: &[u8],
+    guild_change: Option<GuildChange>,
+) {
+    let (sequence, data) = (envelope.sequence, &document[envelope.data.clone()]);
+    let offered = recording::Event { event, shard, sequence, received_at, guild_change, data };
+    for recorder in recorders {
+        recorder.offer(&offered, || Dispatch::unknown_name(&envelope.event, document));
     }
 }

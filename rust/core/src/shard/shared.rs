@@ -252,7 +252,7 @@ impl SharedState {
                 Slots::Filtered => tally.filtered[dispatch.event.index()] += 1,
                 Slots::Heard(heard, wanted) => {
                     let part = parts.cut(&wanted, &dispatch.data);
-                    batch.push(Dispatch { heard, part, ..dispatch });
+                    batch.push(Dispatch { part, heard, ..dispatch });
                     continue;
                 }
             }
