@@ -2,12 +2,12 @@
 
 import asyncio
 import base64
-import fcntl
 import itertools
 import json
 import logging
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from face.support import eventually, message
 from propylon import Dispatch, Gateway, Intents, ShardManager, field
 from propylon.events import GuildCreate, MessageCreate
-from propylon.recording import Recorded, Recorder, Recording
+from propylon.recording import Recorded, Recorder, Recording, TornRecordingWarning
 from propylon.testing import Simulator
 
 pytestmark = pytest.mark.asyncio
@@ -55,7 +55,7 @@ async def test_what_nobody_hears_is_recorded_as_it_came(
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert [(e.type, e.sequence, e.raw) for e in events if e.type == "MESSAGE_CREATE"] == heard
     assert {event.shard for event in events} == {(0, 1)}
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
     times = [event.at for event in events]
     assert all(abs(later - earlier) < 10 for earlier, later in itertools.pairwise(times))
     assert abs(times[-1] - path.stat().st_mtime) < 5
@@ -189,7 +189,7 @@ async def test_a_full_file_is_set_aside(propylon_simulator: Start, gateway_to: A
 
 
 async def test_a_file_with_a_torn_end_is_set_aside_and_nothing_is_lost(
-    propylon_simulator: Start, gateway_to: Any, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    propylon_simulator: Start, gateway_to: Any, tmp_path: Path
 ) -> None:
     sim, path = propylon_simulator(guilds=0), tmp_path / "day.jsonl.zst"
     gateway: Gateway = gateway_to(sim)
@@ -201,8 +201,8 @@ async def test_a_file_with_a_torn_end_is_set_aside_and_nothing_is_lost(
     async with other.record(path), other:
         await eventually(lambda: other.metrics().received == 1)
     assert (tmp_path / "day.000001.jsonl.zst").read_bytes() == whole + whole[:-5]
-    assert [event.type for event in Recording(path)][-1] == "READY"
-    assert len(events_of(path)) == 2 + ("torn" in str(recwarn.list))
+    with pytest.warns(TornRecordingWarning, match=r"day\.000001\.jsonl\.zst ends within a line"):
+        assert [event.type for event in Recording(path)] == ["READY", "READY"]
 
 
 async def test_all_shards_write_to_one_file(propylon_simulator: Start, tmp_path: Path) -> None:
@@ -243,9 +243,12 @@ async def test_a_folder_that_is_not_there_is_said_at_once(tmp_path: Path) -> Non
             raise AssertionError("it began")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe")
 async def test_a_disk_that_stands_still_drops_and_counts_and_holds_nothing_up(
     propylon_simulator: Start, gateway_to: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    import fcntl
+
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     # Somebody has it open, and does not read.
