@@ -30,26 +30,22 @@ class TornRecordingWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One event of a recording.
-
-    Attributes:
-        type: Name of the event, such as ``MESSAGE_CREATE``.
-        sequence: ``s`` of the payload; None where the server sent none.
-        shard: ``(shard_id, shard_count)`` of the connection that it came on; ``(0, 1)`` without sharding.
-        at: When it was received: Unix time in seconds.
-        raw: The JSON text of ``d``, byte for byte as it came, less what `redacted` names.
-        guild_change: As of `Dispatch`.
-        redacted: Dotted paths of secrets that were left out; ``("*",)``: the payload could not be looked through, and
-            is ``null``.
-    """
+    """One event of a recording."""
 
     type: str
+    """Name of the event, such as ``MESSAGE_CREATE``."""
     sequence: int | None
+    """``s`` of the payload; None where the server sent none."""
     shard: tuple[int, int]
+    """``(shard_id, shard_count)`` of the connection that it came on; ``(0, 1)`` without sharding."""
     at: float
+    """When it was received: Unix time in seconds."""
     raw: bytes
-    guild_change: "_core.GuildChange | None" = None
+    """The JSON text of ``d``, byte for byte as it came, less what `redacted` names."""
+    guild_change: Literal["available", "joined", "unavailable", "removed"] | None = None
+    """As of `Dispatch`."""
     redacted: tuple[str, ...] = ()
+    """Dotted paths of secrets that were left out; ``("*",)``: the payload could not be looked through, and is null."""
 
     @property
     def dispatch(self) -> _core.Dispatch[Any]:
