@@ -131,6 +131,43 @@ class Inquiry:
     def start(self) -> None: ...
 
 @final
+class Watch:
+    """One event loop, as Python tells the engine of it; each call is a few atomic stores and waits for nothing.
+
+    On the way of events: ``running(number)`` before a call of a listener, ``done()`` after it, and ``record`` for each
+    call, or for several at once. Each is told from the loop's own thread.
+    """
+
+    def __new__(cls) -> Watch: ...
+    def beat(self, lag: float, /) -> None:
+        """The loop has taken a turn, ``lag`` seconds after it was due; it runs no listener."""
+    def listener(self, name: str, /) -> int:
+        """The number of a listener, the same for the same name. Those beyond 1,000 share one. Not for the hot path."""
+    def running(self, number: int, /) -> None:
+        """The loop runs this listener from now on."""
+    def done(self) -> None:
+        """The loop runs no listener."""
+    def record(self, number: int, seconds: float, calls: int = 1, errors: int = 0) -> None:
+        """So many calls took so many seconds in all, and so many of them raised; they count as equally long."""
+    @property
+    def blocked_seconds(self) -> float:
+        """Seconds since the last turn; 0.0 where that is less than 2 s ago."""
+    @property
+    def running_name(self) -> str | None:
+        """The name of the listener that runs, where one was told."""
+
+@final
+class Admin:
+    def __new__(cls, address: str, remote: bool, propylon: str, python: str, /) -> Admin: ...
+    def open(self) -> None: ...
+    @property
+    def address(self) -> tuple[str, int] | None: ...
+    def show(self, shard: Shard, /) -> None: ...
+    def hide(self, shard: Shard, /) -> None: ...
+    def watch(self, watch: Watch, /) -> None: ...
+    def close(self) -> None: ...
+
+@final
 class Shard:
     def __new__(cls, options: dict[str, Any], subscriptions: Subscriptions, room: Room | None = None, /) -> Shard: ...
     @property
@@ -176,6 +213,7 @@ class Shard:
     @property
     def user_id(self) -> int | None: ...
     def await_replies(self, events: list[str], /) -> None: ...
+    def tell(self, mended: int, undecodable: int, listener_errors: int, /) -> None: ...
     def snapshot(self) -> dict[str, Any]: ...
 
 @final

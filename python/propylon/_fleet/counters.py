@@ -1,4 +1,4 @@
-"""The counters of many shards as those of one."""
+"""The counters of many shards as those of one; of times the latest, of loops the one that is blocked."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -8,7 +8,7 @@ from propylon._gateway.metrics import Metrics
 
 __all__ = ["none", "summed"]
 
-_NOW: Final = frozenset({"queued", "queue_bytes", "pending", "queued_by_type"})
+_NOW: Final = frozenset({"queued", "queue_bytes", "pending", "queued_by_type", "blocked_seconds", "running"})
 """What is counted at the moment, rather than since the beginning."""
 
 
@@ -23,7 +23,14 @@ def summed(each: Sequence[Metrics], *, of_now: bool = True) -> Metrics:
     for field in fields(Metrics):
         name = field.name
         values = [getattr(metrics, name) for metrics in each] if of_now or name not in _NOW else []
-        if name.endswith("_by_type"):
+        if name.startswith("last_"):
+            known = [at for at in values if at is not None]
+            total[name] = max(known, default=None)
+        elif name == "blocked_seconds":
+            total[name] = max(values, default=0.0)
+        elif name == "running":
+            total[name] = next((running for running in values if running is not None), None)
+        elif name.endswith("_by_type"):
             by_type: dict[str, int] = {}
             for counts in values:
                 for event, count in counts.items():

@@ -27,6 +27,7 @@ from propylon._fleet.permits import Permits
 from propylon._fleet.resharding import Resharding
 from propylon._fleet.spread import Recommended, Wanted, named, shard_of, wrong_shard
 from propylon._fleet.team import Team
+from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Life, close_code
 from propylon._gateway.metrics import Metrics
@@ -81,6 +82,7 @@ class FleetLife:
         keeps: bool,
         auto_reconnect: bool,
         lifespan: Lifespan,
+        admin: Admin,
         auto_reshard: bool,
         reshard_at: float,
     ) -> None:
@@ -95,6 +97,7 @@ class FleetLife:
         self._keeps: Final = keeps
         self._auto_reconnect: Final = auto_reconnect
         self.lifespan: Final = lifespan
+        self.admin: Final = admin
         self._auto_reshard: Final = auto_reshard
         self._reshard_at: Final = reshard_at
         self.listening: Final = ListenerFace(
@@ -201,7 +204,7 @@ class FleetLife:
             raise RuntimeError("an open manager belongs to the event loop in which it was opened")
         self._loop = loop
         self._opened = None
-        ended = self._ended = loop.create_future()
+        ended = self._ended = self._new_end(loop)
         self._background.clear()
         if self._permits is not None:
             self._permits.adopt()
@@ -228,13 +231,14 @@ class FleetLife:
         if self._ended is not None and not self._ended.done():
             raise RuntimeError("the manager is open already; close it first, or make another one")
         self._intents.derive(self.listening.registry.entries)
+        self.admin.open()
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._closing = False
         self._unraised = self._failure = self._last_end = None
         self._told_ready = False
         opened = self._opened = loop.create_future()
-        ended = self._ended = loop.create_future()
+        ended = self._ended = self._new_end(loop)
         starting = self._keep(loop.create_task(self._start(opened), name="propylon fleet start"))
         try:
             async with asyncio.timeout(timeout):
@@ -260,6 +264,12 @@ class FleetLife:
                     starting.cancel()
             else:
                 opened.cancel()
+
+    def _new_end(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[PropylonError | None]:
+        ended: asyncio.Future[PropylonError | None] = loop.create_future()
+        # Before whoever waits for the end, and may open another manager there.
+        ended.add_done_callback(lambda _: self.admin.close())
+        return ended
 
     def _missing(self) -> str:
         if self.team is None:
@@ -318,6 +328,9 @@ class FleetLife:
         loop = asyncio.get_running_loop()
         team.closed.clear()
         for life in team:
+            # Also before its turn to open: all of them are to be READY.
+            self.admin.show(life.shard)
+        for life in team:
             if self._counsel.url is not None:
                 life.shard.set_known_url(self._counsel.url)
             task = loop.create_task(life.open(None), name="propylon shard start")
@@ -351,6 +364,7 @@ class FleetLife:
         self._retired = summed([self._retired, *(life.metrics() for life in team)], of_now=False)
         for life in team:
             self.listening.unbind(life.consumer)
+            self.admin.hide(life.shard)
 
     def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         self._background.add(task)
@@ -680,6 +694,8 @@ class FleetLife:
         assert self.team is not None
         self.team.closed.add(life)
         await life.close(1000)
+        # It is not to be READY any more.
+        self.admin.hide(life.shard)
         if self._opened is not None and not self._opened.done() and self.team.is_ready and not self.team.is_over:
             self._opened.set_result(None)
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import propylon._core as _core
 from propylon._fleet.team import Team
+from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Fleet, Life
 from propylon._listening.lifespan import Lifespan
@@ -36,6 +37,7 @@ class Maker:
         shard_queue_bytes: int,
         mending: bool,
         lifespan: Lifespan,
+        admin: Admin,
     ) -> None:
         """``owner`` is what listeners are given; ``options`` are the engine's, checked, without a shard.
 
@@ -53,6 +55,7 @@ class Maker:
         self._shard_queue_bytes: Final = shard_queue_bytes
         self._mending: Final = mending
         self._lifespan: Final = lifespan
+        self._admin: Final = admin
 
     def room(self, shards: int) -> _core.Room:
         """What the queues of so many shards share."""
@@ -92,5 +95,6 @@ class Maker:
             queue_bytes=self._shard_queue_bytes,
             mending=self._mending,
             lifespan=self._lifespan,
+            admin=self._admin,
             fleet=fleet,
         )

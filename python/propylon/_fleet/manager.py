@@ -23,6 +23,7 @@ from propylon._fleet.permits import check_gate
 from propylon._fleet.shards import ManagedShard, Shards
 from propylon._fleet.spread import Shards as ShardsOption
 from propylon._fleet.spread import shard_of, wanted_shards
+from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Compression, Misfits, Overflow, Timeouts
@@ -112,6 +113,8 @@ class ShardManager:
         native_roots: bool = False,
         identify_properties: dict[str, str] | None = None,
         allow_plaintext: bool = False,
+        admin: str | None = None,
+        admin_remote: bool = False,
         lifespan: Callable[["ShardManager"], AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
         """Make a manager; nothing is sent before it is opened.
@@ -154,6 +157,8 @@ class ShardManager:
             native_roots: Trust the operating system's roots instead of Mozilla's.
             identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.
             allow_plaintext: Allow ``ws://`` to other hosts than this machine.
+            admin: Address of the admin server, which shows all shards.
+            admin_remote: Allow an address that other machines reach.
             lifespan: What is there around `serve` and `run`, as for `Gateway`.
 
         Raises:
@@ -193,6 +198,7 @@ class ShardManager:
         _core.Inquiry(options)
         asked = AskedIntents(intents)
         around = Lifespan(self, lifespan)
+        server = Admin(admin, admin_remote)
         maker = Maker(
             self,
             options,
@@ -206,6 +212,7 @@ class ShardManager:
             shard_queue_bytes=min(count_of("shard_queue_bytes", shard_queue_bytes, 1), queue_bytes),
             mending=mending_of(misfits),
             lifespan=around,
+            admin=server,
         )
         self._life: Final = FleetLife(
             self,
@@ -217,6 +224,7 @@ class ShardManager:
             keeps=sessions is not None,
             auto_reconnect=auto_reconnect,
             lifespan=around,
+            admin=server,
             auto_reshard=auto_reshard,
             reshard_at=reshard_at,
         )
@@ -280,6 +288,11 @@ class ShardManager:
         return shard_of(int(id_of("guild_id", guild_id)), total)
 
     @overload
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """``(host, port)`` of the admin server; None where there is none, and while it is closed. From any thread."""
+        return self._life.admin.address
+
     def metrics(self, *, by_shard: Literal[False] = False) -> Metrics: ...
     @overload
     def metrics(self, *, by_shard: Literal[True]) -> dict[int, Metrics]: ...

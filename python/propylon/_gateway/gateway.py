@@ -13,6 +13,7 @@ from propylon._arguments import count_of
 from propylon._commands.answers import RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._filters.expression import Filter, Where
+from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
@@ -92,6 +93,8 @@ class Gateway:
         native_roots: bool = False,
         identify_properties: dict[str, str] | None = None,
         allow_plaintext: bool = False,
+        admin: str | None = None,
+        admin_remote: bool = False,
         lifespan: Callable[["Gateway"], AbstractAsyncContextManager[object]] | None = None,
     ) -> None:
         """Make a gateway; nothing is sent before it is opened.
@@ -130,6 +133,12 @@ class Gateway:
             native_roots: Trust the operating system's roots instead of Mozilla's.
             identify_properties: ``os``, ``browser``, ``device`` of IDENTIFY, each optional.
             allow_plaintext: Allow ``ws://`` to other hosts than this machine.
+            admin: Address of the admin server, such as ``"127.0.0.1:9464"``; port 0 takes a free one, which
+                `admin_address` tells. It is there while the gateway is open, served by the engine, so that it answers
+                while Python is blocked: ``/livez``, ``/readyz``, ``/metrics``, ``/snapshot`` and a page. Gateways of
+                one process with the same address share it. None: there is none.
+            admin_remote: Allow an address that other machines reach. There is no password: whoever reaches it sees
+                counters, names of listeners and reasons of closes, but no token, session or payload.
             lifespan: What is there around `serve` and `run`: a function of the gateway that gives an async context
                 manager, such as an ``@asynccontextmanager`` function. It is entered before the gateway opens and left
                 when the last listener has finished. Listeners and handlers get its value by a parameter that is
@@ -173,6 +182,7 @@ class Gateway:
             queue_bytes=queue_bytes,
             mending=mending_of(misfits),
             lifespan=Lifespan(self, lifespan),
+            admin=Admin(admin, admin_remote),
         )
         self._listening: Final = self._life.listening
         self._commands: Final = self._life.commands
@@ -244,6 +254,11 @@ class Gateway:
     def session(self, session: Session | None) -> None:
         self._life.session = session
 
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """``(host, port)`` of the admin server; None where there is none, and while it is closed. From any thread."""
+        return self._life.admin.address
+
     def metrics(self) -> Metrics:
         """All counters, taken together. From any thread."""
         return self._life.metrics()
@@ -275,6 +290,7 @@ class Gateway:
             GatewayClosed: Discord refuses for good (or ``auto_reconnect=False``): one of its subclasses.
             CertificateError: The server's certificate is refused.
             HandshakeError: ``auto_reconnect=False`` and no connection came about.
+            OSError: The admin server cannot listen at ``admin``; mostly its ``errno`` is ``EADDRINUSE``.
             FileNotFoundError, NotADirectoryError, PermissionError: The session store is set up wrong, such as a
                 `FileSessionStore` whose folder is not there.
             RuntimeError: It is open already.

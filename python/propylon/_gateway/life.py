@@ -20,12 +20,14 @@ from propylon._commands.commands import Commands
 from propylon._delivery.consumer import Consumer
 from propylon._delivery.loop import Delivery
 from propylon._delivery.plans import Plans, Route
+from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents, refuse_of_fleets
 from propylon._gateway.logs import GatewayLog
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.replaying import replayed
 from propylon._gateway.settings import session_facts
 from propylon._gateway.waiting import what_it_waits_for
+from propylon._gateway.watching import LoopWatch
 from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.handlers import is_task
@@ -122,6 +124,7 @@ class Life:
         queue_bytes: int,
         mending: bool,
         lifespan: Lifespan,
+        admin: Admin,
         fleet: Fleet | None = None,
     ) -> None:
         """``owner`` is what listeners are given; ``options`` are the engine's, checked.
@@ -134,6 +137,7 @@ class Life:
         self._asks: Final = options["gateway_url"] is None
         self._intents: Final = intents
         self.shard_pair: Final = shard
+        self.admin: Final = admin
         self._fleet: Final = fleet
         self.listening: Final = (
             ListenerFace(owner, lifespan, check_usable=self.check_usable, adding=self._before_adding)
@@ -171,6 +175,7 @@ class Life:
             taken_over=self.shard.taken_over,
         )
         self._delivery: Delivery | None = None
+        self._loop_watch: LoopWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[PropylonError | None] | None = None
@@ -221,8 +226,12 @@ class Life:
 
     def metrics(self) -> Metrics:
         """All counters, taken together."""
+        watch = None if self._loop_watch is None else self._loop_watch.watch
+        blocked = 0.0 if watch is None else watch.blocked_seconds
         return Metrics(
             **self.shard.snapshot(),
+            blocked_seconds=blocked,
+            running=None if watch is None or not blocked else watch.running_name,
             pending=self.consumer.pending,
             mended=self._misfits.mended,
             undecodable=self.consumer.undecodable,
@@ -270,20 +279,21 @@ class Life:
             raise RuntimeError("the gateway is open already; close it first, or make another one")
         self._derive_intents()
         loop = asyncio.get_running_loop()
+        if self._fleet is None:
+            self.admin.open()
         self._loop = loop
         self._closing = False
         self._unraised = None
         self._last_failure = ""
         opened = self._opened = loop.create_future()
-        self._ended = loop.create_future()
+        self._ended = self._new_end(loop)
         deadline = None if timeout is None else loop.time() + timeout
         try:
             await self._recall(deadline)
             # A session to be resumed is not given up because it could not be reached in time.
             code = 4000 if self._keeper.keeps or self.shard.session is not None else 1000
             self.consumer.resume()
-            self._delivery = Delivery.current()
-            self._delivery.add(self.shard, self)
+            self._bind()
             self.shard.start()
         except BaseException:
             self._unbind()
@@ -630,16 +640,38 @@ class Life:
         self._loop = loop
         # Whoever opened it has gone with the loop.
         self._opened = None
-        ended = self._ended = loop.create_future()
+        ended = self._ended = self._new_end(loop)
         self.commands.clear()
         self._handlers.clear()
         self._keeper.start()
         self.consumer.resume()
-        self._delivery = Delivery.current()
-        self._delivery.add(self.shard, self)
+        self._bind()
         return ended
 
+    def _new_end(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[PropylonError | None]:
+        ended: asyncio.Future[PropylonError | None] = loop.create_future()
+        if self._fleet is None:
+            # Before whoever waits for the end, and may open another gateway there.
+            ended.add_done_callback(lambda _: self.admin.close())
+        return ended
+
+    def _bind(self) -> None:
+        """To the running loop."""
+        self._delivery = Delivery.current()
+        self._delivery.add(self.shard, self)
+        self._loop_watch = LoopWatch.current()
+        self._loop_watch.enter(self._tell_counts if self.admin.is_asked else None)
+        self.admin.show(self.shard)
+        self.admin.watch(self._loop_watch.watch)
+
+    def _tell_counts(self) -> None:
+        """For the admin server, which does not ask Python."""
+        self.shard.tell(self._misfits.mended, self.consumer.undecodable, self.consumer.errors)
+
     def _unbind(self) -> None:
+        if self._loop_watch is not None:
+            self._loop_watch.leave(self._tell_counts if self.admin.is_asked else None)
+            self._loop_watch = None
         if self._delivery is not None:
             self._delivery.remove(self.shard)
             self._delivery = None

@@ -68,3 +68,13 @@ class Metrics:
     """Events that did not fit their class, and that could not be mended."""
     listener_errors: int
     """Exceptions that listeners raised."""
+    last_frame_at: float | None
+    """Unix time in seconds at which anything came on the connection last; None: nothing has come. Likewise below."""
+    last_event_at: float | None
+    """When a dispatch was accepted last, heard or not."""
+    last_ack_at: float | None
+    """When a heartbeat was acknowledged last."""
+    blocked_seconds: float
+    """Seconds since the event loop took its last turn; 0.0 where that is less than 2 s ago, and while it is closed."""
+    running: str | None
+    """What holds the event loop, a listener mostly; None while it takes turns, and where nobody knows."""

@@ -58,6 +58,15 @@ _ShardsOption = Annotated[
     ),
 ]
 _Verbose = Annotated[bool, typer.Option("--verbose", help="Tell of each step of a connection, on stderr.")]
+_Admin = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Serve /livez, /readyz, /metrics, /snapshot and a page here, such as 127.0.0.1:9464."
+    ),
+]
+_AdminRemote = Annotated[
+    bool, typer.Option("--admin-remote", help="Let --admin be an address that other machines reach; there is no password.")
+]
 _Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after this time.")]
 
 
@@ -115,6 +124,8 @@ def run(
         bool, typer.Option("--reload", help="Start it anew when a Python file in this folder changes.")
     ] = False,
     drain: Annotated[float, typer.Option(min=0.0, help="Seconds that running listeners have at the end.")] = 10.0,
+    admin: _Admin = None,
+    admin_remote: _AdminRemote = False,
 ) -> None:
     """Run a gateway or shard manager of yours: the object NAME of a module, looked for in this folder first.
 
@@ -126,11 +137,15 @@ def run(
         raise typer.BadParameter("name your gateway: MODULE:NAME, such as bot:gateway")
     if target is None or target.startswith("-"):
         complain("to print events, use `propylon events`; `propylon run bot:gateway` runs a gateway of yours")
-        app(["events", *filter(None, [target]), *context.args], prog_name="propylon")
+        ours = ["--admin", admin] if admin is not None else []
+        ours += ["--admin-remote"] if admin_remote else []
+        app(["events", *filter(None, [target]), *context.args, *ours], prog_name="propylon")
         raise typer.Exit
     if context.args:
         raise typer.BadParameter(f"what is {' '.join(context.args)}? One MODULE:NAME is run")
-    raise typer.Exit(reloading(target, drain) if reload else run_target(target, drain))
+    if reload:
+        raise typer.Exit(reloading(target, drain, admin=admin, admin_remote=admin_remote))
+    raise typer.Exit(run_target(target, drain, admin=admin, admin_remote=admin_remote))
 
 
 def _log_to_stderr(verbose: bool) -> None:
@@ -158,6 +173,8 @@ def _made(
     api_url: str,
     ca_file: str | None,
     proxy: str | None,
+    admin: str | None = None,
+    admin_remote: bool = False,
 ) -> Gateway | ShardManager:
     """A gateway, or with a ``fleet`` a shard manager; what cannot work ends the command."""
     if pair is not None and fleet is not None:
@@ -177,6 +194,8 @@ def _made(
                 api_url=api_url,
                 ca_file=ca_file,
                 proxy=proxy,
+                admin=admin,
+                admin_remote=admin_remote,
             )
         which, total = fleet
         return ShardManager(
@@ -189,6 +208,8 @@ def _made(
             api_url=api_url,
             ca_file=ca_file,
             proxy=proxy,
+            admin=admin,
+            admin_remote=admin_remote,
         )
     except (ValueError, OSError) as error:
         complain(str(error))
@@ -210,6 +231,8 @@ def events(
     proxy: _Proxy = None,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after this many events.")] = None,
     seconds: _Seconds = None,
+    admin: _Admin = None,
+    admin_remote: _AdminRemote = False,
     verbose: _Verbose = False,
 ) -> None:
     """Print events as JSON lines: {"type", "shard_id", "sequence", "received_at", "data"}.
@@ -227,7 +250,7 @@ def events(
     pair = arguments.shard_of(shard)
     fleet = arguments.shards_of(shards)
     token = arguments.token_for(gateway_url or api_url)
-    gateway = _made(token, asked, method, pair, fleet, gateway_url, api_url, ca_file, proxy)
+    gateway = _made(token, asked, method, pair, fleet, gateway_url, api_url, ca_file, proxy, admin, admin_remote)
     # What the warning says to a programmer is said to a user here.
     warnings.simplefilter("ignore", IntentsWarning)
     _complain_of_intents([kind.__event_name__ for kind in kinds], asked)

@@ -71,10 +71,16 @@ def log_by_default() -> None:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 
 
-def run_target(target: str, drain: float) -> int:
-    """Run it; the exit code."""
+def run_target(target: str, drain: float, *, admin: str | None, admin_remote: bool) -> int:
+    """Run it; the exit code. ``admin`` is taken instead of what the bot itself says."""
     try:
         bot = bot_of(target)
+        if admin is not None:
+            try:
+                bot._life.admin.ask(admin, admin_remote)  # pyright: ignore[reportPrivateUsage]
+            except ValueError as error:
+                complain(str(error).replace("admin_remote=True", "--admin-remote"))
+                return 1
         # One whose last line is `gateway.run()` has run by now, while it was imported.
         if not bot._life.was_served:  # pyright: ignore[reportPrivateUsage]
             log_by_default()
@@ -100,7 +106,7 @@ def _ended(process: "subprocess.Popen[bytes]", patience: float) -> int:
         return process.wait()
 
 
-def reloading(target: str, drain: float) -> int:
+def reloading(target: str, drain: float, *, admin: str | None, admin_remote: bool) -> int:
     """Run it in a process of its own, anew after each change; the exit code of the last one."""
     if find_spec("watchfiles") is None:
         complain('--reload needs watchfiles: pip install "propylon[cli]"')
@@ -108,6 +114,8 @@ def reloading(target: str, drain: float) -> int:
     from watchfiles import PythonFilter, watch
 
     command = [sys.executable, "-m", "propylon", "run", target, f"--drain={drain}"]
+    command += [f"--admin={admin}"] if admin is not None else []
+    command += ["--admin-remote"] if admin_remote else []
     patience = drain + 5
 
     def start() -> "subprocess.Popen[bytes]":

@@ -2,7 +2,7 @@
 
 use std::{
     sync::LazyLock,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -10,6 +10,16 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Time since the epoch. Monotonic; a change of the wall clock does not move it.
 pub fn now() -> Duration {
     EPOCH.elapsed()
+}
+
+/// What the wall clock shows now, in Unix seconds.
+pub fn unix_now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// What the wall clock, as it is set now, showed at a time of [`now`], in Unix seconds.
+pub fn unix_of(at: Duration) -> f64 {
+    unix_now() - now().saturating_sub(at).as_secs_f64()
 }
 
 /// Whether [`asleep`] tells anything here.

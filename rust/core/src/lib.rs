@@ -1,9 +1,10 @@
 //! The engine of Propylon: a Discord Gateway client without Python in it.
 //!
 //! Data flows one way: [`transport`] → [`inflate`] → [`protocol::envelope`] → [`session`] →
-//! [`delivery`]; the driver in [`shard`] joins them, [`fleet`] holds what shards share. A lower layer
-//! never uses a higher one.
+//! [`delivery`]; the driver in [`shard`] joins them, [`fleet`] holds what shards share, and [`admin`] shows
+//! how they stand. A lower layer never uses a higher one.
 
+pub mod admin;
 pub mod clock;
 pub mod delivery;
 pub mod fleet;

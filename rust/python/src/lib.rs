@@ -4,6 +4,7 @@
 
 use pyo3::prelude::*;
 
+mod admin;
 mod dispatch;
 mod errors;
 mod filter;
@@ -24,6 +25,8 @@ mod _core {
     use propylon_core::protocol::{event::EventType, intents::Intents};
     use pyo3::{prelude::*, types::PyDict};
 
+    #[pymodule_export]
+    use super::admin::{PyAdmin, PyWatch};
     #[pymodule_export]
     use super::dispatch::{PyDispatch, note_mended, owner, set_decoders, widen};
     #[pymodule_export]
@@ -47,6 +50,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::admin::loaded();
         super::interpreter::only_the_main_one(module.py())
     }
 

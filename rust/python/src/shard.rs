@@ -76,6 +76,13 @@ impl PyShard {
         self.0.get().ok_or_else(errors::forked)
     }
 
+    /// Which it is, and its state, for who shows it.
+    pub(crate) fn shown(&self) -> PyResult<((u32, u32), &Arc<SharedState>)> {
+        let inner = self.get()?;
+        let id = inner.config.lock().shard.unwrap_or((0, 1));
+        Ok((id, &inner.state))
+    }
+
     fn request(&self, request: Request) -> PyResult<bool> {
         Ok(self.get()?.handle.lock().as_ref().is_some_and(|handle| handle.request(request)))
     }
@@ -340,6 +347,15 @@ impl PyShard {
         Ok(())
     }
 
+    /// What Python has counted so far, for who asks while it is blocked.
+    fn tell(&self, mended: u64, undecodable: u64, listener_errors: u64) -> PyResult<()> {
+        let told = self.get()?.state.told();
+        told.mended.store(mended, Relaxed);
+        told.undecodable.store(undecodable, Relaxed);
+        told.listener_errors.store(listener_errors, Relaxed);
+        Ok(())
+    }
+
     /// All counters, taken together.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = &self.get()?.state;
@@ -378,6 +394,12 @@ impl PyShard {
             result.set_item(name, counter.load(Relaxed))?;
         }
         result.set_item("paused_seconds", counts.paused().as_secs_f64())?;
+        let ages = state.ages();
+        for (name, at) in
+            [("last_frame_at", ages.frame()), ("last_event_at", ages.event()), ("last_ack_at", ages.ack())]
+        {
+            result.set_item(name, at.map(clock::unix_of))?;
+        }
         Ok(result)
     }
 }

@@ -45,6 +45,7 @@ pub struct IdentifyGate {
 /// What is left of the day's IDENTIFYs, as `/gateway/bot` told it and less those that left since.
 #[derive(Debug, Clone, Copy)]
 struct Budget {
+    total: u32,
     floor: u32,
     remaining: u32,
     max_concurrency: u32,
@@ -61,6 +62,17 @@ pub struct Blocked {
     /// How long from now.
     pub wait: Duration,
     /// Unix time in seconds.
+    pub resets_at: f64,
+}
+
+/// What is left of the day's IDENTIFYs, as far as this process knows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Left {
+    /// Of the whole day.
+    pub total: u32,
+    /// Of these, not used yet.
+    pub remaining: u32,
+    /// Unix time in seconds from which on all of them are there again.
     pub resets_at: f64,
 }
 
@@ -118,6 +130,7 @@ impl IdentifyGate {
         let reset_after = Duration::from_millis(limit.reset_after).min(Duration::from_hours(48));
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         *self.budget.lock() = Some(Budget {
+            total: limit.total,
             floor: floor(limit.total),
             remaining: limit.remaining,
             max_concurrency: limit.max_concurrency.max(1),
@@ -147,6 +160,13 @@ impl IdentifyGate {
             self.learn(limit);
         }
         *self.url.lock() = Some(bot.url.clone());
+    }
+
+    /// What is left of the day's; `None` where nobody has told, or what was told is over.
+    pub fn left(&self) -> Option<Left> {
+        let budget = (*self.budget.lock())?;
+        let is_today = Instant::now() < budget.resets;
+        is_today.then_some(Left { total: budget.total, remaining: budget.remaining, resets_at: budget.resets_at })
     }
 
     /// IDENTIFYs in 5 s; 1 where nobody has told.

@@ -3,5 +3,5 @@
 mod gate;
 mod rest;
 
-pub use gate::{Blocked, HOLD, IdentifyGate, Permit};
+pub use gate::{Blocked, HOLD, IdentifyGate, Left, Permit};
 pub use rest::{application_flags, gateway_bot};

@@ -3,15 +3,18 @@
 //! gives actions, so that each rule is a unit test with virtual time.
 
 mod backoff;
+mod cause;
 mod guilds;
 mod heartbeat;
 mod limiter;
 mod machine;
 mod record;
 mod status;
+mod tally;
 mod time;
 
 pub use backoff::{Backoff, BackoffConfig};
+pub use cause::Cause;
 pub use guilds::{GuildChange, Guilds};
 pub use heartbeat::{Due, Heartbeat};
 pub use limiter::{PresenceLimiter, SendLimiter};
@@ -21,4 +24,5 @@ pub use machine::{
 };
 pub use record::Session;
 pub use status::Status;
+pub use tally::{CommandCounts, CommandKind, CommandResult};
 pub use time::Time;

@@ -84,6 +84,9 @@ impl Driver {
                     story::turned(&mut self.news, status, &self.machine, now);
                 }
                 Action::Ready { resumed } => {
+                    if let Some(journal) = &*self.state.journal.load() {
+                        journal.ready(self.shard_id, resumed);
+                    }
                     if !resumed {
                         // Its READY is yet to be queued, and is not accepted before.
                         let session = self.machine.session().cloned().map(|session| Session { sequence: 0, ..session });
@@ -96,6 +99,11 @@ impl Driver {
                     self.flush_with(now, Some(Notice::Ready { resumed }));
                 }
                 Action::Closed(closed) => {
+                    if let Some(journal) = &*self.state.journal.load()
+                        && closed.reconnect
+                    {
+                        journal.lost(self.shard_id, closed.code, &closed.reason);
+                    }
                     self.flush_batch(now);
                     self.state.keep_session(self.machine.session().cloned());
                     self.drop_connection();

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SharedState, WireCounts};
-use crate::session::{Machine, Status};
+use crate::session::{Cause, CommandCounts, Machine, Status};
 
 /// The sums of earlier runs.
 pub(super) struct Earlier {
@@ -15,6 +15,10 @@ pub(super) struct Earlier {
     commands_sent: u64,
     duplicates: u64,
     ignored: u64,
+    reconnects_by: [u64; Cause::COUNT],
+    commands: CommandCounts,
+    /// What of the commands was published last.
+    published: CommandCounts,
     /// The connection and its count of payloads as of the limiter that was published last.
     limited: (u64, u64),
 }
@@ -29,6 +33,9 @@ impl Earlier {
             commands_sent: counts.commands_sent.load(Relaxed),
             duplicates: counts.duplicates.load(Relaxed),
             ignored: counts.ignored.load(Relaxed),
+            reconnects_by: counts.reconnects_by.each_ref().map(|count| count.load(Relaxed)),
+            commands: *counts.commands.lock(),
+            published: CommandCounts::default(),
             limited: (0, 0),
         }
     }
@@ -36,12 +43,25 @@ impl Earlier {
     pub(super) fn publish(&mut self, machine: &Machine, state: &SharedState) {
         let (run, counts) = (machine.stats(), &state.counts);
         counts.heartbeats.store(self.heartbeats + run.heartbeats, Relaxed);
-        counts.reconnects.store(self.reconnects + run.reconnects, Relaxed);
         counts.resumes.store(self.resumes + run.resumes, Relaxed);
         counts.identifies.store(self.identifies + run.identifies, Relaxed);
         counts.commands_sent.store(self.commands_sent + run.commands_sent, Relaxed);
         counts.duplicates.store(self.duplicates + run.duplicates, Relaxed);
         counts.ignored.store(self.ignored + run.ignored, Relaxed);
+        // Few of them ever move: what is published often is compared first.
+        if counts.reconnects.load(Relaxed) != self.reconnects + run.reconnects {
+            for (at, count) in counts.reconnects_by.iter().enumerate() {
+                count.store(self.reconnects_by[at] + run.reconnects_by[at], Relaxed);
+            }
+        }
+        counts.reconnects.store(self.reconnects + run.reconnects, Relaxed);
+        if run.commands != self.published {
+            self.published = run.commands;
+            *counts.commands.lock() = self.commands.and(&run.commands);
+        }
+        if let Some(at) = run.acknowledged_at {
+            state.ages.ack.store(at.as_nanos() as u64, Relaxed);
+        }
         if machine.status() == Status::Ready {
             let latency = machine.latency().map_or(u64::MAX, |latency| latency.as_nanos() as u64);
             state.latency.store(latency, Relaxed);

@@ -129,6 +129,8 @@ impl Driver {
             machine_config.presence_limiter = state.presence_limiter.lock().clone();
         }
         let server = config.gateway_url.as_deref().unwrap_or(&config.api_url);
+        let gate = IdentifyGate::shared(&config.token, server);
+        state.gate.store(Some(Arc::clone(&gate)));
         Ok(Self {
             machine: Machine::new(machine_config, fastrand::u64(..)),
             inbox,
@@ -143,7 +145,7 @@ impl Driver {
             given_url: config.gateway_url.is_some(),
             shard_id: config.shard.map_or(0, |(id, _)| id),
             shard_count: config.shard.map_or(1, |(_, count)| count),
-            gate: IdentifyGate::shared(&config.token, server),
+            gate,
             connection: None,
             next: None,
             dialling: None,

@@ -93,6 +93,9 @@ impl Driver {
         if !self.backlog && (self.tally.any || !self.batch.is_empty()) {
             moderation::has_read();
         }
+        if count > 0 {
+            self.state.ages.frame.store(now.as_nanos() as u64, Relaxed);
+        }
         self.flush_batch(now);
         count
     }
@@ -272,6 +275,9 @@ impl Driver {
             self.state.queue.reply(&mut self.replies);
         }
         self.batch_bytes = 0;
+        if self.tally.any || !self.batch.is_empty() {
+            self.state.ages.event.store(now.as_nanos() as u64, Relaxed);
+        }
         let fill = self.state.queue.push(&mut self.batch, &mut self.tally, accepted, notice);
         if fill == Fill::Low || self.paused.is_some() || self.connection.is_none() || self.machine.is_closing() {
             return;

@@ -10,13 +10,14 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::Journal;
 use crate::{
     clock,
     delivery::{Dispatch, Overlap, Parts, ShardQueue, Side, Slots, Subscriptions, Tally},
-    fleet::Blocked,
+    fleet::{Blocked, IdentifyGate},
     protocol::event::EventSet,
     recording::Recorders,
-    session::{PresenceLimiter, SendLimiter, Session, Status},
+    session::{Cause, CommandCounts, PresenceLimiter, SendLimiter, Session, Status},
 };
 
 /// What the outside asks of a running shard.
@@ -75,6 +76,48 @@ pub struct WireCounts {
     pub duplicates: AtomicU64,
     pub ignored: AtomicU64,
     pub malformed: AtomicU64,
+    /// `reconnects` by why the connection before was lost, in the order of [`Cause`].
+    pub reconnects_by: [AtomicU64; Cause::COUNT],
+    pub commands: Mutex<CommandCounts>,
+}
+
+/// What Python counts of a shard and tells the engine once in a while, for who asks while Python is blocked.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // Named as in `metrics()`, where they are explained.
+pub struct Told {
+    pub mended: AtomicU64,
+    pub undecodable: AtomicU64,
+    pub listener_errors: AtomicU64,
+}
+
+/// When something was heard last, nanoseconds since the epoch of the clock; 0: never. Written once for what is read
+/// together, not for each event.
+#[derive(Debug, Default)]
+pub struct Ages {
+    pub(super) frame: AtomicU64,
+    pub(super) event: AtomicU64,
+    pub(super) ack: AtomicU64,
+}
+
+impl Ages {
+    fn of(at: &AtomicU64) -> Option<Duration> {
+        Some(at.load(Relaxed)).filter(|&nanos| nanos > 0).map(Duration::from_nanos)
+    }
+
+    /// When a WebSocket message, a ping or a close came last.
+    pub fn frame(&self) -> Option<Duration> {
+        Self::of(&self.frame)
+    }
+
+    /// When a dispatch was accepted last.
+    pub fn event(&self) -> Option<Duration> {
+        Self::of(&self.event)
+    }
+
+    /// When a heartbeat was acknowledged last.
+    pub fn ack(&self) -> Option<Duration> {
+        Self::of(&self.ack)
+    }
 }
 
 impl WireCounts {
@@ -97,6 +140,12 @@ pub struct SharedState {
     pub(super) sequence: AtomicU64,
     /// The machine's counters start anew with each run; these are the sums of earlier runs.
     pub(super) counts: WireCounts,
+    pub(super) ages: Ages,
+    told: Told,
+    /// Where lost connections are noted, if anywhere.
+    pub(super) journal: arc_swap::ArcSwapOption<Journal>,
+    /// The identify gate of its last run.
+    pub(super) gate: arc_swap::ArcSwapOption<IdentifyGate>,
     pub(super) subscriptions: Arc<Subscriptions>,
     pub(super) queue: Arc<ShardQueue>,
     pub(super) running: AtomicBool,
@@ -136,6 +185,10 @@ impl SharedState {
             session: Mutex::new(session),
             sequence: AtomicU64::new(sequence),
             counts: WireCounts::default(),
+            ages: Ages::default(),
+            told: Told::default(),
+            journal: arc_swap::ArcSwapOption::empty(),
+            gate: arc_swap::ArcSwapOption::empty(),
             subscriptions,
             queue,
             running: AtomicBool::new(false),
@@ -264,6 +317,31 @@ impl SharedState {
     /// The counters.
     pub fn counts(&self) -> &WireCounts {
         &self.counts
+    }
+
+    /// When something was heard last.
+    pub fn ages(&self) -> &Ages {
+        &self.ages
+    }
+
+    /// What Python told of it.
+    pub fn told(&self) -> &Told {
+        &self.told
+    }
+
+    /// From now on its lost connections are noted there.
+    pub fn keep_journal(&self, journal: Option<Arc<Journal>>) {
+        self.journal.store(journal);
+    }
+
+    /// The identify gate of its last run; `None` before the first.
+    pub fn gate(&self) -> Option<Arc<IdentifyGate>> {
+        self.gate.load_full()
+    }
+
+    /// The last accepted sequence number of the session; `None` where there is no session.
+    pub fn sequence(&self) -> Option<u64> {
+        self.session.lock().is_some().then(|| self.sequence.load(Relaxed))
     }
 
     /// The queue.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::{Action, Machine, Phase, SendError, Time};
 use crate::{
     protocol::{Opcode, command, envelope},
-    session::{PresenceLimiter, SendLimiter},
+    session::{CommandCounts, CommandKind, CommandResult, PresenceLimiter, SendLimiter},
 };
 
 /// Commands that may wait. A caller awaits each, so more than this is a runaway loop.
@@ -53,10 +53,19 @@ impl Commands {
         }
     }
 
-    pub(super) fn fail_all(&mut self, error: SendError, actions: &mut VecDeque<Action>) {
+    /// None of them will be sent any more.
+    pub(super) fn fail_all(&mut self, counts: &mut CommandCounts, actions: &mut VecDeque<Action>) {
         let presence = self.presence.take().map(|(ids, _)| ids).unwrap_or_default();
-        let ids = presence.into_iter().chain(self.queue.drain(..).map(|waiting| waiting.id));
-        actions.extend(ids.map(|id| Action::CommandDone(id, Err(error))));
+        if !presence.is_empty() {
+            // The others were superseded.
+            counts.count(CommandKind::Presence, CommandResult::NotConnected);
+        }
+        let queued = self.queue.drain(..).map(|waiting| {
+            counts.count(CommandKind::of(waiting.opcode), CommandResult::NotConnected);
+            waiting.id
+        });
+        let ids = presence.into_iter().chain(queued);
+        actions.extend(ids.map(|id| Action::CommandDone(id, Err(SendError::NotConnected))));
     }
 
     /// When the first of them may leave.
@@ -69,7 +78,7 @@ impl Commands {
         presence.into_iter().chain(front).min()
     }
 
-    fn next(&mut self, now: Time) -> Option<(Vec<u64>, String)> {
+    fn next(&mut self, now: Time) -> Option<(CommandKind, Vec<u64>, String)> {
         if self.limiter.free_at(now) > now {
             return None;
         }
@@ -79,7 +88,7 @@ impl Commands {
             self.presence.take().map(|(ids, presence)| {
                 let payload = command::raw(Opcode::PresenceUpdate.code(), &presence);
                 self.shown = Some(presence);
-                (ids, payload)
+                (CommandKind::Presence, ids, payload)
             })
         } else {
             let is_presence = self.queue.front()?.opcode == Opcode::PresenceUpdate.code();
@@ -89,7 +98,7 @@ impl Commands {
             if is_presence {
                 self.presence_limiter.sent(now);
             }
-            self.queue.pop_front().map(|waiting| (vec![waiting.id], waiting.payload))
+            self.queue.pop_front().map(|waiting| (CommandKind::of(waiting.opcode), vec![waiting.id], waiting.payload))
         };
         self.limiter.sent(now);
         next
@@ -102,6 +111,7 @@ impl Machine {
     /// The caller has checked its size. A raw op 3 passes the presence limit but is never coalesced.
     pub fn send(&mut self, now: Time, id: u64, opcode: u8, payload: String) {
         if let Some(error) = self.refusal(self.commands.queue.len()) {
+            self.stats.commands.count(CommandKind::of(opcode), error.into());
             self.actions.push_back(Action::CommandDone(id, Err(error)));
             return;
         }
@@ -113,12 +123,14 @@ impl Machine {
     pub fn send_again(&mut self, payloads: Vec<(u64, String)>) {
         let error = self.refusal(0);
         for (id, payload) in payloads.into_iter().rev() {
+            let opcode = envelope::scan(payload.as_bytes()).ok().and_then(|envelope| envelope.op).unwrap_or_default();
             self.stats.commands_sent = self.stats.commands_sent.saturating_sub(1);
+            self.stats.commands.take_back(CommandKind::of(opcode));
             if let Some(error) = error {
+                self.stats.commands.count(CommandKind::of(opcode), error.into());
                 self.actions.push_back(Action::CommandDone(id, Err(error)));
                 continue;
             }
-            let opcode = envelope::scan(payload.as_bytes()).ok().and_then(|envelope| envelope.op).unwrap_or_default();
             self.commands.queue.push_front(Waiting { id, opcode, payload });
         }
     }
@@ -136,10 +148,15 @@ impl Machine {
     pub fn set_presence(&mut self, now: Time, id: u64, presence: String) {
         let waiting = self.commands.presence.as_ref().map_or(0, |(ids, _)| ids.len());
         if let Some(error) = self.refusal(waiting) {
+            self.stats.commands.count(CommandKind::Presence, error.into());
             self.actions.push_back(Action::CommandDone(id, Err(error)));
             return;
         }
         let mut ids = self.commands.presence.take().map(|(ids, _)| ids).unwrap_or_default();
+        if !ids.is_empty() {
+            // Its caller is served by the newer one, but nothing of it is sent.
+            self.stats.commands.count(CommandKind::Presence, CommandResult::Superseded);
+        }
         ids.push(id);
         self.commands.presence = Some((ids, presence));
         self.flush_commands(now);
@@ -148,13 +165,21 @@ impl Machine {
     /// Takes a command back that still waits. Returns whether it did.
     pub fn cancel(&mut self, id: u64) -> bool {
         let before = self.commands.queue.len();
-        self.commands.queue.retain(|waiting| waiting.id != id);
+        let counts = &mut self.stats.commands;
+        self.commands.queue.retain(|waiting| {
+            let stays = waiting.id != id;
+            if !stays {
+                counts.count(CommandKind::of(waiting.opcode), CommandResult::Cancelled);
+            }
+            stays
+        });
         let mut found = before != self.commands.queue.len();
         if let Some((ids, _)) = &mut self.commands.presence {
             let waiting = ids.len();
             ids.retain(|&other| other != id);
             let was_in = waiting != ids.len();
             if was_in && ids.is_empty() {
+                self.stats.commands.count(CommandKind::Presence, CommandResult::Cancelled);
                 self.commands.presence = None;
             }
             found |= was_in;
@@ -167,8 +192,9 @@ impl Machine {
         if !matches!(self.phase, Phase::Ready { .. }) || self.is_handing_over() {
             return;
         }
-        while let Some((ids, payload)) = self.commands.next(now) {
+        while let Some((kind, ids, payload)) = self.commands.next(now) {
             self.stats.commands_sent += 1;
+            self.stats.commands.count(kind, CommandResult::Sent);
             self.actions.push_back(Action::Send(payload));
             self.actions.extend(ids.into_iter().map(|id| Action::CommandDone(id, Ok(()))));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Action, Closed, ConnectFailure, Ended, Machine, Phase, ResumeHost, Status, Time,
+    Action, Cause, Closed, ConnectFailure, Ended, Machine, Phase, ResumeHost, Status, Time,
     types::{ConnectFailureKind, Fault},
 };
 use crate::protocol::close_code::{self, CloseAction};
@@ -58,6 +58,9 @@ impl Machine {
         }
         self.stats.connections += 1;
         self.stats.reconnects = self.stats.connections - 1;
+        if self.stats.reconnects > 0 {
+            self.stats.reconnects_by[self.stats.lost_by as usize] += 1;
+        }
         self.resuming = self.session.is_some();
         self.reading_paused = false;
         self.phase = Phase::AwaitHello { deadline: now + self.config.timeouts.hello };
@@ -146,13 +149,16 @@ impl Machine {
 
     fn ended_by_peer(&mut self, now: Time, code: Option<u16>, reason: &str, at_least: Duration) {
         let delay = self.delay_after_loss(now);
+        // op 7 announced it; that it closed before the next connection was there is only the server's haste.
+        self.stats.lost_by = if self.is_handing_over() { Cause::Reconnect } else { Cause::of_close(code) };
         self.finish(code, reason, None);
         self.wait(now, delay.max(at_least));
     }
 
     /// We give the connection up. `polite`: with a close frame; a zombie gets none.
-    pub(super) fn lose(&mut self, now: Time, why: &'static str, polite: bool) {
+    pub(super) fn lose(&mut self, now: Time, cause: Cause, why: &'static str, polite: bool) {
         let delay = self.delay_after_loss(now);
+        self.stats.lost_by = cause;
         self.hang_up(why, polite);
         self.finish(Some(RESUMABLE_CLOSE), why, None);
         self.wait(now, delay);
@@ -180,6 +186,7 @@ impl Machine {
                 self.drop_next();
                 let why = format!("this machine was suspended for {} s", slept.as_secs());
                 self.hang_up(&why, false);
+                self.stats.lost_by = Cause::Suspended;
                 self.finish(Some(RESUMABLE_CLOSE), &why, None);
                 let delay = self.backoff.spread(&mut self.rng);
                 self.wait(now, delay);
@@ -210,6 +217,7 @@ impl Machine {
             let delay = self.delay_after_loss(now);
             self.hang_up("unusable connection", true);
             self.fault = fault;
+            self.stats.lost_by = Cause::BadData;
             self.finish(None, why, None);
             self.wait(now, delay);
         }

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Action, ConnectFailure, ConnectFailureKind, Machine, Phase, Status, Time, connection::RESUMABLE_CLOSE};
+use super::{
+    Action, Cause, ConnectFailure, ConnectFailureKind, Machine, Phase, Status, Time, connection::RESUMABLE_CLOSE,
+};
 
 /// How long the current connection is kept for it. A server that serves one connection after the other answers the
 /// next only then, and Discord closes the current one a few seconds after op 7 anyway.
@@ -88,6 +90,7 @@ impl Machine {
 
     fn leave_current(&mut self) {
         self.hang_up(WHY, true);
+        self.stats.lost_by = Cause::Reconnect;
         self.finish(Some(RESUMABLE_CLOSE), WHY, None);
     }
 

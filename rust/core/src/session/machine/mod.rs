@@ -21,7 +21,7 @@ pub use types::{
     Verdict,
 };
 
-use super::{Backoff, Due, Heartbeat, PresenceLimiter, SendLimiter, Session, Status, Time};
+use super::{Backoff, Cause, Due, Heartbeat, PresenceLimiter, SendLimiter, Session, Status, Time};
 use crate::protocol::command;
 
 /// Where the machine stands. One connection at most exists from `Connecting` to `Ready`.
@@ -208,7 +208,7 @@ impl Machine {
         if matches!(code, 1000 | 1001) {
             self.session = None;
         }
-        self.commands.fail_all(SendError::NotConnected, &mut self.actions);
+        self.commands.fail_all(&mut self.stats.commands, &mut self.actions);
         self.config.auto_reconnect = false;
         self.drop_next();
         match self.phase {
@@ -280,15 +280,15 @@ impl Machine {
                 self.connect_failed(now, ConnectFailure::timeout(self.config.timeouts.connect));
             }
             Phase::AwaitHello { deadline } if now >= deadline && !self.reading_paused => {
-                self.lose(now, "no HELLO", true);
+                self.lose(now, Cause::NoAnswer, "no HELLO", true);
             }
             Phase::Identifying { deadline, .. } if now >= deadline && !self.reading_paused => {
-                self.lose(now, "no READY", true);
+                self.lose(now, Cause::NoAnswer, "no READY", true);
             }
             Phase::Resuming { deadline } if now >= deadline && !self.reading_paused => {
                 // Never answered: this session will not come back.
                 self.session = None;
-                self.lose(now, "no RESUMED", true);
+                self.lose(now, Cause::NoAnswer, "no RESUMED", true);
             }
             Phase::AwaitLease { deadline: Some(deadline) } if now >= deadline => self.resume_on_credit(now),
             Phase::Closing { deadline, .. } if now >= deadline => {
@@ -324,7 +324,7 @@ impl Machine {
                 let sequence = self.session.as_ref().map(|session| session.sequence);
                 self.actions.push_back(Action::Send(command::heartbeat(sequence)));
             }
-            Due::Zombie => self.lose(now, "heartbeat not acknowledged", false),
+            Due::Zombie => self.lose(now, Cause::MissedAck, "heartbeat not acknowledged", false),
         }
     }
 
@@ -368,7 +368,7 @@ impl Machine {
         self.heartbeat = None;
         self.drop_next();
         self.phase = Phase::Ended;
-        self.commands.fail_all(SendError::NotConnected, &mut self.actions);
+        self.commands.fail_all(&mut self.stats.commands, &mut self.actions);
         self.set_status(Status::Disconnected);
         self.actions.push_back(Action::Ended(how));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Ended, Machine, Phase, ResumeHost, Status, Time, Verdict};
+use super::{Action, Cause, Ended, Machine, Phase, ResumeHost, Status, Time, Verdict};
 use crate::{
     inflate::Compression,
     protocol::{
@@ -89,7 +89,7 @@ impl Machine {
         }
         let [interval] = fields::fields(data, ["heartbeat_interval"]);
         let Some(interval) = interval.and_then(whole_number).filter(|interval| INTERVALS.contains(interval)) else {
-            self.lose(now, "malformed HELLO", true);
+            self.lose(now, Cause::BadData, "malformed HELLO", true);
             return Verdict::Disconnected;
         };
         let interval = Duration::from_millis(interval);
@@ -151,6 +151,7 @@ impl Machine {
         let why = "no IDENTIFY left in today's budget";
         let error = self.stats.ready_at.is_none().then_some(Ended::BudgetExhausted { resets_at });
         self.hang_up(why, true);
+        self.stats.lost_by = Cause::Budget;
         self.finish(Some(super::connection::RESUMABLE_CLOSE), why, error);
         if !matches!(self.phase, Phase::Ended) {
             let minutes = wait.as_secs().div_ceil(60);
@@ -177,6 +178,7 @@ impl Machine {
         if !heartbeat.acknowledged(now) {
             return;
         }
+        self.stats.acknowledged_at = Some(now);
         // An outage: Discord acknowledges beats and issues the session later. From here on the zombie
         // rule watches; the deadline only catches what stops between two beats.
         if let Phase::Identifying { since, deadline } = &mut self.phase {
@@ -259,6 +261,7 @@ impl Machine {
             return Verdict::Control;
         }
         self.hang_up("reconnect requested", true);
+        self.stats.lost_by = Cause::Reconnect;
         self.finish(Some(super::connection::RESUMABLE_CLOSE), "reconnect requested", None);
         self.wait(now, delay);
         Verdict::Disconnected
@@ -277,6 +280,7 @@ impl Machine {
         self.note_failed_resume(now);
         let delay = self.backoff.after_invalid_session(&mut self.rng);
         self.hang_up("session invalid", true);
+        self.stats.lost_by = Cause::InvalidSession;
         self.finish(Some(super::connection::RESUMABLE_CLOSE), "session invalid", None);
         self.wait(now, delay);
         Verdict::Disconnected

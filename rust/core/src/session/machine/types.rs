@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     inflate::Compression,
     protocol::close_code::FatalClose,
-    session::{BackoffConfig, PresenceLimiter, Session, Status, Time},
+    session::{BackoffConfig, Cause, CommandCounts, CommandResult, PresenceLimiter, Session, Status, Time},
 };
 
 /// Deadlines of the steps of a connection.
@@ -205,6 +205,15 @@ pub enum SendError {
     QueueFull,
 }
 
+impl From<SendError> for CommandResult {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotConnected => Self::NotConnected,
+            SendError::QueueFull => Self::QueueFull,
+        }
+    }
+}
+
 /// What the driver must do.
 #[derive(Clone, PartialEq)]
 pub enum Action {
@@ -302,12 +311,17 @@ pub struct Stats {
     pub heartbeats: u64,
     /// Connections made after the first.
     pub reconnects: u64,
+    /// The same, by why the connection before was lost: indexed by [`Cause`].
+    pub reconnects_by: [u64; Cause::COUNT],
     /// RESUMED received.
     pub resumes: u64,
     /// IDENTIFYs sent.
     pub identifies: u64,
     /// Commands of the user written.
     pub commands_sent: u64,
+    /// All commands, by kind and what became of them. A presence that several calls asked for is sent once, for the
+    /// last of them.
+    pub commands: CommandCounts,
     /// Dispatches whose sequence number was not above the last.
     pub duplicates: u64,
     /// Jumps of more than one in the sequence.
@@ -318,6 +332,10 @@ pub struct Stats {
     pub connections: u64,
     /// Code and reason of the last end of a connection.
     pub last_close: (Option<u16>, String),
+    /// Why the last connection that was made anew had been lost.
+    pub lost_by: Cause,
+    /// When the last heartbeat was acknowledged.
+    pub acknowledged_at: Option<Time>,
     /// When the last READY/RESUMED came.
     pub ready_at: Option<Time>,
 }

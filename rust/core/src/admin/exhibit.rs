@@ -1,0 +1,190 @@
+//! What there is to be shown: shards, event loops and what was lost. Holds none of them alive.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    history::{History, Moment},
+    totals::Totals,
+    watch::Watch,
+};
+use crate::{
+    clock,
+    fleet::Left,
+    session::Status,
+    shard::{Journal, SharedState},
+};
+
+/// What is told of the process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// When the engine was loaded, in Unix seconds.
+    pub started_at: f64,
+    /// Version of this package.
+    pub propylon: String,
+    /// Version of Python.
+    pub python: String,
+}
+
+/// One shard and which it is.
+#[derive(Debug)]
+struct Shown {
+    id: u32,
+    count: u32,
+    state: Weak<SharedState>,
+}
+
+/// One shard as it stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) id: u32,
+    pub(super) count: u32,
+    pub(super) status: Status,
+    pub(super) latency_seconds: Option<f64>,
+    pub(super) guilds: usize,
+    pub(super) queued: u64,
+    pub(super) queue_bytes: usize,
+    pub(super) totals: Totals,
+    pub(super) last_frame_at: Option<f64>,
+    pub(super) last_event_at: Option<f64>,
+    pub(super) last_ack_at: Option<f64>,
+    pub(super) send_window_left: usize,
+    pub(super) identify_blocked_until: Option<f64>,
+    pub(super) sequence: Option<u64>,
+}
+
+/// What an [`super::AdminServer`] shows.
+#[derive(Debug)]
+pub struct Exhibit {
+    pub(super) process: Process,
+    shards: Mutex<Vec<Shown>>,
+    watches: Mutex<Vec<Weak<Watch>>>,
+    /// What shards had counted that are gone, by their ids: counters do not go back.
+    retired: Mutex<BTreeMap<u32, Totals>>,
+    pub(super) journal: Arc<Journal>,
+    history: Mutex<(History, Duration)>,
+}
+
+fn standing(id: u32, count: u32, state: &SharedState) -> Standing {
+    let (ledger, queue_bytes, waiting) = state.queue().snapshot();
+    let ages = state.ages();
+    Standing {
+        id,
+        count,
+        status: state.status(),
+        latency_seconds: state.latency().map(|latency| latency.as_secs_f64()),
+        guilds: state.guild_count(),
+        queued: waiting.iter().sum(),
+        queue_bytes,
+        totals: Totals::of(state, ledger),
+        last_frame_at: ages.frame().map(clock::unix_of),
+        last_event_at: ages.event().map(clock::unix_of),
+        last_ack_at: ages.ack().map(clock::unix_of),
+        send_window_left: state.send_window().0,
+        identify_blocked_until: state.identify_blocked_until(),
+        sequence: state.sequence(),
+    }
+}
+
+impl Exhibit {
+    /// Nothing to be shown yet.
+    pub fn new(process: Process) -> Self {
+        Self {
+            process,
+            shards: Mutex::default(),
+            watches: Mutex::default(),
+            retired: Mutex::default(),
+            journal: Arc::default(),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Shows a shard, `(id, count)`; once, however often it is called.
+    pub fn show(&self, shard: (u32, u32), state: &Arc<SharedState>) {
+        state.keep_journal(Some(Arc::clone(&self.journal)));
+        let mut shards = self.shards.lock();
+        shards.retain(|shown| shown.state.strong_count() > 0);
+        if !shards.iter().any(|shown| shown.state.as_ptr() == Arc::as_ptr(state)) {
+            let (id, count) = shard;
+            shards.push(Shown { id, count, state: Arc::downgrade(state) });
+            shards.sort_by_key(|shown| (shown.id, shown.count));
+        }
+    }
+
+    /// Shows it no more. What it has counted stays in the sums.
+    pub fn hide(&self, state: &Arc<SharedState>) {
+        let mut shards = self.shards.lock();
+        let Some(at) = shards.iter().position(|shown| shown.state.as_ptr() == Arc::as_ptr(state)) else { return };
+        let id = shards.remove(at).id;
+        state.keep_journal(None);
+        let totals = Totals::of(state, state.queue().snapshot().0);
+        self.retired.lock().entry(id).or_default().add(&totals);
+    }
+
+    /// Shows an event loop.
+    pub fn watch(&self, watch: &Arc<Watch>) {
+        let mut watches = self.watches.lock();
+        watches.retain(|known| known.strong_count() > 0);
+        if !watches.iter().any(|known| known.as_ptr() == Arc::as_ptr(watch)) {
+            watches.push(Arc::downgrade(watch));
+        }
+    }
+
+    /// The loops that are there.
+    pub(super) fn loops(&self) -> Vec<Arc<Watch>> {
+        self.watches.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn states(&self) -> Vec<(u32, u32, Arc<SharedState>)> {
+        let shards = self.shards.lock();
+        shards.iter().filter_map(|shown| Some((shown.id, shown.count, shown.state.upgrade()?))).collect()
+    }
+
+    /// How many shards there are, and how many of them are READY.
+    pub(super) fn readiness(&self) -> (usize, usize) {
+        let states = self.states();
+        (states.len(), states.iter().filter(|(.., state)| state.status() == Status::Ready).count())
+    }
+
+    /// Each shard as it stands, by its id.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        self.states().iter().map(|(id, count, state)| standing(*id, *count, state)).collect()
+    }
+
+    /// What those had counted that are gone, by their ids.
+    pub(super) fn retired(&self) -> BTreeMap<u32, Totals> {
+        self.retired.lock().clone()
+    }
+
+    /// What is left of the day's IDENTIFYs, as the first shard knows that knows it.
+    pub(super) fn budget(&self) -> Option<Left> {
+        self.states().iter().find_map(|(.., state)| state.gate()?.left())
+    }
+
+    /// Takes a point of the history.
+    pub(super) fn sample(&self) {
+        let mut moment = Moment { time: clock::unix_now(), ..Moment::default() };
+        let gone = self.retired();
+        let shards = self.standings();
+        for totals in shards.iter().map(|shard| &shard.totals).chain(gone.values()) {
+            moment.received += totals.received;
+            moment.delivered += totals.delivered;
+            moment.dropped += totals.dropped();
+        }
+        moment.queued = shards.iter().map(|shard| shard.queued).sum();
+        moment.latency_seconds = shards.iter().filter_map(|shard| shard.latency_seconds).reduce(f64::max);
+        let (history, at) = &mut *self.history.lock();
+        let now = clock::now();
+        history.add(moment, now.saturating_sub(std::mem::replace(at, now)).as_secs_f64());
+    }
+
+    /// `GET /history`.
+    pub(super) fn history_json(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.history.lock().0.lines()).unwrap_or_default()
+    }
+}

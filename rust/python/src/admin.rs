@@ -1,0 +1,221 @@
+//! `_core.Watch` and `_core.Admin`: what Python tells of its event loops, and the server that tells it on.
+
+use std::{
+    collections::HashMap,
+    io, process,
+    sync::{Arc, LazyLock, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use propylon_core::{
+    admin::{AdminConfig, AdminServer, Exhibit, Process, Watch},
+    clock,
+    shard::SharedState,
+};
+use pyo3::{
+    exceptions::{PyOSError, PyValueError},
+    prelude::*,
+};
+
+use crate::{errors, runtime, runtime::OfThisProcess, shard::PyShard};
+
+/// When the engine was loaded, in Unix seconds.
+static LOADED: LazyLock<f64> = LazyLock::new(clock::unix_now);
+
+/// Notes the time: the process has begun.
+pub(crate) fn loaded() {
+    LazyLock::force(&LOADED);
+}
+
+/// One event loop, as Python tells of it. It may be told from any thread, and waits for nothing.
+#[pyclass(frozen, name = "Watch", module = "propylon._core")]
+pub(crate) struct PyWatch(Arc<Watch>);
+
+#[pymethods]
+impl PyWatch {
+    #[new]
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The loop has taken a turn, `lag` seconds after it was due; it runs nothing else.
+    fn beat(&self, lag: f64) {
+        self.0.beat(Duration::try_from_secs_f64(lag.max(0.0)).unwrap_or(Duration::ZERO));
+    }
+
+    /// The number of a listener, by its name; the same for the same.
+    fn listener(&self, name: &str) -> u32 {
+        self.0.listener(name)
+    }
+
+    /// The listener with this number runs from now on.
+    fn running(&self, number: u32) {
+        self.0.running(number);
+    }
+
+    /// No listener runs.
+    fn done(&self) {
+        self.0.done();
+    }
+
+    /// So many calls of a listener took so many seconds in all, and raised so many errors.
+    #[pyo3(signature = (number, seconds, calls=1, errors=0))]
+    fn record(&self, number: u32, seconds: f64, calls: u64, errors: u64) {
+        self.0.record(number, seconds, calls, errors);
+    }
+
+    /// Seconds since its last turn; 0.0 where that is less than 2 s ago.
+    #[getter]
+    fn blocked_seconds(&self) -> f64 {
+        self.0.blocked(clock::now()).as_secs_f64()
+    }
+
+    /// The name of the listener that runs, where one was told.
+    #[getter]
+    fn running_name(&self) -> Option<String> {
+        self.0.running_name().map(str::to_owned)
+    }
+}
+
+/// The servers of this process by the addresses that they were asked for, which is what others ask for too.
+type Servers = HashMap<AdminConfig, Weak<AdminServer>>;
+
+static SERVERS: Mutex<Option<(u32, Servers)>> = Mutex::new(None);
+
+/// The server at this address: that of another gateway of the process, or a new one.
+fn join(config: AdminConfig, facts: &Process) -> PyResult<Arc<AdminServer>> {
+    let mut servers = SERVERS.lock();
+    let pid = process::id();
+    if let Some(stale) = servers.take_if(|(made, _)| *made != pid) {
+        // The parent's; dropping them would wait for threads that are not here.
+        std::mem::forget(stale);
+    }
+    let (_, servers) = servers.get_or_insert_with(|| (pid, HashMap::new()));
+    if let Some(server) = servers.get(&config).and_then(Weak::upgrade) {
+        return Ok(server);
+    }
+    let (runtime, _) = runtime::engine()?;
+    let exhibit = Arc::new(Exhibit::new(facts.clone()));
+    let server = AdminServer::start(&runtime, config, exhibit).map_err(|error| refused(config, &error))?;
+    let server = Arc::new(server);
+    servers.retain(|_, server| server.strong_count() > 0);
+    servers.insert(config, Arc::downgrade(&server));
+    Ok(server)
+}
+
+fn refused(config: AdminConfig, error: &io::Error) -> PyErr {
+    let address = config.address;
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "something else listens there; name another port, or 0 for a free one",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address",
+        io::ErrorKind::PermissionDenied => "this user may not listen there; name a port above 1023",
+        _ => "nothing can listen there",
+    };
+    // With its number, by which Python chooses the subclass.
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, format!("admin=\"{address}\": {advice}"))),
+        None => PyOSError::new_err(format!("admin=\"{address}\": {advice}: {error}")),
+    }
+}
+
+/// A server, and what one gateway shows there.
+type Shown = (Arc<AdminServer>, Vec<Weak<SharedState>>);
+
+struct Inner {
+    config: AdminConfig,
+    facts: Process,
+    /// While its gateway is open.
+    server: Mutex<Option<Shown>>,
+}
+
+impl Inner {
+    fn leave(&self) {
+        let Some((server, shown)) = self.server.lock().take() else { return };
+        for state in shown.iter().filter_map(Weak::upgrade) {
+            server.exhibit().hide(&state);
+        }
+        // Where nobody else has it, this is its end, and another one may want the address at once.
+        let _servers = SERVERS.lock();
+        drop(server);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The admin server of one gateway, or of a fleet; it may be that of others too.
+#[pyclass(frozen, name = "Admin", module = "propylon._core")]
+pub(crate) struct PyAdmin(OfThisProcess<Inner>);
+
+impl PyAdmin {
+    fn get(&self) -> PyResult<&Arc<Inner>> {
+        self.0.get().ok_or_else(errors::forked)
+    }
+}
+
+#[pymethods]
+impl PyAdmin {
+    /// Checks where it is to listen. Raises `ValueError` where that cannot be.
+    #[new]
+    fn new(address: &str, remote: bool, propylon: String, python: String) -> PyResult<Self> {
+        let config = AdminConfig::parse(address, remote).map_err(PyValueError::new_err)?;
+        let facts = Process { started_at: *LOADED, propylon, python };
+        Ok(Self(OfThisProcess::new(Inner { config, facts, server: Mutex::default() })))
+    }
+
+    /// Listens, or joins the server that another gateway has there. Raises `OSError` where neither can be.
+    fn open(&self) -> PyResult<()> {
+        let inner = self.get()?;
+        let mut server = inner.server.lock();
+        if server.is_none() {
+            *server = Some((join(inner.config, &inner.facts)?, Vec::new()));
+        }
+        Ok(())
+    }
+
+    /// `(host, port)` where it listens; `None` while it does not.
+    #[getter]
+    fn address(&self) -> PyResult<Option<(String, u16)>> {
+        let server = self.get()?.server.lock();
+        Ok(server.as_ref().map(|(server, _)| (server.address().ip().to_string(), server.address().port())))
+    }
+
+    /// Shows a shard, while it is open.
+    fn show(&self, shard: &PyShard) -> PyResult<()> {
+        if let Some((server, shown)) = &mut *self.get()?.server.lock() {
+            let (id, state) = shard.shown()?;
+            server.exhibit().show(id, state);
+            shown.retain(|known| known.strong_count() > 0);
+            shown.push(Arc::downgrade(state));
+        }
+        Ok(())
+    }
+
+    /// Shows it no more; what it has counted stays in the sums.
+    fn hide(&self, shard: &PyShard) -> PyResult<()> {
+        if let Some((server, _)) = &*self.get()?.server.lock() {
+            server.exhibit().hide(shard.shown()?.1);
+        }
+        Ok(())
+    }
+
+    /// Shows an event loop, while it is open.
+    fn watch(&self, watch: &PyWatch) -> PyResult<()> {
+        if let Some((server, _)) = &*self.get()?.server.lock() {
+            server.exhibit().watch(&watch.0);
+        }
+        Ok(())
+    }
+
+    /// Shows nothing any more, and stops listening where nobody else does.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let inner = Arc::clone(self.get()?);
+        // It waits until the port is closed.
+        py.detach(|| inner.leave());
+        Ok(())
+    }
+}
