@@ -105,6 +105,10 @@ soak-recording: $(DONE)/build $(DONE)/test ## A minute at 5,000 events/s recorde
 soak-restart: $(DONE)/build $(DONE)/test ## 1,000 shards ended, killed, started again and taken over under 2,000 events/s
 	PROPYLON_TEST_SHARDS=1000 $(BIN)/pytest -q tests/restart/test_fleet.py
 
+.PHONY: soak-deaf
+soak-deaf: $(DONE)/build $(DONE)/test ## A listener blocks the loop for 45 s under 5,000 events/s; what the admin server tells
+	PROPYLON_TEST_DEAF=1 $(BIN)/pytest -q -s tests/endurance/test_deaf.py
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all
@@ -119,6 +123,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/waits.py
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
+	$(BENCH)/bin/python benches/admin.py
 	$(CARGO) bench --quiet -p propylon-core
 
 .PHONY: plots

@@ -142,8 +142,16 @@ def documented(kind: type) -> set[str]:
         (
             Gateway,
             {
-                *("add", "batches", "close", "collect", "guilds_ready", "identify_blocked_until", "intents", "latency"),
                 *(
+                    "add",
+                    "admin_address",
+                    "batches",
+                    "close",
+                    "collect",
+                    "guilds_ready",
+                    "identify_blocked_until",
+                    "intents",
+                    "latency",
                     "listen",
                     "listeners",
                     "log_payloads",
@@ -170,8 +178,17 @@ def documented(kind: type) -> set[str]:
         (
             ShardManager,
             {
-                *("add", "batches", "close", "collect", "guild_count", "guilds_ready", "intents", "latency", "listen"),
                 *(
+                    "add",
+                    "admin_address",
+                    "batches",
+                    "close",
+                    "collect",
+                    "guild_count",
+                    "guilds_ready",
+                    "intents",
+                    "latency",
+                    "listen",
                     "listeners",
                     "log_payloads",
                     "metrics",

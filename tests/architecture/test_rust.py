@@ -31,6 +31,7 @@ LAYERS = {
         ("transport", "delivery"),
         ("fleet", "recording"),
         ("shard",),
+        ("admin",),
     ],
     "simulator": [
         ("options",),

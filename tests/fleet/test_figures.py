@@ -67,6 +67,11 @@ async def test_metrics_are_the_sum_of_those_by_shard(propylon_simulator: Start, 
         if field.name.endswith("_by_type"):
             events = {event for value in values for event in value}
             assert getattr(total, field.name) == {event: sum(v.get(event, 0) for v in values) for event in events}
+        elif field.name.startswith("last_"):
+            assert getattr(total, field.name) == max((at for at in values if at is not None), default=None), field.name
+        elif field.name == "running":
+            assert values == [None] * 4
+            assert total.running is None
         else:
             assert getattr(total, field.name) == sum(values), field.name
     assert balances(total)

@@ -287,12 +287,12 @@ class ShardManager:
             raise RuntimeError("how many shards there are is not known before open()")
         return shard_of(int(id_of("guild_id", guild_id)), total)
 
-    @overload
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """``(host, port)`` of the admin server; None where there is none, and while it is closed. From any thread."""
         return self._life.admin.address
 
+    @overload
     def metrics(self, *, by_shard: Literal[False] = False) -> Metrics: ...
     @overload
     def metrics(self, *, by_shard: Literal[True]) -> dict[int, Metrics]: ...

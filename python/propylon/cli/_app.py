@@ -65,7 +65,8 @@ _Admin = Annotated[
     ),
 ]
 _AdminRemote = Annotated[
-    bool, typer.Option("--admin-remote", help="Let --admin be an address that other machines reach; there is no password.")
+    bool,
+    typer.Option("--admin-remote", help="Let --admin be an address that other machines reach; there is no password."),
 ]
 _Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after this time.")]
 

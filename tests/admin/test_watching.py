@@ -1,0 +1,157 @@
+"""A deaf bot does not look healthy: what blocks its loop is told while it does."""
+
+import asyncio
+import ctypes
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from admin.support import ADMIN, address_of, ask
+from face.support import eventually, message
+from propylon import Dispatch, Gateway
+from propylon._gateway import watching
+from propylon.events import MessageCreate
+from propylon.testing import Simulator
+
+Start = Callable[..., Simulator]
+Make = Callable[..., Gateway]
+
+pytestmark = pytest.mark.asyncio
+
+
+def blocker(event: MessageCreate) -> None:
+    time.sleep(4.5)
+
+
+async def test_who_blocks_the_loop_is_told_by_all_ways_while_it_does(
+    propylon_simulator: Start,
+    gateway_to: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(watching, "_WARN_AFTER", 2.0)
+    sim = propylon_simulator()
+    gateway = gateway_to(sim, admin=ADMIN)
+    seen: list[tuple[float, str | None, dict[str, object], float]] = []
+
+    def look() -> None:
+        # Another thread, as an exporter or a watchdog is.
+        for _ in range(8):
+            time.sleep(0.5)
+            metrics = gateway.metrics()
+            begun = time.monotonic()
+            live = ask(address, "/livez").json
+            seen.append((metrics.blocked_seconds, metrics.running, live, time.monotonic() - begun))
+
+    gateway.listen(blocker)
+    await gateway.open(timeout=10)
+    address = address_of(gateway)
+    looking = threading.Thread(target=look)
+    looking.start()
+    sim.dispatch("MESSAGE_CREATE", message())
+    await asyncio.to_thread(looking.join)
+    await eventually(lambda: gateway.metrics().blocked_seconds == 0.0)
+    name = "admin.test_watching.blocker"
+    assert [name] == sorted({running for _, running, *_ in seen if running})
+    blocked, _, live, _ = seen[-1]
+    assert 2.5 < blocked < 6
+    assert live["listener"] == name
+    assert live["ok"] is True
+    assert isinstance(live["since"], float)
+    assert max(took for *_, took in seen) < 1.0
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    # At 2 s and at 4 s; and that it is over.
+    assert len(warnings) == 3, warnings
+    for warning in warnings[:2]:
+        assert "taken no turn" in warning
+        assert f"{name} blocks it" in warning
+        assert "time.sleep(4.5)" in warning
+    assert "takes turns again, after 4 s" in warnings[2] or "after 5 s" in warnings[2]
+    metrics = gateway.metrics()
+    assert metrics.running is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a C library that sleeps with the GIL held")
+async def test_what_keeps_the_gil_is_told_by_the_engine_meanwhile_and_by_the_log_afterwards(
+    propylon_simulator: Start,
+    gateway_to: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(watching, "_WARN_AFTER", 2.0)
+    sim = propylon_simulator()
+    gateway = gateway_to(sim, admin=ADMIN)
+    # PyDLL, unlike CDLL, keeps the GIL during the call.
+    sleep = ctypes.PyDLL(None).sleep
+
+    @gateway.listen(Dispatch)
+    def hog(dispatch: Dispatch[object]) -> None:
+        if dispatch.type == "MESSAGE_CREATE":
+            sleep(3)
+
+    await gateway.open(timeout=10)
+    # A process of its own: no thread of this one can ask.
+    program = (
+        "import http.client, sys, time\n"
+        "for _ in range(45):\n"
+        "    connection = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]), timeout=5)\n"
+        "    connection.request('GET', '/livez')\n"
+        "    print(connection.getresponse().read().decode(), flush=True)\n"
+        "    time.sleep(0.1)\n"
+    )
+    asking = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(address_of(gateway)[1]), stdout=asyncio.subprocess.PIPE
+    )
+    assert asking.stdout is not None
+    assert b'"blocked_seconds":0.0' in await asking.stdout.readline()
+    sim.dispatch("MESSAGE_CREATE", message())
+    told, _ = await asking.communicate()
+    blocked = [line for line in told.splitlines() if b'"blocked_seconds":0.0' not in line]
+    assert blocked
+    await eventually(lambda: any("taken no turn" in text for text in caplog.messages))
+
+
+async def test_a_loop_that_turns_is_never_warned_of_and_the_thread_ends_with_the_last_gateway(
+    propylon_simulator: Start, gateway_to: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    def watchers() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "propylon-watch"]
+
+    await eventually(lambda: not watchers())
+    sim = propylon_simulator()
+    first, second = gateway_to(sim), gateway_to(sim)
+    await first.open(timeout=10)
+    await second.open(timeout=10)
+    assert len(watchers()) == 1
+    assert watchers()[0].daemon
+    await first.close()
+    assert len(watchers()) == 1
+    await second.close(resumable=True)
+    await eventually(lambda: not watchers())
+    await second.open(timeout=10)
+    assert len(watchers()) == 1
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_ages_tell_when_something_came_last(propylon_simulator: Start, gateway_to: Make) -> None:
+    sim = propylon_simulator(heartbeat_interval=0.2)
+    gateway = gateway_to(sim)
+    metrics = gateway.metrics()
+    assert (metrics.last_frame_at, metrics.last_event_at, metrics.last_ack_at) == (None, None, None)
+    before = time.time()
+    await gateway.open(timeout=10)
+    await eventually(lambda: gateway.metrics().last_ack_at is not None)
+    first = gateway.metrics()
+    assert first.last_event_at is not None
+    assert first.last_frame_at is not None
+    assert first.last_ack_at is not None
+    assert before - 0.01 <= first.last_event_at <= first.last_frame_at + 0.01 <= time.time() + 0.02
+    await eventually(lambda: (gateway.metrics().last_ack_at or 0) > first.last_ack_at + 0.1)  # type: ignore[operator]
+    # Heartbeats are frames, and no events.
+    later = gateway.metrics()
+    assert later.last_frame_at is not None
+    assert later.last_frame_at > first.last_frame_at
