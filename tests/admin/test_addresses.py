@@ -97,5 +97,6 @@ async def test_a_forked_child_has_none(propylon_simulator: Start, gateway_to: Ma
             status = 0 if type(error).__name__ == "ForkedError" else 2
         finally:
             os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
     assert (await get(gateway, "/livez")).status == 200

@@ -9,7 +9,8 @@ import pytest
 
 from admin.support import ADMIN, address_of, get
 from face.support import SHORT, eventually, message
-from propylon import Gateway, GatewayStatus, Intents, ShardManager
+from fleet.support import make_manager
+from propylon import Gateway, GatewayStatus, Intents
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
@@ -62,7 +63,7 @@ async def test_without_it_nothing_listens(propylon_simulator: Start, gateway_to:
 
 async def test_readyz_waits_for_ready(propylon_simulator: Start, gateway_to: Make) -> None:
     sim = propylon_simulator()
-    sim.script(0, steps.no_hello())
+    sim.script("every", steps.never_ready())
     gateway = gateway_to(sim, admin=ADMIN)
     opening = asyncio.create_task(gateway.open())
     await eventually(lambda: gateway.admin_address is not None)
@@ -156,15 +157,12 @@ async def test_lost_connections_are_told_with_their_reasons(propylon_simulator: 
 
 async def test_a_fleet_is_shown_shard_by_shard_and_what_is_gone_still_counts(propylon_simulator: Start) -> None:
     sim = propylon_simulator(shards=2, guilds=4)
-    manager = ShardManager(
-        "token", shards=2, intents=Intents.ALL, gateway_url=sim.url, api_url=sim.api_url, admin=ADMIN, **SHORT
-    )
-    async with manager:
+    async with make_manager(sim, shards=2, admin=ADMIN) as manager:
         snapshot = (await get(manager, "/snapshot")).json
         assert [(shard["id"], shard["count"]) for shard in snapshot["shards"]] == [(0, 2), (1, 2)]
         received = sum(shard["received"] for shard in snapshot["shards"])
         assert snapshot["ready"] == {"ok": True, "shards": 2, "ready": 2}
-        assert snapshot["budget"] is None or snapshot["budget"]["total"] > 0
+        assert snapshot["budget"]["remaining"] == snapshot["budget"]["total"] - 2
         await manager.shards[1].close()
         snapshot = (await get(manager, "/snapshot")).json
         assert [shard["id"] for shard in snapshot["shards"]] == [0]
@@ -173,6 +171,8 @@ async def test_a_fleet_is_shown_shard_by_shard_and_what_is_gone_still_counts(pro
         assert sum(counted) >= received
         text = (await get(manager, "/metrics")).text
         assert 'propylon_identifies_total{shard="1"} 1' in text
+        await manager.shards[1].restart()
+        assert (await get(manager, "/readyz")).json == {"ok": True, "shards": 2, "ready": 2}
         await manager.reshard(4)
         snapshot = (await get(manager, "/snapshot")).json
         assert [(shard["id"], shard["count"]) for shard in snapshot["shards"]] == [(shard, 4) for shard in range(4)]

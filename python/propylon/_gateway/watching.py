@@ -1,9 +1,9 @@
 """Whether an event loop takes turns, and what holds it where it does not.
 
 The engine goes on beating whatever Python does, so that a bot whose listener blocks looks well from outside. So each
-loop with an open gateway says once a second that it lives (`LoopWatch`), to the engine, which tells it on while Python is
-blocked. And one daemon thread, ``propylon-watch``, looks after the loops: only another thread can say in the log what a
-blocked loop is at. It needs the GIL for that; where C code keeps it, the line comes afterwards.
+loop with an open gateway says once a second that it lives (`LoopWatch`), to the engine, which tells it on while Python
+is blocked. And one daemon thread, ``propylon-watch``, looks after the loops: only another thread can say in the log
+what a blocked loop is at. It needs the GIL for that; where C code keeps it, the line comes afterwards.
 """
 
 import asyncio
@@ -34,8 +34,10 @@ _OURS: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 def _culprit(frame: FrameType) -> str | None:
-    """The listener, or whatever else the loop has called, by the stack of the loop's thread: the outermost function that
-    is neither asyncio's nor ours."""
+    """The listener, or whatever else the loop has called, by the stack of the loop's thread.
+
+    It is the outermost function called by the loop that is neither asyncio's nor ours.
+    """
     frames: list[FrameType] = []
     step: FrameType | None = frame
     while step is not None:

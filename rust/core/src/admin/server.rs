@@ -75,13 +75,19 @@ async fn serve_one(socket: TcpStream, room: Arc<Room>) {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, room: Arc<Room>, _over: mpsc::SyncSender<()>) {
+/// An open port. Fields are dropped in their order: who waits hears of it when it is closed.
+struct Port {
+    listener: tokio::net::TcpListener,
+    _over: mpsc::SyncSender<()>,
+}
+
+async fn serve(port: Port, room: Arc<Room>) {
     let mut connections = JoinSet::new();
     let mut points = interval(Duration::from_secs(history::INTERVAL));
     points.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = port.listener.accept() => match accepted {
                 Ok((socket, _)) if connections.len() < CONNECTIONS => {
                     connections.spawn(serve_one(socket, Arc::clone(&room)));
                 }
@@ -107,7 +113,7 @@ impl AdminServer {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (sender, over) = mpsc::sync_channel(0);
         let room = Arc::new(Room::new(Arc::clone(&exhibit), config.is_local()));
-        let task = runtime.spawn(serve(listener, room, sender)).abort_handle();
+        let task = runtime.spawn(serve(Port { listener, _over: sender }, room)).abort_handle();
         Ok(Self { address, exhibit, task, over: parking_lot::Mutex::new(over) })
     }
 
