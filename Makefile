@@ -35,6 +35,10 @@ demo: $(DONE)/build ## Run a bot against a simulated Discord for ten seconds
 demo-shards: $(DONE)/build ## Run 16 shards on a simulated Discord; 32 take over from them under traffic
 	@$(BIN)/propylon demo --shards
 
+.PHONY: demo-dashboard
+demo-dashboard: $(DONE)/build ## Keep 64 lively shards up, and print where their dashboard is, until Ctrl-C
+	@$(BIN)/propylon demo --dashboard
+
 .PHONY: test
 test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	@status=0; \

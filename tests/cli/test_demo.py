@@ -1,6 +1,8 @@
 """``propylon demo``: it shows what it says, and fails where that is not so."""
 
 import asyncio
+import re
+import signal
 from typing import Any
 
 import pytest
@@ -11,15 +13,17 @@ from propylon.cli import _demo_shards as demo_shards
 from propylon.cli._app import app
 from propylon.cli._demo_shards_view import ShardsVerdict
 from propylon.cli._demo_view import Verdict
+from propylon.cli._top_snapshot import fetch
 from propylon.testing import Simulator, steps
 
-from .processes import Finish
+from .processes import SECONDS, Finish, Start
 
 
 def test_the_session_is_resumed_and_nothing_is_lost(finished: Finish) -> None:
     done = finished("demo", "--seconds", "3", "--rate", "1000")
     assert (done.returncode, done.stderr) == (0, "")
     assert "session resumed: RESUMED 1, identifies 1" in done.stdout
+    assert re.search(r"dashboard at http://127\.0\.0\.1:\d+/ while the demo runs", done.stdout)
     assert done.stdout.endswith("\nlost 0\n")
     assert "\x1b" not in done.stdout
 
@@ -169,3 +173,24 @@ def test_the_verdict_of_the_shards_needs_all_of_it(change: dict[str, Any], last:
     verdict = ShardsVerdict(**{**GOOD_OF_SHARDS, **change})
     assert not verdict.passed
     assert verdict.lines()[-1] == last
+
+
+def test_the_demo_of_the_dashboard_shows_a_fleet_until_ctrl_c(propylon: Start) -> None:
+    process = propylon("demo", "--dashboard", "--rate", "500")
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    url = next(line.split()[1] for line in lines if line.startswith("dashboard "))
+    # It is lively: within a few seconds a connection is cut.
+    assert any(line.endswith(", making it anew\n") for line in lines)
+    found, _ = fetch(url.rstrip("/"))
+    assert (len(found.shards), found.live.ok) == (64, True)
+    assert found.events["MESSAGE_CREATE"].delivered > 0
+    assert found.reconnects
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_one_demo_at_a_time() -> None:
+    done = CliRunner().invoke(app, ["demo", "--shards", "--dashboard"])
+    assert done.exit_code == 2

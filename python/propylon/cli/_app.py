@@ -89,12 +89,15 @@ def propylon(
 @app.command()
 def demo(
     seconds: Annotated[
-        float | None, typer.Option(min=1.0, help="How long it runs: 10, with --shards 16 and as long as that takes.")
+        float | None, typer.Option(min=1.0, help="How long: 10, with --shards 16 or more, with --dashboard no end.")
     ] = None,
     rate: Annotated[float, typer.Option(min=1.0, max=20_000.0, help="Events per second.")] = 2000.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same events.")] = 0,
     shards: Annotated[
         bool, typer.Option("--shards", help="Run 16 shards instead, and let 32 take over from them under traffic.")
+    ] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Run 64 shards with troubles instead, for looking at, until Ctrl-C.")
     ] = False,
 ) -> None:
     """Run a bot against a simulated Discord, with figures; cut its connection; count what was lost.
@@ -102,6 +105,12 @@ def demo(
     Needs no token and no network. Exits with 0 only if the session was resumed and nothing was lost; with --shards,
     only if each event was handed out once, and in order.
     """
+    if shards and dashboard:
+        raise typer.BadParameter("--shards and --dashboard are two demos: give one of them")
+    if dashboard:
+        from propylon.cli._demo_dashboard import run_dashboard_demo
+
+        raise typer.Exit(serve(lambda _: run_dashboard_demo(seconds, rate, seed), stopped=0))
     if shards:
         from propylon.cli._demo_shards import run_shards_demo
 

@@ -39,6 +39,7 @@ class Bot:
             compression="zstd-stream",
             presence=Presence([Activity.watching("for messages")], status=OnlineStatus.IDLE),
             gateway_url=gateway_url,
+            admin="127.0.0.1:0",
         )
 
         def called(dispatch: Dispatch[Any]) -> None:
@@ -124,6 +125,9 @@ async def run_demo(seconds: float, rate: float, seed: int) -> int:
         gateway = bot.gateway
         await gateway.open(timeout=10)
         async with gateway:
+            if gateway.admin_address is not None:
+                host, port = gateway.admin_address
+                show.tell(f"dashboard at http://{host}:{port}/ while the demo runs")
             start = time.monotonic()
             cut = False
             while (elapsed := time.monotonic() - start) < seconds:
