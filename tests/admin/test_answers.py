@@ -126,7 +126,10 @@ async def test_the_snapshot_has_what_metrics_has(propylon_simulator: Start, gate
     assert loop["running"] is None
     assert loop["blocked_seconds"] == 0.0
     assert snapshot["budget"] is None
-    assert snapshot["listeners"] == []
+    (listener,) = snapshot["listeners"]
+    assert listener["name"] == "admin.test_answers.test_the_snapshot_has_what_metrics_has.<locals>.on_message"
+    assert (listener["calls"], listener["errors"], listener["slow"]) == (6, 6, 0)
+    assert 0 < listener["longest_seconds"] <= listener["seconds"] < 1
 
 
 async def test_lost_connections_are_told_with_their_reasons(propylon_simulator: Start, gateway_to: Make) -> None:

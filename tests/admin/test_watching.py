@@ -64,13 +64,14 @@ async def test_who_blocks_the_loop_is_told_by_all_ways_while_it_does(
     assert isinstance(live["since"], float)
     assert max(took for *_, took in seen) < 1.0
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    # At 2 s and at 4 s; and that it is over.
-    assert len(warnings) == 3, warnings
+    # At 2 s and at 4 s; that it is over, and what it was.
+    assert len(warnings) == 4, warnings
     for warning in warnings[:2]:
         assert "taken no turn" in warning
         assert f"{name} blocks it" in warning
         assert "time.sleep(4.5)" in warning
-    assert "takes turns again, after 4 s" in warnings[2] or "after 5 s" in warnings[2]
+    assert warnings[2].startswith(f"listener {name} held the event loop for 4.5")
+    assert "takes turns again, after 4 s" in warnings[3] or "after 5 s" in warnings[3]
     metrics = gateway.metrics()
     assert metrics.running is None
 
@@ -112,6 +113,7 @@ async def test_what_keeps_the_gil_is_told_by_the_engine_meanwhile_and_by_the_log
     told, _ = await asking.communicate()
     blocked = [line for line in told.splitlines() if b'"blocked_seconds":0.0' not in line]
     assert blocked
+    assert all(b"<locals>.hog" in line for line in blocked), blocked
     await eventually(lambda: any("taken no turn" in text for text in caplog.messages))
 
 

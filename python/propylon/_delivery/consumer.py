@@ -24,7 +24,8 @@ from weakref import WeakSet, getweakrefcount
 import propylon._core as _core
 from propylon._core import Dispatch
 from propylon._delivery.coroutines import coroutine_of, eagerly, is_same, nothing
-from propylon._delivery.plans import Call, Plan, Plans, Route, Step
+from propylon._delivery.plans import Call, Plan, Plans, Route, Step, sole_of
+from propylon._delivery.timing import NOTABLE, Timing
 from propylon._listening.entry import Entry
 from propylon._listening.registry import Registry
 from propylon.events._decoding import mend
@@ -106,6 +107,7 @@ class Consumer:
         """Of the backlog, since the beginning."""
         self._awaited: Final[deque[tuple[int, asyncio.Future[None]]]] = deque()
         """Who waits until so many are done."""
+        self.timing: Final = Timing()
         self.undecodable = 0
         self.errors = 0
 
@@ -282,19 +284,23 @@ class Consumer:
         self._eager = _EAGER and loop.get_task_factory() is None
         self._running = True
         try:
-            end = perf_counter() + _SLICE
+            then = perf_counter()
+            end = then + _SLICE
             while backlog and not self._blocked:
                 self._turns += 1
                 generation, _, _, pairs = backlog[0]
-                if self._run_batch(generation, pairs, end):
+                if self._run_batch(generation, pairs, then, end):
                     backlog.popleft()
                     self._done_batches += 1
                     if self._awaited:
                         self._tell_handed_out()
                 else:
                     break
+                then = perf_counter()
         finally:
             self._running = False
+            if self.timing.watch is not None:
+                self.timing.watch.done()
             if not backlog and not self._blocked:
                 self._hold(False)
                 self._tell_idle()
@@ -304,11 +310,16 @@ class Consumer:
                     self._schedule()
                 self._warn_of_waits()
 
-    def _run_batch(self, generation: int, pairs: Iterator[tuple[Dispatch[Any], Route]], end: float) -> bool:
-        """Whether all of it is done."""
+    def _run_batch(
+        self, generation: int, pairs: Iterator[tuple[Dispatch[Any], Route]], then: float, end: float
+    ) -> bool:
+        """Whether all of it is done. ``then``: what comes from this time on is a listener's."""
         plans = self._plans.kept
+        timing = self.timing
+        watch = timing.watch
         plan: Plan = ()
         known: Route | None = None
+        sole: Entry | None = None
         pumped = False
         resumed: Plan = ()
         if self._partly is not None:
@@ -322,11 +333,20 @@ class Consumer:
                 if route is not known:
                     kept = plans.get(route)
                     if kept is not None and kept[0] <= generation:
-                        known, plan = route, kept[1]
-                        pumped = self._eager and _is_for_one_coroutine(plan)
+                        known = route
+                        _, plan, sole, pumped = kept
+                        pumped = pumped and self._eager
                     else:
                         known, pumped = None, False
                         plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
+                        sole = sole_of(plan)
+                    if watch is not None:
+                        # For who asks while it blocks. Which of several it is shows the stack.
+                        if sole is None:
+                            watch.done()
+                        else:
+                            tally = sole.tally
+                            watch.running(tally.number if tally.watch is watch else timing.number(tally))
                 ahead: tuple[Dispatch[Any], Route] | None = None
                 for step in plan:
                     decode, kind, calls = step
@@ -353,19 +373,36 @@ class Consumer:
                             result = copy_context().run(call, value) if isolated else call(value)
                         except asyncio.CancelledError:
                             # The listener gave up; no error.
-                            continue
+                            result = None
                         except Exception as error:
-                            self.errors += 1
-                            self._tell(error, dispatch, entry)
-                            continue
+                            self._failed(error, dispatch, entry)
+                            result = None
                         except (KeyboardInterrupt, SystemExit):
                             raise
                         except BaseException as error:
                             self._tell_loop(error, dispatch, entry)
-                            continue
+                            result = None
+                        starts = True
                         if pumped and type(result) is CoroutineType:
-                            ahead = self._pump(_Pump(dispatch, route, step, pairs, end), cast("Any", result))
-                        elif result is not None and not self._spawn(entry, dispatch, result):
+                            pump = _Pump(dispatch, route, step, pairs, then, end)
+                            ahead = self._pump(pump, cast("Any", result))
+                            then = pump.then
+                            if pump.counted:
+                                continue
+                        elif result is not None:
+                            starts = self._spawn(entry, dispatch, result)
+                        now = perf_counter()
+                        took = now - then
+                        then = now
+                        if took > NOTABLE:
+                            timing.notable(entry.tally, took)
+                        else:
+                            tally = entry.tally
+                            if not tally.calls:
+                                timing.called.append(tally)
+                            tally.calls += 1
+                            tally.seconds += took
+                        if not starts:
                             # It starts when the loop gets its turn, and only then may the next listener be called.
                             self._partly = _rest(dispatch, value, called, step, plan)
                             if self._partly is not None:
@@ -374,7 +411,7 @@ class Consumer:
                 if ahead is None:
                     break
                 dispatch, route = ahead
-            if self._must_yield or perf_counter() > end:
+            if self._must_yield or then > end:
                 self._must_yield = False
                 return False
         return True
@@ -399,19 +436,32 @@ class Consumer:
         task: Any = asyncio.current_task()
         context = copy_context()
         references = getrefcount(task)
-        decode, call, entry = pump.decode, pump.call, pump.entry
+        decode, call, entry, timing = pump.decode, pump.call, pump.entry, self.timing
+        tally = entry.tally
         while True:
             await result
+            if pump.suspended:
+                return
+            now = perf_counter()
+            took = now - pump.then
+            pump.then = now
+            pump.counted = True
+            if took > NOTABLE:
+                timing.notable(tally, took)
+            else:
+                if not tally.calls:
+                    timing.called.append(tally)
+                tally.calls += 1
+                tally.seconds += took
             # The next one has the same task only where it cannot tell: nobody holds this one, or has cancelled it, and
             # nothing was set in its context.
             if (
-                pump.suspended
-                or getrefcount(task) != references
+                getrefcount(task) != references
                 or getweakrefcount(task)
                 or task._must_cancel
                 or not is_same(copy_context(), context)
                 or self._must_yield
-                or perf_counter() > pump.end
+                or now > pump.end
             ):
                 return
             pair = next(pump.pairs, None)
@@ -430,6 +480,7 @@ class Consumer:
                     pump.ahead = pair
                     return
             pump.dispatch = dispatch
+            pump.counted = False
             result = call(value)
             if type(result) is not CoroutineType:
                 result = coroutine_of(result) or nothing()
@@ -449,6 +500,11 @@ class Consumer:
         if decode not in known:
             known.append(decode)
             self._tell(error, dispatch, *(entry for entry, *_ in calls), misfit=True)
+
+    def _failed(self, error: Exception, dispatch: Dispatch[Any], entry: Entry) -> None:
+        self.errors += 1
+        self.timing.failed(entry.tally)
+        self._tell(error, dispatch, entry)
 
     def _tell(self, error: Exception, dispatch: Dispatch[Any], *entries: Entry, misfit: bool = False) -> None:
         _core.widen(dispatch)
@@ -511,8 +567,7 @@ class Consumer:
         if isinstance(error, Exception):
             if error in self._excused:
                 return
-            self.errors += 1
-            self._tell(error, dispatch, entry)
+            self._failed(error, dispatch, entry)
         elif error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             # Those two have left through the loop already.
             self._tell_loop(error, dispatch, entry)
@@ -565,7 +620,19 @@ class Consumer:
 class _Pump:
     """The events that one task takes, one after the other, to the one listener that wants them."""
 
-    __slots__ = ("ahead", "call", "decode", "dispatch", "end", "entry", "pairs", "route", "suspended")
+    __slots__ = (
+        "ahead",
+        "call",
+        "counted",
+        "decode",
+        "dispatch",
+        "end",
+        "entry",
+        "pairs",
+        "route",
+        "suspended",
+        "then",
+    )
 
     def __init__(
         self,
@@ -573,26 +640,23 @@ class _Pump:
         route: Route,
         step: Step,
         pairs: Iterator[tuple[Dispatch[Any], Route]],
+        then: float,
         end: float,
     ) -> None:
         self.decode, _, ((self.entry, self.call, _, _),) = step
         self.route: Final = route
         self.pairs: Final = pairs
         self.end: Final = end
+        self.then = then
+        """What comes from this time on is the call's."""
+        self.counted = False
+        """Whether the last call is among those that were counted: where it was suspended or has failed, it is not."""
         self.dispatch = dispatch
         """Whose call is under way."""
         self.ahead: tuple[Dispatch[Any], Route] | None = None
         """What was read and is not for it."""
         self.suspended = False
         """Whether its call goes on without it: others take the events that follow."""
-
-
-def _is_for_one_coroutine(plan: Plan) -> bool:
-    """Whether all of it is one call of an async function that takes the event and nothing else."""
-    if len(plan) != 1 or len(plan[0][2]) != 1:
-        return False
-    _, _, inject, isolated = plan[0][2][0]
-    return inject is None and not isolated
 
 
 def _rest(

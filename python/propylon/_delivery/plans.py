@@ -15,7 +15,7 @@ from propylon.events import EVENTS, Event
 from propylon.events._decoding import decoder_for
 from propylon.events._fleet import FLEET_EVENTS
 
-__all__ = ["Call", "Plan", "Plans", "Route", "Step", "route_of_own"]
+__all__ = ["Call", "Plan", "Plans", "Route", "Step", "route_of_own", "sole_of"]
 
 _MAX_PLANS: Final = 1024
 """Plans that are kept: the slots of an event can match in any combination."""
@@ -75,9 +75,10 @@ class Plans:
     def __init__(self, registry: Registry) -> None:
         """None yet."""
         self._registry: Final = registry
-        self.kept: Final[dict[Route, tuple[int, Plan]]] = {}
+        self.kept: Final[dict[Route, tuple[int, Plan, Entry | None, bool]]] = {}
         """Each with the generation below which some of its entries were not there: an event that was matched earlier
-        takes another plan."""
+        takes another plan. And the one entry that it calls, where it is one call, and whether that is of an async
+        function that takes the event and nothing else."""
         self._routes: Final[dict[int, dict[str, set[Route]]]] = {}
         """Those kept, by the slots and events that they depend on."""
         registry.watch(self._changed)
@@ -125,9 +126,15 @@ class Plans:
         if len(self.kept) >= _MAX_PLANS:
             self.kept.clear()
             self._routes.clear()
-        self.kept[route] = since, plan
+        sole = plan[0][2][0] if sole_of(plan) is not None else None
+        self.kept[route] = since, plan, sole_of(plan), sole is not None and sole[2] is None and not sole[3]
         for number in numbers:
             self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
+
+
+def sole_of(plan: Plan) -> Entry | None:
+    """The entry that is called, where it is one call."""
+    return plan[0][2][0][0] if len(plan) == 1 and len(plan[0][2]) == 1 else None
 
 
 def route_of_own(registry: Registry, dispatch: Dispatch[Any]) -> Route | None:

@@ -30,11 +30,6 @@ class Admin:
         self._admin = None if address is None else _core.Admin(address, remote, *versions)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether there is to be one."""
-        return self._admin is not None
-
-    @property
     def address(self) -> tuple[str, int] | None:
         """Where it listens now."""
         return None if self._admin is None else self._admin.address

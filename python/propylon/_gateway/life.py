@@ -660,18 +660,21 @@ class Life:
         self._delivery = Delivery.current()
         self._delivery.add(self.shard, self)
         self._loop_watch = LoopWatch.current()
-        self._loop_watch.enter(self._tell_counts if self.admin.is_asked else None)
+        self.consumer.timing.watch = self._loop_watch.watch
+        self._loop_watch.enter(self._tell_counts)
         self.admin.show(self.shard)
         self.admin.watch(self._loop_watch.watch)
 
     def _tell_counts(self) -> None:
         """For the admin server, which does not ask Python."""
         self.shard.tell(self._misfits.mended, self.consumer.undecodable, self.consumer.errors)
+        self.consumer.timing.tell()
 
     def _unbind(self) -> None:
         if self._loop_watch is not None:
-            self._loop_watch.leave(self._tell_counts if self.admin.is_asked else None)
+            self._loop_watch.leave(self._tell_counts)
             self._loop_watch = None
+            self.consumer.timing.watch = None
         if self._delivery is not None:
             self._delivery.remove(self.shard)
             self._delivery = None

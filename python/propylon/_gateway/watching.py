@@ -85,21 +85,19 @@ class LoopWatch:
             cls._of_loop[loop] = ref(watch)
         return watch
 
-    def enter(self, report: Callable[[], None] | None) -> None:
+    def enter(self, report: Callable[[], None]) -> None:
         """A gateway is open in this loop; ``report`` tells the engine what it has counted, once a second."""
         self._gateways += 1
-        if report is not None:
-            self._reports.add(report)
+        self._reports.add(report)
         if self._timer is None:
             self._turned(asyncio.get_running_loop(), 0.0)
             _watcher.add(self)
 
-    def leave(self, report: Callable[[], None] | None) -> None:
+    def leave(self, report: Callable[[], None]) -> None:
         """It is closed, or has gone to another loop. With the last one this ends."""
         self._gateways -= 1
-        if report is not None:
-            self._reports.discard(report)
-            report()
+        self._reports.discard(report)
+        report()
         if self._gateways == 0 and self._timer is not None:
             loop = self._loop()
             if loop is not None and not loop.is_closed():
@@ -139,7 +137,7 @@ class LoopWatch:
         loop = self._loop()
         if not blocked or loop is None or not loop.is_running():
             return
-        frame = sys._current_frames().get(self._thread)
+        frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]
         if self.watch.running_name is None and self._blocked_by is None and frame is not None:
             self._blocked_by = _culprit(frame)
             if self._blocked_by is not None:

@@ -16,7 +16,7 @@ from propylon._filters.where import is_async
 from propylon.events import Event
 from propylon.events._decoding import decoder_for
 
-__all__ = ["ALL", "Entry", "ErrorHandler", "Options", "Wanted", "name_of"]
+__all__ = ["ALL", "Entry", "ErrorHandler", "Options", "Tally", "Wanted", "name_of"]
 
 ALL: Final = "*"
 """In `Wanted.event`: every event."""
@@ -80,6 +80,25 @@ class Options:
             )
 
 
+class Tally:
+    """The calls of one entry that are to be told to the engine; apart from it, because it may be gone by then."""
+
+    __slots__ = ("calls", "errors", "name", "number", "seconds", "watch")
+
+    def __init__(self, name: str) -> None:
+        """None yet. ``name`` has its module: whoever reads it elsewhere knows several."""
+        self.name: Final = name
+        self.watch: object = None
+        """The loop's, as the engine knows it, in whose table it has a `number`."""
+        self.number = 0
+        self.calls = 0
+        """Since they were told last, except for calls that were told by themselves."""
+        self.seconds = 0.0
+        """What these took of the loop's time."""
+        self.errors = 0
+        """What was raised since then."""
+
+
 class Entry:
     """What is called for which events, from when on, and in which order."""
 
@@ -94,6 +113,7 @@ class Entry:
         "removed",
         "since",
         "take_all",
+        "tally",
         "wanted",
     )
 
@@ -114,6 +134,8 @@ class Entry:
         ``guard`` is asked first, before ``once`` is used up and before a turn is waited for. ``name`` stands in logs
         and errors. Raises TypeError where a class of ``wanted`` cannot be decoded.
         """
+        module = getattr(call, "__module__", None) or ""
+        qualified = name if module.partition(".")[0] in ("", "functools", "propylon") else f"{module}.{name}"
         _check_reachable(wanted, who=name)
         for want in wanted:
             # Here and not at its first event, which would then reach nobody.
@@ -142,6 +164,7 @@ class Entry:
         """Who hears of its errors in place of the face's handlers."""
         self.take_all: Callable[[list[Dispatch[Any]]], None] | None = None
         """Takes several events at once, where nobody else listens."""
+        self.tally: Final = Tally(qualified)
         self._remove: Final = remove
 
     def remove(self) -> None:
