@@ -20,7 +20,8 @@ Start = Callable[..., Simulator]
 Make = Callable[..., Gateway]
 
 pytestmark = [
-    pytest.mark.asyncio,
+    # The server is the same whatever the loop, and these take long.
+    pytest.mark.asyncio(loop_factories=["asyncio"]),
     pytest.mark.skipif(sys.platform != "linux", reason="reads the process from /proc"),
 ]
 

@@ -1,7 +1,10 @@
 //! The clocks of the engine: monotonic time since the process first asked, and the time that the machine slept.
 
 use std::{
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,9 +20,19 @@ pub fn unix_now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
-/// What the wall clock, as it is set now, showed at a time of [`now`], in Unix seconds.
+/// Nanoseconds from the Unix epoch to [`EPOCH`], as of the last look.
+static OFFSET: AtomicU64 = AtomicU64::new(0);
+/// The wall clock has been set, and not merely been read a little later, where the offset moves by more.
+const MOVED: u64 = 1_000_000;
+
+/// What the wall clock, as it is set now, showed at a time of [`now`], in Unix seconds; the same for the same time, as
+/// long as nobody sets it.
 pub fn unix_of(at: Duration) -> f64 {
-    unix_now() - now().saturating_sub(at).as_secs_f64()
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (fresh, known) = (unix.saturating_sub(now()).as_nanos() as u64, OFFSET.load(Relaxed));
+    let offset = if fresh.abs_diff(known) < MOVED { known } else { fresh };
+    OFFSET.store(offset, Relaxed);
+    (Duration::from_nanos(offset) + at).as_secs_f64()
 }
 
 /// Whether [`asleep`] tells anything here.
@@ -43,4 +56,19 @@ pub fn asleep() -> Duration {
 #[cfg(not(target_os = "linux"))]
 pub fn asleep() -> Duration {
     Duration::ZERO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_shown_as_the_same_wherever_it_is_asked_for() {
+        let at = now();
+        let first = unix_of(at);
+        assert!((first - unix_now()).abs() < 0.5);
+        let shown: std::collections::BTreeSet<_> = (0..1_000).map(|_| unix_of(at).to_bits()).collect();
+        // The wall clock may be set once meanwhile; read afresh each time, there would be hundreds.
+        assert!(shown.len() <= 2, "{}", shown.len());
+    }
 }
