@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -302,3 +303,34 @@ def test_no_proxy_of_the_environment_stands_between(
         "doctor", PROPYLON_API_URL=simulator.api_url, DISCORD_TOKEN="token", HTTP_PROXY="http://127.0.0.1:1"
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("kind", ["gateway", "manager"])
+def test_admin_makes_the_bot_serve_what_it_does(propylon: Start, tmp_path: Path, kind: str) -> None:
+    with Simulator() as simulator:
+        (write if kind == "gateway" else write_fleet)(tmp_path, simulator)
+        process = propylon("run", f"bot:{kind}", "--admin", "127.0.0.1:0", cwd=tmp_path)
+        assert process.stderr is not None
+        told = ""
+        while "admin server: http://" not in told:
+            told = process.stderr.readline()
+            assert told, "it has ended"
+        url = told.split("admin server: ")[1].strip()
+        assert line(process.stdout).startswith("ready")
+        with urllib.request.urlopen(f"{url}/readyz", timeout=SECONDS) as answer:
+            assert json.load(answer)["ok"] is True
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+
+
+def test_an_admin_address_that_cannot_be_is_told_in_a_line(finished: Finish, tmp_path: Path) -> None:
+    with Simulator() as simulator:
+        write(tmp_path, simulator)
+        done = finished("run", "bot:gateway", "--admin", "0.0.0.0:9464", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "--admin-remote" in done.stderr
+        done = finished("events", "--gateway-url", simulator.url, "--admin", "nowhere")
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "admin takes an IP address and a port" in done.stderr

@@ -7,6 +7,7 @@
 mod backoff;
 mod close_codes;
 mod commands;
+mod counted;
 mod heartbeat;
 mod identify;
 mod lease;
