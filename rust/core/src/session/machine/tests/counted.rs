@@ -38,7 +38,11 @@ fn a_lost_connection_is_counted_by_its_cause_when_the_next_one_is_there() {
     ] {
         assert_eq!(after(|fake| fake.closed(code)), [cause], "{code:?}");
     }
-    let op = |json: &'static str| after(move |fake| drop(fake.frame(json)));
+    let op = |json: &'static str| {
+        after(move |fake| {
+            fake.frame(json);
+        })
+    };
     assert_eq!(op(r#"{"op":7,"d":null}"#), [Cause::Reconnect]);
     assert_eq!(op(r#"{"op":9,"d":false}"#), [Cause::InvalidSession]);
     assert_eq!(op(r#"{"op":9,"d":true}"#), [Cause::InvalidSession]);
