@@ -25,7 +25,7 @@ import propylon._core as _core
 from propylon._core import Dispatch
 from propylon._delivery.coroutines import coroutine_of, eagerly, is_same, nothing
 from propylon._delivery.plans import Call, Plan, Plans, Route, Step, sole_of
-from propylon._delivery.timing import NOTABLE, Timing
+from propylon._delivery.timing import NOTABLE, Run, Timing
 from propylon._listening.entry import Entry
 from propylon._listening.registry import Registry
 from propylon.events._decoding import mend
@@ -289,7 +289,12 @@ class Consumer:
             while backlog and not self._blocked:
                 self._turns += 1
                 generation, _, _, pairs = backlog[0]
-                if self._run_batch(generation, pairs, then, end):
+                run = Run(then)
+                try:
+                    done = self._run_batch(generation, pairs, run, end)
+                finally:
+                    self.timing.begin(run, None)
+                if done:
                     backlog.popleft()
                     self._done_batches += 1
                     if self._awaited:
@@ -299,8 +304,6 @@ class Consumer:
                 then = perf_counter()
         finally:
             self._running = False
-            if self.timing.watch is not None:
-                self.timing.watch.done()
             if not backlog and not self._blocked:
                 self._hold(False)
                 self._tell_idle()
@@ -310,13 +313,10 @@ class Consumer:
                     self._schedule()
                 self._warn_of_waits()
 
-    def _run_batch(
-        self, generation: int, pairs: Iterator[tuple[Dispatch[Any], Route]], then: float, end: float
-    ) -> bool:
-        """Whether all of it is done. ``then``: what comes from this time on is a listener's."""
+    def _run_batch(self, generation: int, pairs: Iterator[tuple[Dispatch[Any], Route]], run: Run, end: float) -> bool:
+        """Whether all of it is done."""
         plans = self._plans.kept
         timing = self.timing
-        watch = timing.watch
         plan: Plan = ()
         known: Route | None = None
         sole: Entry | None = None
@@ -340,13 +340,7 @@ class Consumer:
                         known, pumped = None, False
                         plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
                         sole = sole_of(plan)
-                    if watch is not None:
-                        # For who asks while it blocks. Which of several it is shows the stack.
-                        if sole is None:
-                            watch.done()
-                        else:
-                            tally = sole.tally
-                            watch.running(tally.number if tally.watch is watch else timing.number(tally))
+                    timing.begin(run, None if sole is None else sole.tally)
                 ahead: tuple[Dispatch[Any], Route] | None = None
                 for step in plan:
                     decode, kind, calls = step
@@ -384,24 +378,20 @@ class Consumer:
                             result = None
                         starts = True
                         if pumped and type(result) is CoroutineType:
-                            pump = _Pump(dispatch, route, step, pairs, then, end)
+                            pump = _Pump(dispatch, route, step, pairs, run, end)
                             ahead = self._pump(pump, cast("Any", result))
-                            then = pump.then
                             if pump.counted:
                                 continue
                         elif result is not None:
                             starts = self._spawn(entry, dispatch, result)
                         now = perf_counter()
-                        took = now - then
-                        then = now
-                        if took > NOTABLE:
-                            timing.notable(entry.tally, took)
+                        if now - run.then > NOTABLE:
+                            timing.notable(run, entry.tally, now)
+                        elif sole is not None:
+                            run.calls += 1
                         else:
-                            tally = entry.tally
-                            if not tally.calls:
-                                timing.called.append(tally)
-                            tally.calls += 1
-                            tally.seconds += took
+                            timing.add(entry.tally, 1, now - run.then)
+                        run.then = now
                         if not starts:
                             # It starts when the loop gets its turn, and only then may the next listener be called.
                             self._partly = _rest(dispatch, value, called, step, plan)
@@ -411,7 +401,7 @@ class Consumer:
                 if ahead is None:
                     break
                 dispatch, route = ahead
-            if self._must_yield or then > end:
+            if self._must_yield or run.then > end:
                 self._must_yield = False
                 return False
         return True
@@ -436,23 +426,18 @@ class Consumer:
         task: Any = asyncio.current_task()
         context = copy_context()
         references = getrefcount(task)
-        decode, call, entry, timing = pump.decode, pump.call, pump.entry, self.timing
-        tally = entry.tally
+        decode, call, entry, run, timing = pump.decode, pump.call, pump.entry, pump.run, self.timing
         while True:
             await result
             if pump.suspended:
                 return
             now = perf_counter()
-            took = now - pump.then
-            pump.then = now
-            pump.counted = True
-            if took > NOTABLE:
-                timing.notable(tally, took)
+            if now - run.then > NOTABLE:
+                timing.notable(run, entry.tally, now)
             else:
-                if not tally.calls:
-                    timing.called.append(tally)
-                tally.calls += 1
-                tally.seconds += took
+                run.calls += 1
+            run.then = now
+            pump.counted = True
             # The next one has the same task only where it cannot tell: nobody holds this one, or has cancelled it, and
             # nothing was set in its context.
             if (
@@ -630,8 +615,8 @@ class _Pump:
         "entry",
         "pairs",
         "route",
+        "run",
         "suspended",
-        "then",
     )
 
     def __init__(
@@ -640,15 +625,14 @@ class _Pump:
         route: Route,
         step: Step,
         pairs: Iterator[tuple[Dispatch[Any], Route]],
-        then: float,
+        run: Run,
         end: float,
     ) -> None:
         self.decode, _, ((self.entry, self.call, _, _),) = step
         self.route: Final = route
         self.pairs: Final = pairs
         self.end: Final = end
-        self.then = then
-        """What comes from this time on is the call's."""
+        self.run: Final = run
         self.counted = False
         """Whether the last call is among those that were counted: where it was suspended or has failed, it is not."""
         self.dispatch = dispatch

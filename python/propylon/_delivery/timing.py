@@ -33,6 +33,20 @@ class _Slow:
     longest: float = 0.0
 
 
+class Run:
+    """Calls in a row of an entry that nobody else has part in."""
+
+    __slots__ = ("begun", "calls", "tally", "then")
+
+    def __init__(self, now: float) -> None:
+        """Of nobody yet. Times are those of `time.perf_counter`."""
+        self.tally: Tally | None = None
+        self.calls = 0
+        self.begun = now
+        self.then = now
+        """What comes from this time on is the next call's."""
+
+
 class Timing:
     """The calls of one consumer's listeners."""
 
@@ -52,8 +66,32 @@ class Timing:
             tally.number = self.watch.listener(tally.name)
         return tally.number
 
-    def notable(self, tally: Tally, seconds: float) -> None:
+    def begin(self, run: Run, tally: Tally | None) -> None:
+        """The calls in a row are over, and those of another begin; None: of several, or of nobody."""
+        if run.calls and run.tally is not None:
+            self.add(run.tally, run.calls, run.then - run.begun)
+        run.tally = tally
+        run.calls = 0
+        run.begun = run.then
+        watch = self.watch
+        if watch is not None:
+            # For who asks while it blocks. Which of several it is shows the stack.
+            if tally is None:
+                watch.done()
+            else:
+                watch.running(tally.number if tally.watch is watch else self.number(tally))
+
+    def add(self, tally: Tally, calls: int, seconds: float) -> None:
+        """So many calls took so many seconds in all."""
+        if not tally.calls:
+            self.called.append(tally)
+        tally.calls += calls
+        tally.seconds += seconds
+
+    def notable(self, run: Run, tally: Tally, now: float) -> None:
         """A call took so long that it is told by itself."""
+        seconds = now - run.then
+        run.begun += seconds
         if self.watch is not None:
             self.watch.record(self.number(tally), seconds)
         if seconds >= _SLOW:
