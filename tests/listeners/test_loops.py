@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -71,6 +72,31 @@ async def test_a_drain_yields_to_the_loop_after_2_ms(
     sim = propylon_simulator(guilds=0, events=["MESSAGE_CREATE"], rate=None, count=50, start="manual")
     counts = await heard_in_each_turn(gateway_to(sim), sim, 50)
     assert counts == [5] * 10
+
+
+@pytest.mark.asyncio
+async def test_a_drain_yields_to_the_loop_after_2_ms_of_events_that_do_not_fit(
+    stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd(Event, event="MESSAGE_CREATE"):
+        nowhere: int
+
+    gateway.listen(Odd)(lambda odd: None)
+    turns: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        turns.append(gateway.metrics().undecodable)
+        if turns[-1] < 40:
+            loop.call_soon(turn)
+
+    await stage.open()
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr(propylon._delivery.consumer, "perf_counter", lambda: next(clock) / 2048)
+    loop.call_soon(turn)
+    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(40)])
+    await eventually(lambda: gateway.metrics().undecodable == 40)
+    assert max(later - before for before, later in pairwise(turns)) <= 5
 
 
 @pytest.mark.asyncio

@@ -36,14 +36,30 @@ class _Incomparable:
     __hash__ = None  # type: ignore[assignment]
 
 
+_LIST: ContextVar[list[str]] = ContextVar("_LIST")
 _ODD: ContextVar[_Incomparable] = ContextVar("_ODD")
 
 
-@pytest.mark.parametrize("how", ["keeps its task", "names it", "sets a variable", "sets an odd one", "cancels itself"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "keeps its task",
+        "keeps it weakly",
+        "names it",
+        "adds a callback",
+        "sets a variable",
+        "sets an odd one",
+        "sets an equal one",
+        "cancels itself",
+    ],
+)
 async def test_calls_of_an_async_listener_cannot_tell_that_they_share_a_task(
     stage: Stage, gateway: Gateway, how: str
 ) -> None:
     kept: list[asyncio.Task[Any]] = []
+    ended: list[asyncio.Task[Any]] = []
+    shared: list[str] = []
+    _LIST.set(shared)
     names: WeakKeyDictionary[asyncio.Task[Any], str] = WeakKeyDictionary()
     heard: list[str] = []
 
@@ -56,12 +72,20 @@ async def test_calls_of_an_async_listener_cannot_tell_that_they_share_a_task(
         assert not task.cancelling()
         assert not _VARIABLE.get()
         assert _ODD.get(None) is None
+        assert _LIST.get() is shared
+        assert task.get_name() != "named"
         heard.append(ping.content)
         match how:
             case "keeps its task":
                 kept.append(task)
-            case "names it":
+            case "keeps it weakly":
                 names[task] = ping.content
+            case "names it":
+                task.set_name("named")
+            case "adds a callback":
+                task.add_done_callback(ended.append)
+            case "sets an equal one":
+                _LIST.set([])
             case "sets a variable":
                 _VARIABLE.set(ping.content)
             case "sets an odd one":
@@ -73,6 +97,27 @@ async def test_calls_of_an_async_listener_cannot_tell_that_they_share_a_task(
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(50)])
     assert heard == [str(number) for number in range(50)]
     assert gateway.metrics().listener_errors == 0
+    if how == "adds a callback":
+        await eventually(lambda: len(ended) == 50)
+        assert len(set(ended)) == 50
+
+
+async def test_a_task_that_somebody_keeps_gives_what_its_call_gave(stage: Stage, gateway: Gateway) -> None:
+    kept: list[asyncio.Task[Any]] = []
+
+    @gateway.listen
+    async def on_ping(ping: Ping) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        if int(ping.content) % 3 != 0:
+            kept.append(task)
+        if int(ping.content) % 3 == 1:
+            await asyncio.sleep(0)
+        return int(ping.content)
+
+    await stage.open()
+    await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(30)])
+    assert [await task for task in kept] == [number for number in range(30) if number % 3 != 0]
 
 
 async def test_what_cancels_a_call_of_an_async_listener_does_not_reach_the_next(stage: Stage, gateway: Gateway) -> None:

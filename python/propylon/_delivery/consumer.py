@@ -355,10 +355,12 @@ class Consumer:
                                 value = mend(dispatch, kind, error)
                             except Exception as failure:
                                 self._undecodable(dispatch, failure, decode, calls)
+                                run.then = perf_counter()
                                 continue
                     for called in calls:
                         entry, call, inject, isolated = called
                         if entry.removed:
+                            run.then = perf_counter()
                             continue
                         try:
                             if inject is not None:
@@ -418,19 +420,21 @@ class Consumer:
         if not task.done():
             pump.suspended = True
             self._keep(pump.entry, pump.dispatch, task)
+            pump.pairs = iter(())
         elif not task.cancelled() and task.exception() is not None:
             self._finished(pump.entry, pump.dispatch, task)
         return pump.ahead
 
-    async def _pumped(self, pump: "_Pump", result: Any) -> None:
+    async def _pumped(self, pump: "_Pump", result: Any) -> Any:
         task: Any = asyncio.current_task()
+        name = task.get_name()
         context = copy_context()
         references = getrefcount(task)
         decode, call, entry, run, timing = pump.decode, pump.call, pump.entry, pump.run, self.timing
         while True:
-            await result
+            gave: Any = await result
             if pump.suspended:
-                return
+                return gave
             now = perf_counter()
             if now - run.then > NOTABLE:
                 timing.notable(run, entry.tally, now)
@@ -438,24 +442,26 @@ class Consumer:
                 run.calls += 1
             run.then = now
             pump.counted = True
-            # The next one has the same task only where it cannot tell: nobody holds this one, or has cancelled it, and
-            # nothing was set in its context.
+            # The next one has the same task only where it cannot tell: nobody holds this one, waits for it, or has
+            # named or cancelled it, and nothing was set in its context.
             if (
                 getrefcount(task) != references
                 or getweakrefcount(task)
                 or task._must_cancel
+                or task._callbacks
+                or task.get_name() is not name
                 or not is_same(copy_context(), context)
                 or self._must_yield
                 or now > pump.end
             ):
-                return
+                return gave
             pair = next(pump.pairs, None)
             if pair is None:
-                return
+                return gave
             dispatch, route = pair
             if route is not pump.route or entry.removed:
                 pump.ahead = pair
-                return
+                return gave
             value: Any = dispatch
             if decode is not None:
                 try:
@@ -463,10 +469,11 @@ class Consumer:
                 # Whoever is told of it is told by the consumer.
                 except Exception:
                     pump.ahead = pair
-                    return
+                    return gave
             pump.dispatch = dispatch
             pump.counted = False
             result = call(value)
+            value = None
             if type(result) is not CoroutineType:
                 result = coroutine_of(result) or nothing()
 
@@ -546,7 +553,8 @@ class Consumer:
             return
         error = task.exception()
         at = error.__traceback__ if error is not None else None
-        if error is not None and at is not None and at.tb_frame.f_code is Consumer._pumped.__code__:
+        ours = at is not None and at.tb_frame.f_code is Consumer._pumped.__code__
+        if error is not None and at is not None and ours and at.tb_next is not None:
             # Where the listener's own frames begin, whoever ran it.
             error.__traceback__ = at.tb_next
         if isinstance(error, Exception):
@@ -630,7 +638,7 @@ class _Pump:
     ) -> None:
         self.decode, _, ((self.entry, self.call, _, _),) = step
         self.route: Final = route
-        self.pairs: Final = pairs
+        self.pairs = pairs
         self.end: Final = end
         self.run: Final = run
         self.counted = False

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context
+from operator import is_
 from typing import Any, cast
 
 __all__ = ["coroutine_of", "eagerly", "is_same", "nothing"]
@@ -35,12 +36,11 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 def is_same(context: Context, other: Context) -> bool:
-    """Whether the same variables are set in both."""
-    try:
-        return context == other
-    # Of a value that cannot be compared with what it was.
-    except Exception:
+    """Whether the same variables hold the same objects in both."""
+    if len(context) != len(other):
         return False
+    # In equal ones they stand in the same order.
+    return not context or (all(map(is_, context, other)) and all(map(is_, context.values(), other.values())))
 
 
 async def nothing() -> None:

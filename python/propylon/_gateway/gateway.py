@@ -124,8 +124,8 @@ class Gateway:
             misfits: What becomes of an event in which something does not fit its class. ``"mend"``: that is left out,
                 and `Dispatch.mended` tells of it. ``"error"``: the event is a `ModelError`.
             wake_interval: Seconds by which events may be later so that they come together, which costs much less; the
-                first after a silence is handled at once. 0: each at once. One thread reads for all gateways of a
-                process: the least of their intervals counts.
+                first after a silence is handled at once. 0: each at once. A thread reads for several gateways: the
+                least of their intervals counts.
             proxy: ``http://user:password@host:port`` (CONNECT), ``https://``, ``socks5://`` or ``socks5h://``, for the
                 WebSocket and for ``api_url``. The proxy looks names up. ``"env"``: those of the environment
                 (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), chosen for each host as curl does; otherwise never.

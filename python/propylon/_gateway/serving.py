@@ -62,6 +62,8 @@ class _Serving:
         self._starting = True
         self._stopped = False
         self._cancelling = False
+        self._left = False
+        """Whether nobody waits for the closing any more."""
         self._closing: asyncio.Task[None] | None = None
 
     def _stop(self) -> None:
@@ -78,7 +80,13 @@ class _Serving:
             self._task.cancel()
         else:
             self._closing = self._loop.create_task(self._life.close(None, drain=self._drain))
-            self._closing.add_done_callback(_retrieved)
+            self._closing.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        """The KeyboardInterrupt of a second signal has left through the loop; nobody is left to take it from here."""
+        error = None if task.cancelled() else task.exception()
+        if self._left and isinstance(error, Exception):
+            self._loop.call_exception_handler({"message": "closing failed", "exception": error, "task": task})
 
     def _taken_back(self) -> bool:
         """Whether the cancellation that has come is that of `_stop`, and nobody else's; then it is over."""
@@ -120,18 +128,13 @@ class _Serving:
             # After a signal the calls that have begun meanwhile have their time all the same.
             if not self._taken_back():
                 patience = 0.0
+                self._left = True
                 raise
         finally:
             self._starting = False
             # Where all is over this has nothing to do. What listeners use of the lifespan is there until they end.
             await life.close(None)
             await life.settle(patience)
-
-
-def _retrieved(task: asyncio.Task[None]) -> None:
-    """The KeyboardInterrupt of a second signal has left through the loop; nobody is left to take it from the task."""
-    if not task.cancelled():
-        task.exception()
 
 
 def run(life: Servable, serve: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:

@@ -88,6 +88,11 @@ def run_target(target: str, drain: float, *, admin: str | None, admin_remote: bo
     except (Missing, PropylonError) as error:
         complain(str(error))
         return 1
+    except OSError as error:
+        if admin is None or not (error.strerror or "").startswith("admin="):
+            raise
+        complain(error.strerror or "")
+        return 1
     except KeyboardInterrupt:
         # The second one: as shells have it.
         return 130

@@ -2,12 +2,7 @@
 //! not depend on Python, never attach to it and own no Python object, so that they can be joined at
 //! exit whatever Python is doing.
 
-use std::{
-    process,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process, sync::Arc, thread, time::Duration};
 
 use parking_lot::Mutex;
 use propylon_core::moderation::Moderation;
@@ -75,13 +70,22 @@ impl Engine {
         let room = self.threads.iter().position(|thread| thread.moderation.shards() < self.shards_each);
         let place = match room {
             Some(place) => place,
-            None if self.threads.len() < self.most => {
-                self.threads.push(IoThread::start()?);
-                self.threads.len() - 1
-            }
-            None => (0..self.threads.len()).min_by_key(|&at| self.threads[at].moderation.shards()).unwrap_or_default(),
+            None if self.threads.len() < self.most => match IoThread::start() {
+                Ok(thread) => {
+                    self.threads.push(thread);
+                    self.threads.len() - 1
+                }
+                Err(error) if self.threads.is_empty() => return Err(error),
+                // The system gives no more; those that are there take it.
+                Err(_) => self.idlest(),
+            },
+            None => self.idlest(),
         };
         Ok(&self.threads[place])
+    }
+
+    fn idlest(&self) -> usize {
+        (0..self.threads.len()).min_by_key(|&at| self.threads[at].moderation.shards()).unwrap_or_default()
     }
 }
 
@@ -115,10 +119,13 @@ pub(crate) fn shutdown(py: Python<'_>, timeout: f64) {
         let engine = ENGINE.lock().take();
         match engine {
             Some(engine) if engine.pid == process::id() => {
-                let end = Instant::now() + Duration::from_secs_f64(timeout);
-                for thread in engine.threads {
-                    thread.runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
-                }
+                let timeout = Duration::from_secs_f64(timeout);
+                // One that does not end takes no time from the others.
+                thread::scope(|scope| {
+                    for thread in engine.threads {
+                        scope.spawn(move || thread.runtime.shutdown_timeout(timeout));
+                    }
+                });
             }
             Some(stale) => std::mem::forget(stale),
             None => {}

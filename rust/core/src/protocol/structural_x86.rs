@@ -40,12 +40,16 @@ pub(super) fn members(document: &[u8], start: usize, commas: &mut Vec<usize>) ->
 
 #[inline]
 fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512bw") && has_avx2()
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && has_avx2()
 }
 
 #[inline]
 fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("lzcnt")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("popcnt")
+        && is_x86_feature_detected!("lzcnt")
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2,popcnt,lzcnt")]
@@ -137,7 +141,9 @@ mod tests {
         /// What a processor with both never asks of AVX2.
         #[test]
         fn both_agree(inside in r#"([,"a\[\]{}]|\\"|,{20}|a{30}){0,60}"#) {
-            prop_assume!(has_avx512() && has_avx2());
+            if !(has_avx512() && has_avx2()) {
+                return Ok(());
+            }
             let document = format!("{{{inside}");
             let (mut commas, mut others) = (Vec::new(), Vec::new());
             // SAFETY: the processor has both.
