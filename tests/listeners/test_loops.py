@@ -79,7 +79,7 @@ async def test_a_drain_yields_to_the_loop_after_2_ms_of_events_that_do_not_fit(
     stage: Stage, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd(Event, event="MESSAGE_CREATE"):
-        nowhere: int
+        author: int
 
     gateway.listen(Odd)(lambda odd: None)
     turns: list[int] = []

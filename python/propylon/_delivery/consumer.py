@@ -425,14 +425,14 @@ class Consumer:
             self._finished(pump.entry, pump.dispatch, task)
         return pump.ahead
 
-    async def _pumped(self, pump: "_Pump", result: Any) -> Any:
+    async def _pumped(self, pump: "_Pump", result: Any) -> object:
         task: Any = asyncio.current_task()
         name = task.get_name()
         context = copy_context()
         references = getrefcount(task)
         decode, call, entry, run, timing = pump.decode, pump.call, pump.entry, pump.run, self.timing
         while True:
-            gave: Any = await result
+            gave: object = await cast("Any", result)
             if pump.suspended:
                 return gave
             now = perf_counter()
