@@ -90,12 +90,12 @@ class Tally:
         self.name: Final = name
         self.watch: object = None
         """The loop's, as the engine knows it, in whose table it has a `number`."""
-        self.number = 0
-        self.calls = 0
+        self.number: int = 0
+        self.calls: int = 0
         """Since they were told last, except for calls that were told by themselves."""
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         """What these took of the loop's time."""
-        self.errors = 0
+        self.errors: int = 0
         """What was raised since then."""
 
 
