@@ -125,6 +125,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/reconnect.py
 	$(BENCH)/bin/python benches/decode.py
 	$(BENCH)/bin/python benches/waits.py
+	$(BENCH)/bin/python benches/timing.py
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
 	$(BENCH)/bin/python benches/admin.py

@@ -1,0 +1,60 @@
+"""What it costs to count a listener's call: the statements of the consumer's loop beside the same loop without them.
+
+ns of CPU a call, the two in turn; for calls in a row of one listener, and where several share an event.
+"""
+
+import argparse
+import statistics
+import sys
+from time import perf_counter, process_time
+
+from propylon._delivery.timing import NOTABLE, Run, Timing
+from propylon._listening.entry import Entry, Wanted
+
+
+def entry() -> Entry:
+    return Entry(lambda event: None, [Wanted("MESSAGE_CREATE", None)], lambda entry: None, name="on_message")
+
+
+def without(calls: int, end: float) -> None:
+    for _ in range(calls):
+        if perf_counter() > end:
+            return
+
+
+def counted(calls: int, end: float, timing: Timing, run: Run, entry: Entry, sole: Entry | None) -> None:
+    for _ in range(calls):
+        now = perf_counter()
+        if now - run.then > NOTABLE:
+            timing.notable(run, entry.tally, now)
+        elif sole is not None:
+            run.calls += 1
+        else:
+            timing.add(entry.tally, 1, now - run.then)
+        run.then = now
+        if run.then > end:
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=500_000)
+    parser.add_argument("--turns", type=int, default=21)
+    chosen = parser.parse_args()
+    timing, end = Timing(), perf_counter() + 3600
+    for name, alone in (("in a row", True), ("shared", False)):
+        costs = []
+        for _ in range(chosen.turns):
+            who = entry()
+            run = Run(perf_counter())
+            before = process_time()
+            without(chosen.calls, end)
+            between = process_time()
+            counted(chosen.calls, end, timing, run, who, who if alone else None)
+            costs.append((process_time() - between - (between - before)) * 1e9 / chosen.calls)
+        low, *_, high = statistics.quantiles(costs, n=4)
+        print(f"{sys.version.split()[0]} {name}: {statistics.median(costs):.0f} ns a call ({low:.0f}–{high:.0f})")
+
+
+if __name__ == "__main__":
+    main()
