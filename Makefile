@@ -184,4 +184,6 @@ $(BENCH)/.done: $(DONE)/base $(RUST_SOURCES) $(shell find python -name '*.py') |
 	$(BENCH)/bin/python -m pip install --quiet --force-reinstall --no-deps '$(BENCH)/wheel/'*.whl
 	$(CARGO) build --quiet --release -p propylon-simulator --example floor
 	CARGO_TARGET_DIR=benches/twilight/target $(CARGO) build --quiet --release --manifest-path benches/twilight/Cargo.toml
+	@if command -v go >/dev/null; then cd benches/disgo && go build -trimpath -buildvcs=false -o target/disgo-bot .; \
+	else echo "no Go, so the benchmarks leave DisGo out: https://go.dev/doc/install"; fi
 	@touch $@

@@ -17,7 +17,11 @@ from scenarios import SECTIONS, Case, Section
 
 HERE = Path(__file__).parent
 FLOOR = Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target", "release", "examples", "floor")
-TWILIGHT = HERE / "twilight" / "target" / "release" / "twilight-bot"
+BINARIES = {
+    "twilight": HERE / "twilight" / "target" / "release" / "twilight-bot",
+    "disgo": HERE / "disgo" / "target" / "disgo-bot",
+}
+"""Clients in other languages; the Makefile builds them, DisGo's only where Go is installed."""
 DEADLINE = 300.0
 """Seconds after which a run has failed."""
 
@@ -83,8 +87,8 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
             where = json.loads(server.stdout.readline())
             # -O, because hikari asks for it; the others don't mind.
             program = [sys.executable, "-O", HERE / "clients" / f"{case.client}.py"]
-            if case.client == "twilight":
-                program = [TWILIGHT]
+            if case.client in BINARIES:
+                program = [BINARIES[case.client]]
             command = [*program, "--mode", case.mode]
             command += ["--url", where["url"], "--api-url", where["api_url"], "--compression", section.compression]
             if section.paced:
@@ -116,9 +120,12 @@ def run(section: Section, case: Case, chosen: argparse.Namespace) -> dict[str, A
     )
     if result["messages"] != heard:
         raise Failed(f"{result['messages']} events heard, {heard} sent")
+    if result.get("dispatches", sum(events.values())) != sum(events.values()):
+        raise Failed(f"{result['dispatches']} events decoded, {sum(events.values())} sent")
     cpu = result["user"] + result["system"]
     result |= {"events": count, "cpu_us": cpu / count * 1e6, "waits_per_event": result["waits"] / count}
-    result["loop_thread_us"] = result["loop_thread"] / count * 1e6
+    if result["loop_thread"] is not None:
+        result["loop_thread_us"] = result["loop_thread"] / count * 1e6
     result["server_cpu_us"] = sent["cpu"] / count * 1e6
     if "wakeups" in result:
         result["wakeups_per_event"] = result["wakeups"] / count
@@ -143,9 +150,10 @@ def main() -> int:
     if not chosen.floor.exists():
         print(f"no floor: {chosen.floor.name} is not built", file=sys.stderr)
         cases = [(section, case) for section, case in cases if case.client != "floor"]
-    if not TWILIGHT.exists():
-        print(f"no twilight: {TWILIGHT} is not built", file=sys.stderr)
-        cases = [(section, case) for section, case in cases if case.client != "twilight"]
+    for client, binary in BINARIES.items():
+        if not binary.exists():
+            print(f"no {client}: {binary} is not built", file=sys.stderr)
+            cases = [(section, case) for section, case in cases if case.client != client]
     if chosen.profile:
         chosen.profile.mkdir(parents=True, exist_ok=True)
     runs: report.Runs = {(section.name, case.name): [] for section, case in cases}
@@ -183,7 +191,8 @@ def main() -> int:
             for name in ("rounds", "events", "rate", "seconds", "seed")
         ]
         command = shlex.join(["benches/run.py", *shown, *(["--uvloop"] if chosen.uvloop else []), "--write-readme"])
-        size = f"{chosen.rounds} rounds; flat out {chosen.events:,} events, discord.py a tenth, hikari a fifth of them"
+        size = f"{chosen.rounds} rounds; flat out {chosen.events:,} events, "
+        size += "discord.py and DisGo a tenth, hikari a fifth of them"
         report.write_results(runs)
         report.write_readme(f"Made by `{command}` ({size}).\n\n{facts}\n\n{text}")
     return 1 if failures else 0

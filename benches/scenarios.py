@@ -52,6 +52,8 @@ DISCORD_PY_PLAIN = Case("discord.py, without its speed extra", "discord_py_bot",
 TWILIGHT_RAW = Case("twilight, raw", "twilight", "raw")
 TWILIGHT = Case("twilight, one event typed", "twilight", "typed")
 TWILIGHT_ALL = Case("twilight, all typed", "twilight", "all")
+DISGO = Case("DisGo, its client", "disgo", "typed", share=0.1)
+DISGO_GATEWAY = Case("DisGo, its gateway alone", "disgo", "all", share=0.1)
 HIKARI = Case("hikari, caches off", "hikari_bot", "typed", share=0.2)
 
 _BASIC = (*FLOOR, NOBODY, FILTERED, TYPED, LOOP_NOBODY, LOOP_TYPED)
@@ -72,6 +74,8 @@ _ALL = (
     DISCORD_PY,
     DISCORD_PY_PLAIN,
     HIKARI,
+    DISGO,
+    DISGO_GATEWAY,
 )
 
 UVLOOP = ("--uvloop",)
