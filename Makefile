@@ -129,6 +129,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
 	$(BENCH)/bin/python benches/admin.py
+	$(BENCH)/bin/python benches/imports.py
 	$(CARGO) bench --quiet -p propylon-core
 
 .PHONY: plots
