@@ -1,9 +1,8 @@
-"""The version of the installed package: Cargo.toml's, which maturin writes into the metadata."""
+"""The version, written here too: to ask the package's metadata for it would load `email` and more with every import."""
 
-from importlib.metadata import version
 from typing import Final
 
 __all__ = ["__version__"]
 
-__version__: Final = version("propylon")
-"""Of the installed package, such as ``0.1.0``."""
+__version__: Final[str] = "0.1.0"
+"""Of the installed package, such as ``0.1.0``: that of Cargo.toml, to which a test holds it."""

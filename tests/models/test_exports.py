@@ -1,7 +1,12 @@
 """What the packages export."""
 
 import importlib
+import importlib.metadata
 import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,6 +15,7 @@ import propylon
 from propylon import Intents, events, models
 from propylon.events import _intents
 
+ROOT = Path(__file__).parents[2]
 INTERNAL = {"_event", "_intents", "_decoding", "_projection", "_reading"}
 
 
@@ -24,6 +30,20 @@ def test_a_package_exports_exactly_what_its_files_do(package: ModuleType) -> Non
     }  # fmt: skip
     assert set(package.__all__) == names | extra
     assert len(package.__all__) == len(set(package.__all__))
+
+
+def test_the_version_is_that_of_cargo_toml_and_of_the_package() -> None:
+    cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    assert propylon.__version__ == cargo["workspace"]["package"]["version"]
+    assert propylon.__version__ == importlib.metadata.version("propylon")
+
+
+def test_the_import_does_not_ask_the_metadata_which_would_load_email() -> None:
+    code = "import sys; before = set(sys.modules); import propylon; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = done.stdout.split()
+    assert "propylon._gateway.gateway" in loaded
+    assert not {"importlib.metadata", "email", "zipfile", "http.client"} & set(loaded)
 
 
 @pytest.mark.parametrize("name", ["Activity", "ActivityType", "OnlineStatus", "Presence"])
