@@ -80,8 +80,8 @@ def test_every_step_is_public() -> None:
 
 def test_every_public_name_is_in_the_reference_once() -> None:
     """Those of `propylon.errors` are all names of `propylon` too."""
-    fixture = "propylon.testing.plugin.propylon_simulator"
-    assert Counter(referenced()) == Counter([*PUBLIC_NAMES, fixture])
+    fixtures = [f"propylon.testing.plugin.propylon_{name}" for name in ("gateway", "simulator")]
+    assert Counter(referenced()) == Counter([*PUBLIC_NAMES, *fixtures])
     assert {*importlib.import_module("propylon.errors").__all__} <= {*propylon.__all__}
 
 

@@ -1,7 +1,8 @@
-"""A Discord-compatible gateway server for tests, demos and benchmarks: no token, no network."""
+"""What tests of a bot need: a Discord-compatible gateway server, and payloads. No token, no network."""
 
 from propylon.testing import steps
+from propylon.testing._payloads import make, make_event
 from propylon.testing._simulator import Connection, Simulator, Until
 from propylon.testing.steps import Step
 
-__all__ = ["Connection", "Simulator", "Step", "Until", "steps"]
+__all__ = ["Connection", "Simulator", "Step", "Until", "make", "make_event", "steps"]

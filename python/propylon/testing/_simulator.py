@@ -1,4 +1,7 @@
-"""`Simulator`: the server as a Python object. What it does on the wire is Rust's; see ``rust/simulator``."""
+"""`Simulator`: the server as a Python object. What it does on the wire is Rust's; see ``rust/simulator``.
+
+Over 500 lines because the options and what each means stand with the one class that takes them.
+"""
 
 import asyncio
 import os
@@ -14,6 +17,7 @@ import orjson
 
 import propylon._core as _core
 from propylon._names import warn_of_event
+from propylon.testing._expected import Expected
 from propylon.testing.steps import Step
 
 __all__ = ["Connection", "Simulator", "Until"]
@@ -200,6 +204,7 @@ class Simulator:
             "scripts": [{"connection": which, "steps": list(steps)} for which, steps in (scripts or {}).items()],
         }
         self._core: _core.Simulator | None = None
+        self._expected = Expected()
         self._ca_file: Path | None = None
         self._forget_ca: Callable[[], object] | None = None
 
@@ -218,6 +223,7 @@ class Simulator:
         """
         if self._core is None:
             self._core = _core.Simulator(orjson.dumps(self._config).decode())
+            self._expected = Expected()
             pem = self._core.ca_pem
             if pem is not None:
                 file, name = tempfile.mkstemp(prefix="propylon-ca-", suffix=".pem")
@@ -481,6 +487,30 @@ class Simulator:
         while not self._running.wait(condition, 0.05):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+
+    async def expect(self, *, op: int, timeout: float = 5.0) -> Any:
+        """Wait for a command of the client, and give its ``d``: ``await sim.expect(op=3)`` is what a presence sent.
+
+        Each command is given once, in the order in which they came, over all connections: the next call with the same
+        ``op`` gives the one after. Those that came before the call count, so nothing is missed; IDENTIFY (2), RESUME
+        (6) and heartbeats (1) are commands too. https://discord.com/developers/docs/topics/opcodes-and-status-codes
+
+        Raises:
+            TimeoutError: None came within ``timeout`` seconds. The text says what came instead.
+        """
+        try:
+            await self.wait_for("op", timeout=timeout, op=op, count=self._expected.count(op) + 1)
+        except TimeoutError:
+            raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout)) from None
+        return self._expected.take(self.record(), op)
+
+    def expect_sync(self, *, op: int, timeout: float = 5.0) -> Any:
+        """Block like `expect`, for tests without an event loop; other threads run meanwhile."""
+        try:
+            self.wait("op", timeout=timeout, op=op, count=self._expected.count(op) + 1)
+        except TimeoutError:
+            raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout)) from None
+        return self._expected.take(self.record(), op)
 
     @staticmethod
     def _condition(until: Until, details: Mapping[str, int]) -> str:
