@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from propylon import Gateway, Presence
+from propylon import Gateway, OnlineStatus, Presence
 from propylon.testing import Simulator, steps
 
 
@@ -15,7 +15,7 @@ async def test_it_gives_what_a_command_carries(sim: Simulator, propylon_gateway:
     async with propylon_gateway(sim, token="secret") as gateway:
         identify = await sim.expect(op=2)
         assert identify["token"] == "secret"
-        await gateway.set_presence(Presence(status="idle"))
+        await gateway.set_presence(Presence(status=OnlineStatus.IDLE))
         assert (await sim.expect(op=3))["status"] == "idle"
 
 
@@ -25,7 +25,7 @@ async def test_it_waits_for_one_that_comes_later(sim: Simulator, propylon_gatewa
         waiting = asyncio.create_task(sim.expect(op=3))
         await asyncio.sleep(0)
         assert not waiting.done()
-        await gateway.set_presence(Presence(status="dnd"))
+        await gateway.set_presence(Presence(status=OnlineStatus.DND))
         assert (await waiting)["status"] == "dnd"
 
 

@@ -6,11 +6,11 @@ so that a new field of a class needs no line in this file. What msgspec refuses 
 
 import typing
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 import msgspec.structs
@@ -136,7 +136,7 @@ def _with(value: Any, hint: Any, given: Mapping[str, Any], path: tuple[str, ...]
     made = _object(kind, given, path)
     if not isinstance(value, dict):
         return made
-    there: dict[str, Any] = value
+    there = cast("dict[str, Any]", value)
     # It was given as a whole too: only what was named within is changed.
     wire = {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
     named = {wire[name.partition("__")[0] if name not in wire else name] for name in given}
@@ -223,7 +223,7 @@ def _as_sent(value: Any, hint: Any, path: tuple[str, ...]) -> Any:
     if value is UNSET:
         return value
     try:
-        return _with_ids(msgspec.to_builtins(value), hint)
+        return _with_ids(msgspec.to_builtins(value, str_keys=True), hint)
     # It is nothing that JSON has, or has it for a key.
     except TypeError as error:
         raise TypeError(f"{_keyword(path)!r}: {error}") from None
@@ -236,15 +236,15 @@ def _with_ids(value: Any, hint: Any) -> Any:
     if kind is Snowflake:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if isinstance(value, dict):
-        entries: dict[Any, Any] = value
+        entries = cast("dict[str, Any]", value)
         if (struct := _struct(hint)) is not None:
             hints = typing.get_type_hints(struct, include_extras=True)
             of_key = {field.encode_name: hints[field.name] for field in msgspec.structs.fields(struct)}
             return {key: _with_ids(each, of_key.get(key, Any)) for key, each in entries.items()}
         of_value = arguments[1] if len(arguments) == 2 else Any
-        return {str(key): _with_ids(each, of_value) for key, each in entries.items()}
+        return {key: _with_ids(each, of_value) for key, each in entries.items()}
     if isinstance(value, list | tuple):
-        items: Sequence[Any] = value
+        items = cast("list[Any]", value)
         fixed = get_origin(kind) is tuple and arguments[-1] is not ...
         of_item = arguments[0] if arguments else Any
         return [
