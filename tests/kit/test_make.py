@@ -23,13 +23,14 @@ from propylon.events import (
     GuildRemoved,
     GuildUnavailable,
     MessageCreate,
+    MessageDeleteBulk,
     MessageUpdate,
     Ready,
     ShardClosed,
     TypingStart,
     VoiceServerUpdate,
 )
-from propylon.models import UNSET, User, UserMention
+from propylon.models import NO_ID, UNSET, User, UserMention
 from propylon.testing import make, make_event
 
 CLASSES = {
@@ -69,7 +70,16 @@ def test_the_event_of_its_name_has_it_as_data(kind: type[Event]) -> None:
 def test_what_a_class_may_lack_is_left_out(kind: type[msgspec.Struct]) -> None:
     payload = make(kind)
     for field in msgspec.structs.fields(kind):
-        assert (field.encode_name in payload) == (field.default is not UNSET or field.name == "unavailable" in payload)
+        # What a class such as GuildUnavailable stands for is said by this field.
+        if field.name != "unavailable":
+            assert (field.encode_name in payload) == (field.default is not UNSET), field.name
+
+
+def test_an_id_that_discord_always_sends_is_there() -> None:
+    """Its default is for servers that leave it out."""
+    deleted = make_event(MessageDeleteBulk)
+    assert deleted.guild_id != NO_ID
+    assert deleted.guild_id != deleted.channel_id
 
 
 @EACH
