@@ -50,7 +50,8 @@ async def test_those_of_all_connections_are_given(sim: Simulator, propylon_gatew
         assert len(tokens) == 2
         for number, gateway in enumerate([second, first, second]):
             await gateway.send(3, {"since": None, "activities": [], "status": f"{number}", "afk": False})
-            assert (await sim.expect(op=3))["status"] == f"{number}"
+            await sim.wait_for("op", op=3, count=number + 1)
+        assert [(await sim.expect(op=3))["status"] for _ in range(3)] == ["0", "1", "2"]
         sim.act(steps.reset(), "every")
         assert {(await sim.expect(op=6))["seq"] for _ in range(2)} == {11}
 
