@@ -6,16 +6,19 @@ Owns the order of these steps, and what a signal means at each. Taking signals o
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from propylon._arguments import check_seconds
 from propylon._listening.lifespan import Lifespan
 from propylon._signals import Stoppable, WakingLoop
 from propylon.errors import SessionTakenOver
 
-__all__ = ["Servable", "run", "serve"]
+__all__ = ["Servable", "Step", "run", "serve"]
 
 _log: Final = logging.getLogger("propylon.gateway")
+
+Step: TypeAlias = Literal["READY", "STOPPING"]
+"""What a supervisor wants to know: that it is open, and that its end has begun. Each comes once at most."""
 
 
 class Servable(Protocol):
@@ -51,11 +54,12 @@ class Servable(Protocol):
 class _Serving:
     """One run."""
 
-    def __init__(self, life: Servable, drain: float) -> None:
+    def __init__(self, life: Servable, drain: float, tell: Callable[[Step], object]) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._life: Final = life
         self._drain: Final = drain
+        self._tell: Final = tell
         self._task: Final = task
         self._loop: Final = asyncio.get_running_loop()
         self._signals: Final = Stoppable(lambda: self._loop.call_soon_threadsafe(self._stop))
@@ -64,6 +68,7 @@ class _Serving:
         self._cancelling = False
         self._left = False
         """Whether nobody waits for the closing any more."""
+        self._told_end = False
         self._closing: asyncio.Task[None] | None = None
 
     def _stop(self) -> None:
@@ -72,6 +77,7 @@ class _Serving:
             # It came when all was over.
             return
         self._stopped = True
+        self._tell_end()
         name = self._signals.caught.name if self._signals.caught else "a signal"
         _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
         if self._starting:
@@ -81,6 +87,11 @@ class _Serving:
         else:
             self._closing = self._loop.create_task(self._life.close(None, drain=self._drain))
             self._closing.add_done_callback(self._closed)
+
+    def _tell_end(self) -> None:
+        if not self._told_end:
+            self._told_end = True
+            self._tell("STOPPING")
 
     def _closed(self, task: asyncio.Task[None]) -> None:
         """The KeyboardInterrupt of a second signal has left through the loop; nobody is left to take it from here."""
@@ -120,6 +131,7 @@ class _Serving:
                 await life.open(None)
             self._starting = False
             if not self._stopped:
+                self._tell("READY")
                 await life.wait_closed()
             if self._closing is not None:
                 patience = 0.0
@@ -132,6 +144,7 @@ class _Serving:
                 raise
         finally:
             self._starting = False
+            self._tell_end()
             # Where all is over this has nothing to do. What listeners use of the lifespan is there until they end.
             await life.close(None)
             await life.settle(patience)
@@ -150,9 +163,9 @@ def run(life: Servable, serve: Callable[[], Coroutine[Any, Any, None]], name: st
     asyncio.run(serve())
 
 
-async def serve(life: Servable, drain: float) -> None:
-    """Serve until the gateway is closed, or a signal closes it."""
+async def serve(life: Servable, drain: float, tell: Callable[[Step], object] = lambda _: None) -> None:
+    """Serve until the gateway is closed, or a signal closes it; ``tell`` hears in the loop how far it is."""
     life.check_process()
     check_seconds("serve()", drain=drain)
     life.was_served = True
-    await _Serving(life, drain).run()
+    await _Serving(life, drain, tell).run()

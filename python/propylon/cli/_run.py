@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final, TypeGuard
 
 from propylon import Gateway, ShardManager
+from propylon._gateway import serving
 from propylon._names import nearest
 from propylon._signals import Stoppable
+from propylon.cli._notify import Notifier
 from propylon.cli._process import complain
 from propylon.errors import PropylonError
 
@@ -71,6 +73,24 @@ def log_by_default() -> None:
         logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
 
 
+def _run(bot: Gateway | ShardManager, drain: float) -> None:
+    """As its own run() does; a supervisor that wants to know is told how far it is."""
+    notifier = Notifier.from_environment()
+    if notifier is None:
+        bot.run(drain=drain)
+        return
+    life = bot._life  # pyright: ignore[reportPrivateUsage]
+
+    async def served() -> None:
+        notifier.started()
+        try:
+            await serving.serve(life, drain, notifier.step)
+        finally:
+            notifier.ended()
+
+    serving.run(life, served, "gateway")
+
+
 def run_target(target: str, drain: float, *, admin: str | None, admin_remote: bool) -> int:
     """Run it; the exit code. ``admin`` is taken instead of what the bot itself says."""
     try:
@@ -84,7 +104,7 @@ def run_target(target: str, drain: float, *, admin: str | None, admin_remote: bo
         # One whose last line is `gateway.run()` has run by now, while it was imported.
         if not bot._life.was_served:  # pyright: ignore[reportPrivateUsage]
             log_by_default()
-            bot.run(drain=drain)
+            _run(bot, drain)
     except (Missing, PropylonError) as error:
         complain(str(error))
         return 1
