@@ -32,7 +32,7 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"recording"},
+    {"otel", "recording"},
     {"_fleet"},
     {"_gateway"},
     {"_sessions", "_recording"},
@@ -62,6 +62,7 @@ PUBLIC = {
     "propylon.intents",
     "propylon.logs",
     "propylon.models",
+    "propylon.otel",
     "propylon.presence",
     "propylon.recording",
     "propylon.snowflake",

@@ -21,6 +21,7 @@ PUBLIC = (
     "propylon.events",
     "propylon.logs",
     "propylon.models",
+    "propylon.otel",
     "propylon.recording",
     "propylon.testing",
     "propylon.testing.steps",

@@ -54,7 +54,7 @@ class Notifier:
                 complain(f"systemd cannot be told {text}: {error}")
 
     def started(self) -> None:
-        """The event loop runs: say so twice in each watchdog period, from within it, so that a blocked one is silent."""
+        """Say twice in each watchdog period that the event loop runs, from within it: a blocked one is silent."""
         if self._interval is not None:
             self.send("WATCHDOG=1")
             self._timer = asyncio.get_running_loop().call_later(self._interval, self.started)
