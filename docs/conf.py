@@ -24,6 +24,8 @@ myst_heading_anchors = 3
 # `x` in a docstring names something of ours, or of Python.
 default_role = "py:obj"
 nitpicky = True
+# OpenTelemetry's: it is no dependency of the documents.
+nitpick_ignore = [("py:class", "MeterProvider")]
 
 autoclass_content = "both"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}

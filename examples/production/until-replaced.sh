@@ -8,6 +8,8 @@ bot=
 trap 'stopping=1; [ -z "$bot" ] || kill -TERM "$bot" 2>/dev/null' TERM INT
 "$@" &
 bot=$!
+# A signal that came before the bot had a number.
+[ -z "$stopping" ] || kill -TERM "$bot"
 wait "$bot"
 code=$?
 # A signal ends `wait` before the bot has ended.
@@ -20,7 +22,9 @@ if [ -n "$stopping" ] || [ "$code" -ne 0 ]; then
 fi
 bot=
 echo "replaced: waiting for the end of this pod"
-sleep infinity &
-bot=$!
-wait "$bot"
+# Short ones: a signal that comes just before `wait` does not end it.
+while [ -z "$stopping" ]; do
+    sleep 1 &
+    wait $!
+done
 exit 0

@@ -18,6 +18,7 @@ METRIC = re.compile(r"propylon_\w+")
 SECONDS = 30
 
 systemd_analyze = shutil.which("systemd-analyze")
+promtool = shutil.which("promtool")
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
@@ -111,6 +112,19 @@ def test_each_query_uses_metrics_and_labels_that_are_documented() -> None:
                 given = set[str]().union(*(known[name] for name in names)) | {"instance"}
                 assert {label.strip() for label in group.split(",")} <= given, query
     assert len(used) > 15
+
+
+@pytest.mark.skipif(promtool is None, reason="needs promtool, of the Debian package prometheus")
+def test_promtool_takes_the_queries(tmp_path: Path) -> None:
+    """As the expressions of rules, which JSON can hold too."""
+    assert promtool is not None
+    queries = [target["expr"] for panel in panels() for target in panel.get("targets", [])]
+    filled = [query.replace("$__rate_interval", "5m").replace("$instance", ".*") for query in queries]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(filled)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_no_data_source_is_wired_into_the_dashboard() -> None:
