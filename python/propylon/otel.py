@@ -73,6 +73,11 @@ class _Source:
             self._taken_at = time.monotonic()
         return self._taken
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this process: after a fork the parent's gateways are none of the child's."""
+        return self.bot._life.is_of_this_process  # pyright: ignore[reportPrivateUsage]
+
     def statuses(self) -> list[GatewayStatus]:
         if isinstance(self.bot, Gateway):
             return [self.bot.status]
@@ -126,19 +131,22 @@ def _register(provider: "MeterProvider", sources: list[_Source]) -> None:
 
     meter = provider.get_meter("propylon", __version__)
 
+    def here() -> list[_Source]:
+        return [source for source in sources if source.is_here]
+
     def of_total(field: str) -> "Callable[[CallbackOptions], Iterable[Observation]]":
-        return lambda _: [Observation(sum(getattr(source.read()[0], field) for source in sources))]
+        return lambda _: [Observation(sum(getattr(source.read()[0], field) for source in here()))]
 
     def of_shard(field: str) -> "Callable[[CallbackOptions], Iterable[Observation]]":
         def observe(_: "CallbackOptions") -> "Iterable[Observation]":
-            found = {number: getattr(each, field) for source in sources for number, each in source.read()[1].items()}
+            found = {number: getattr(each, field) for source in here() for number, each in source.read()[1].items()}
             return [Observation(value, {"shard": number}) for number, value in found.items()]
 
         return observe
 
     def events(_: "CallbackOptions") -> "Iterable[Observation]":
         counts: dict[tuple[str, str], int] = {}
-        for source in sources:
+        for source in here():
             total = source.read()[0]
             for outcome in _OUTCOMES:
                 by_type: dict[str, int] = getattr(total, f"{outcome}_by_type")
@@ -147,11 +155,11 @@ def _register(provider: "MeterProvider", sources: list[_Source]) -> None:
         return [Observation(count, {"event": event, "outcome": outcome}) for (event, outcome), count in counts.items()]
 
     def shards(_: "CallbackOptions") -> "Iterable[Observation]":
-        there = [status for source in sources for status in source.statuses()]
+        there = [status for source in here() for status in source.statuses()]
         return [Observation(there.count(status), {"status": status.name}) for status in GatewayStatus]
 
     def latency(_: "CallbackOptions") -> "Iterable[Observation]":
-        found = {number: value for source in sources for number, value in source.latencies() if value is not None}
+        found = {number: value for source in here() for number, value in source.latencies() if value is not None}
         return [Observation(value, {"shard": number}) for number, value in found.items()]
 
     meter.create_observable_counter("propylon.events", [events], "{event}", "Dispatches, by what became of them")

@@ -1,6 +1,7 @@
 """What the admin server tells, and what it never tells."""
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -289,3 +290,50 @@ async def test_no_secret_is_in_any_answer(propylon_simulator: Start, gateway_to:
         assert secret.encode() not in everything
     # It looked at what is there.
     assert b'"code":4000' in everything
+
+
+async def test_a_listener_is_never_called_by_what_it_holds(propylon_simulator: Start, gateway_to: Make) -> None:
+    class Holder:
+        def __init__(self, password: str) -> None:
+            self.password = password
+
+        def __repr__(self) -> str:
+            return f"Holder({self.password})"
+
+        def __call__(self, event: MessageCreate) -> None: ...
+
+    def plain(event: MessageCreate, password: str) -> None: ...
+
+    sim = propylon_simulator()
+    gateway = gateway_to(sim, admin=ADMIN)
+    gateway.listen(MessageCreate)(functools.partial(plain, password="hunter2"))
+    gateway.listen(MessageCreate)(Holder("hunter2"))
+    await gateway.open(timeout=10)
+    sim.dispatch("MESSAGE_CREATE", message())
+    listeners: list[dict[str, object]] = []
+    async with asyncio.timeout(5):
+        while len(listeners) < 2:
+            listeners = (await get(gateway, "/snapshot")).json["listeners"]
+    assert {str(listener["name"]).rpartition(".")[2] for listener in listeners} == {"plain", "Holder"}
+    assert "hunter2" not in (await get(gateway, "/metrics")).text
+
+
+async def test_a_shard_that_is_closed_and_started_again_counts_on(propylon_simulator: Start) -> None:
+    sim = propylon_simulator(guilds=4)
+    manager = make_manager(sim, shards=2, admin=ADMIN)
+    async with manager:
+        for _ in range(3):
+            await manager.shards[1].close()
+            await manager.shards[1].restart()
+        asked = (await get(manager, "/metrics")).text
+        shard = manager.metrics(by_shard=True)[1]
+        (line,) = [line for line in asked.splitlines() if line.startswith('propylon_identifies_total{shard="1"}')]
+        assert line.split()[1] == str(shard.identifies) == "4"
+
+
+async def test_a_page_from_elsewhere_is_refused(propylon_simulator: Start, gateway_to: Make) -> None:
+    gateway = gateway_to(propylon_simulator(), admin=ADMIN)
+    await gateway.open(timeout=10)
+    for path in ("/stream", "/snapshot"):
+        assert (await get(gateway, path, Sec_Fetch_Site="cross-site")).status == 421
+    assert (await get(gateway, "/snapshot", Sec_Fetch_Site="same-origin")).status == 200

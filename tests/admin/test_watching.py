@@ -157,3 +157,46 @@ async def test_ages_tell_when_something_came_last(propylon_simulator: Start, gat
     later = gateway.metrics()
     assert later.last_frame_at is not None
     assert later.last_frame_at > first.last_frame_at
+
+
+async def test_what_the_users_log_raises_stops_neither_the_beat_nor_the_thread(
+    propylon_simulator: Start, gateway_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_WARN_AFTER", 2.0)
+    raised: list[str] = []
+
+    def odd(record: logging.LogRecord) -> bool:
+        if "turn" in record.getMessage():
+            raised.append(threading.current_thread().name)
+            raise ArithmeticError
+        return True
+
+    log = logging.getLogger("propylon")
+    log.addFilter(odd)
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context.get("exception")))
+    try:
+        gateway = gateway_to(propylon_simulator())
+        await gateway.open(timeout=10)
+        for _ in range(2):
+            raised.clear()
+            time.sleep(3.5)  # noqa: ASYNC251 - what is tested
+            # From the thread while it lasts, and from the loop when it is over.
+            await eventually(lambda: len(set(raised)) == 2)
+            await eventually(lambda: gateway.metrics().blocked_seconds == 0.0)
+    finally:
+        log.removeFilter(odd)
+    assert all(isinstance(error, ArithmeticError) for error in errors)
+
+
+async def test_who_ends_between_two_looks_of_the_thread_is_not_said_to_keep_the_gil(
+    propylon_simulator: Start, gateway_to: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The thread is not to come to it.
+    monkeypatch.setattr(watching, "_WARN_AFTER", 2.5)
+    monkeypatch.setattr(watching.LoopWatch, "look", lambda watch: setattr(watch, "_looked_at", time.monotonic()))
+    gateway = gateway_to(propylon_simulator())
+    await gateway.open(timeout=10)
+    time.sleep(3)  # noqa: ASYNC251 - what is tested
+    await eventually(lambda: any("taken no turn" in text for text in caplog.messages))
+    assert not any("GIL" in text for text in caplog.messages)

@@ -355,12 +355,12 @@ class Consumer:
                                 value = mend(dispatch, kind, error)
                             except Exception as failure:
                                 self._undecodable(dispatch, failure, decode, calls)
-                                run.then = perf_counter()
+                                run.skip(perf_counter())
                                 continue
                     for called in calls:
                         entry, call, inject, isolated = called
                         if entry.removed:
-                            run.then = perf_counter()
+                            run.skip(perf_counter())
                             continue
                         try:
                             if inject is not None:

@@ -46,6 +46,11 @@ class Run:
         self.then = now
         """What comes from this time on is the next call's."""
 
+    def skip(self, now: float) -> None:
+        """What was done until now is nobody's."""
+        self.begun += now - self.then
+        self.then = now
+
 
 class Timing:
     """The calls of one consumer's listeners."""

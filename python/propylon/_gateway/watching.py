@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ _log: Final = logging.getLogger("propylon")
 
 _INTERVAL: Final = 1.0
 """Seconds between two beats of a loop, and between two looks of the thread."""
+_PATIENCE: Final = 1.0
+"""Seconds by which the thread's look may be late because the machine is busy."""
 _WARN_AFTER = 10.0
 """Seconds without a turn after which the log is told, and then each time that they have doubled."""
 
@@ -73,6 +76,7 @@ class LoopWatch:
         self._due = 0.0
         self._warn_at = _WARN_AFTER
         self._blocked_by: str | None = None
+        self._looked_at = time.monotonic()
 
     @classmethod
     def current(cls) -> "LoopWatch":
@@ -116,23 +120,28 @@ class LoopWatch:
     def _turn(self) -> None:
         loop = asyncio.get_running_loop()
         lag = max(0.0, loop.time() - self._due)
-        if self._warn_at > _WARN_AFTER:
-            _log.warning("the event loop takes turns again, after %.0f s", lag + _INTERVAL)
-        elif lag + _INTERVAL >= _WARN_AFTER:
-            # The thread has not come to it.
-            what = self.watch.running_name or self._blocked_by or "something"
-            _log.warning(
-                "the event loop has taken no turn for %.0f s: %s blocked it, and kept the GIL, so that no other thread "
-                "of Python ran either",
-                lag + _INTERVAL,
-                what,
-            )
-        for report in self._reports:
-            report()
-        self._turned(loop, lag)
+        try:
+            if self._warn_at > _WARN_AFTER:
+                _log.warning("the event loop takes turns again, after %.0f s", lag + _INTERVAL)
+            elif lag + _INTERVAL >= _WARN_AFTER:
+                # The thread has not come to it: it looks once in a second, or could not.
+                what = self.watch.running_name or self._blocked_by or "something"
+                held = time.monotonic() - self._looked_at > 2 * _INTERVAL + _PATIENCE
+                _log.warning(
+                    "the event loop has taken no turn for %.0f s: %s blocked it%s",
+                    lag + _INTERVAL,
+                    what,
+                    ", and kept the GIL, so that no other thread of Python ran either" if held else "",
+                )
+            for report in self._reports:
+                report()
+        finally:
+            # Whatever the log's own handlers raise: the loop lives.
+            self._turned(loop, lag)
 
     def look(self) -> None:
         """See whether the loop takes turns, from another thread; say so in the log where it does not."""
+        self._looked_at = time.monotonic()
         blocked = self.watch.blocked_seconds
         loop = self._loop()
         if not blocked or loop is None or not loop.is_running():
@@ -187,7 +196,11 @@ class _Watcher:
                     return
                 watched = list(self._watched)
             for watch in watched:
-                watch.look()
+                try:
+                    watch.look()
+                # What a filter or handler of the user's log raises; nobody is here to take it.
+                except Exception:
+                    continue
             del watched
 
 

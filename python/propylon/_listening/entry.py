@@ -255,8 +255,11 @@ def _is_plainly_sync(function: Any) -> bool:
 
 
 def name_of(function: Any) -> str:
-    """What a function is called in logs and errors."""
-    return getattr(function, "__qualname__", None) or repr(function)
+    """What a function is called in logs, errors and metrics; never with the arguments that it holds."""
+    while isinstance(function, partial):
+        function = cast("Any", function.func)
+    name: str = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return name
 
 
 def _guarded(call: Callable[..., Any], guard: Callable[[Any], object]) -> Callable[..., Any]:

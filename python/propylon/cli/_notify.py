@@ -43,7 +43,7 @@ class Notifier:
     def send(self, text: str) -> None:
         """Send it, or say once that it cannot be sent."""
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as unix:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
                 # A supervisor that does not read must not hold the event loop.
                 unix.setblocking(False)
                 unix.connect(self._address)

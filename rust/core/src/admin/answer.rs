@@ -73,8 +73,10 @@ fn is_this_machine(host: &str) -> bool {
 fn may_ask<B>(room: &Room, request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let named = hosts.next().and_then(|host| host.to_str().ok()).is_some_and(is_this_machine);
+    // A page of somebody else's may neither read the answer nor take up a stream.
+    let elsewhere = request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let authority = request.uri().authority().is_none_or(|authority| is_this_machine(authority.as_str()));
-    !room.local || (named && hosts.next().is_none() && authority)
+    !elsewhere && (!room.local || (named && hosts.next().is_none() && authority))
 }
 
 fn with(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {

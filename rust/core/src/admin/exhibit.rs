@@ -58,14 +58,43 @@ pub(super) struct Standing {
     pub(super) sequence: Option<u64>,
 }
 
+/// What shards had counted that are shown no more: counters do not go back.
+#[derive(Debug, Default)]
+struct Retired {
+    /// Those that may be shown again, which then count on from there, and their ids.
+    hidden: Vec<(u32, Weak<SharedState>, Totals)>,
+    /// The sums of those that are gone, by their ids.
+    gone: BTreeMap<u32, Totals>,
+}
+
+impl Retired {
+    fn settle(&mut self) {
+        let gone = &mut self.gone;
+        self.hidden.retain(|(id, state, totals)| {
+            let there = state.strong_count() > 0;
+            if !there {
+                gone.entry(*id).or_default().add(totals);
+            }
+            there
+        });
+    }
+
+    fn sums(&self) -> BTreeMap<u32, Totals> {
+        let mut sums = self.gone.clone();
+        for (id, _, totals) in &self.hidden {
+            sums.entry(*id).or_default().add(totals);
+        }
+        sums
+    }
+}
+
 /// What an [`super::AdminServer`] shows.
 #[derive(Debug)]
 pub struct Exhibit {
     pub(super) process: Process,
     shards: Mutex<Vec<Shown>>,
     watches: Mutex<Vec<Weak<Watch>>>,
-    /// What shards had counted that are gone, by their ids: counters do not go back.
-    retired: Mutex<BTreeMap<u32, Totals>>,
+    retired: Mutex<Retired>,
     pub(super) journal: Arc<Journal>,
     history: Mutex<(History, Duration)>,
 }
@@ -112,7 +141,9 @@ impl Exhibit {
         if !shards.iter().any(|shown| shown.state.as_ptr() == Arc::as_ptr(state)) {
             let (id, count) = shard;
             shards.push(Shown { id, count, state: Arc::downgrade(state) });
-            shards.sort_by_key(|shown| (shown.id, shown.count));
+            // Stable: of two with one id the later one is the newer.
+            shards.sort_by_key(|shown| shown.id);
+            self.retired.lock().hidden.retain(|(_, hidden, _)| hidden.as_ptr() != Arc::as_ptr(state));
         }
     }
 
@@ -123,7 +154,9 @@ impl Exhibit {
         let id = shards.remove(at).id;
         state.keep_journal(None);
         let totals = Totals::of(state, state.queue().snapshot().0);
-        self.retired.lock().entry(id).or_default().add(&totals);
+        let mut retired = self.retired.lock();
+        retired.settle();
+        retired.hidden.push((id, Arc::downgrade(state), totals));
     }
 
     /// Shows an event loop.
@@ -158,7 +191,7 @@ impl Exhibit {
 
     /// What those had counted that are gone, by their ids.
     pub(super) fn retired(&self) -> BTreeMap<u32, Totals> {
-        self.retired.lock().clone()
+        self.retired.lock().sums()
     }
 
     /// What is left of the day's IDENTIFYs, as the first shard knows that knows it.
