@@ -7,6 +7,7 @@ import atexit
 import json
 import logging
 import math
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ class BurstFilter(logging.Filter):
         """``logger``: where the counts are written."""
         super().__init__()
         self._logger: Final = logger
-        self._lock: Final = threading.Lock()
+        # A signal handler or a finaliser may log within it.
+        self._lock = threading.RLock()
         self._lines: dict[tuple[object, ...], _Line] = {}
         self._next_look = 0.0
 
@@ -128,27 +130,29 @@ class BurstFilter(logging.Filter):
         if record.levelno < logging.INFO or getattr(record, "_counted", False):
             return True
         now = monotonic()
+        # Outside the lock: what an argument's `repr` does is the user's affair, and may be to log.
+        key = _key(record)
         with self._lock:
             over = self._over(now) if now >= self._next_look else []
-            passes = self._passes(record, now)
+            passes, untold = self._passes(record, key, now)
+        if untold is not None:
+            untold.text = _message(record)
         self._tell(over)
         return passes
 
-    def _passes(self, record: logging.LogRecord, now: float) -> bool:
-        key = _key(record)
+    def _passes(self, record: logging.LogRecord, key: tuple[object, ...], now: float) -> tuple[bool, _Line | None]:
+        """Whether it is written, and the line whose text is still to be noted."""
         line = self._lines.get(key)
         if line is None:
             if len(self._lines) >= _LINES:
-                return True
+                return True, None
             line = self._lines[key] = _Line(now, record.levelno)
             self._next_look = min(self._next_look, now + _WINDOW) if len(self._lines) > 1 else now + _WINDOW
         if line.written < _MOST:
             line.written += 1
-            return True
+            return True, None
         line.more += 1
-        if not line.text:
-            line.text = _message(record)
-        return False
+        return False, None if line.text else line
 
     def _over(self, now: float, *, all_of_them: bool = False) -> list[tuple[_Line, float]]:
         """Forgets the lines whose minute is over; those of which there were more."""
@@ -183,6 +187,17 @@ _filters: Final = [
 ]
 for _each in _filters:
     _each._logger.addFilter(_each)  # pyright: ignore[reportPrivateUsage]
+
+
+def _forked() -> None:
+    """In the child the lock may be another thread's, and what was counted is the parent's to tell."""
+    for each in _filters:
+        each._lock = threading.RLock()  # pyright: ignore[reportPrivateUsage]
+        each._lines.clear()  # pyright: ignore[reportPrivateUsage]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def flush_bursts() -> None:

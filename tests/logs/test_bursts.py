@@ -156,3 +156,18 @@ def test_nothing_but_warnings_is_printed_where_logging_is_not_configured(warn: s
     assert done.stdout == ""
     assert done.stderr.startswith(expected)
     assert bool(done.stderr) is bool(expected)
+
+
+def test_an_argument_whose_repr_logs_does_not_hold_the_filter_up(
+    logger: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Talks:
+        def __repr__(self) -> str:
+            logger.info("asked")
+            return "Talks()"
+
+    done = threading.Thread(target=lambda: [logger.info("it is %r", Talks()) for _ in range(8)], daemon=True)
+    done.start()
+    done.join(10)
+    assert not done.is_alive()
+    assert told(caplog).count("it is Talks()") == 5

@@ -232,3 +232,35 @@ async def test_a_fleets_recording_goes_to_the_shards_it_came_from(tmp_path: Path
         for shard in range(shards):
             got = [raw for kind, _, on, raw in again if on == shard and kind != "READY"]
             assert got == [event.raw for event in events if shards == 1 or event.shard[0] == shard]
+
+
+async def test_a_replay_that_is_broken_off_leaves_nothing_for_who_opens_next(
+    day: tuple[Path, Facts], propylon_simulator: Start
+) -> None:
+    path, facts = day
+    sim = propylon_simulator(guilds=0)
+    gateway = make_gateway(sim, max_pending=1)
+    heard: list[Dispatch] = []
+    stuck = asyncio.Event()
+
+    @gateway.listen(Dispatch)
+    async def on_any(dispatch: Dispatch) -> None:
+        heard.append(dispatch)
+        await stuck.wait()
+
+    replaying = asyncio.create_task(replay(gateway, path, drain=0.0))
+    await eventually(lambda: bool(heard))
+    with pytest.raises(RuntimeError, match="replayed"):
+        await gateway.open(timeout=5)
+    with pytest.raises(RuntimeError, match="replayed"):
+        await replay(gateway, path)
+    replaying.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await replaying
+    assert len(heard) < len(facts)
+    heard.clear()
+    stuck.set()
+    async with gateway:
+        sim.dispatch("MESSAGE_CREATE", message("now"))
+        await eventually(lambda: any(dispatch.type == "MESSAGE_CREATE" for dispatch in heard))
+    assert [dispatch.type for dispatch in heard] == ["READY", "MESSAGE_CREATE"]

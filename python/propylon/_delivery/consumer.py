@@ -190,6 +190,12 @@ class Consumer:
         self._must_yield = True
         self._tell_idle()
 
+    def forget(self) -> None:
+        """Let go of what waits here: it is not handed out any more."""
+        self._backlog.clear()
+        self._partly = None
+        self._hold(False)
+
     def torn_down(self) -> set[asyncio.Task[Any]]:
         """Suspend for good, because the loop is about to end; return the calls that are unfinished."""
         self.suspend()

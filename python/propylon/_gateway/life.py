@@ -174,6 +174,7 @@ class Life:
             is_ready=lambda: self.status is GatewayStatus.READY,
             taken_over=self.shard.taken_over,
         )
+        self._replaying = False
         self._delivery: Delivery | None = None
         self._loop_watch: LoopWatch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -277,6 +278,8 @@ class Life:
         check_seconds("open()", timeout=timeout)
         if self._ended is not None and not self._ended.done():
             raise RuntimeError("the gateway is open already; close it first, or make another one")
+        if self._replaying:
+            raise RuntimeError("a recording is replayed into the gateway; open it when that is over")
         self._derive_intents()
         loop = asyncio.get_running_loop()
         if self._fleet is None:
@@ -471,9 +474,13 @@ class Life:
     async def replay(self, chunks: "AsyncIterator[list[_core.Fed]]", drain: float) -> int:
         """Hand events that no connection brings to the listeners; how many."""
         self.check_process()
-        if self.under_way:
+        if self.under_way or self._replaying:
             raise RuntimeError("the gateway is open; close it before a recording is replayed")
-        return await replayed(self.shard, self, self.consumer, self.listening, self.lifespan, chunks, drain)
+        self._replaying = True
+        try:
+            return await replayed(self.shard, self, self.consumer, self.listening, self.lifespan, chunks, drain)
+        finally:
+            self._replaying = False
 
     # ------------------------------------------------------------------ news from the engine
 

@@ -16,6 +16,9 @@ _PATIENCE: Final = 5.0
 """Seconds between two looks whether listeners that stand still have gone on."""
 
 
+_BATCH: Final = 4096
+
+
 async def replayed(
     shard: _core.Shard,
     receiver: Receiver,
@@ -44,5 +47,12 @@ async def replayed(
             await consumer.settle(drain)
             consumer.suspend()
             delivery.remove(shard)
+            # What it was broken off before is not for who opens the gateway next.
+            consumer.forget()
+            hub = _core.Hub()
+            shard.bind(hub)
+            while hub.drain(_BATCH)[1]:
+                pass
+            shard.bind(None)
             face.ended()
     return count

@@ -1,6 +1,7 @@
 """`Recorder`: what `Gateway.record` gives. The engine matches, copies and writes; this begins, ends and tells of it."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -89,7 +90,15 @@ class Recorder:
             RuntimeError: It has begun already; make another one.
         """
         # The file may be on a disk that takes its time.
-        await asyncio.to_thread(self._core.start, self._subscriptions)
+        starting = asyncio.ensure_future(asyncio.to_thread(self._core.start, self._subscriptions))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on: what it has begun is ended.
+            with contextlib.suppress(OSError, RuntimeError):
+                await starting
+                await self._end()
+            raise
         self._delivery = Delivery.current()
         self._delivery.add(self._core, self)
         return self

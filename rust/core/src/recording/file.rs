@@ -56,11 +56,17 @@ impl RecordingFile {
 
     fn set_aside(&mut self) -> io::Result<()> {
         let (before, after) = parts(&self.path);
-        let number = set_aside(&self.path)?.last().map_or(1, |(number, _)| number + 1);
+        let last = set_aside(&self.path)?.last().map_or(0, |(number, _)| *number);
+        let number =
+            last.checked_add(1).ok_or_else(|| io::Error::other("a file beside it has the last number there is"))?;
         let mut name = before;
         name.push(format!(".{number:0DIGITS$}"));
         name.push(after);
-        std::fs::rename(&self.path, self.path.with_file_name(name))?;
+        match std::fs::rename(&self.path, self.path.with_file_name(name)) {
+            // Somebody has taken it away, as logrotate does.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
         (self.file, self.regular, self.length) = open(&self.path)?;
         self.torn = false;
         Ok(())

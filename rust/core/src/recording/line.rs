@@ -50,7 +50,11 @@ pub(super) fn write(facts: &Facts<'_>, data: &[u8], searcher: Option<&Searcher>,
         }
         cleaned
     });
-    let data = cleaned.as_deref().unwrap_or(data);
+    let data = match cleaned.as_deref().unwrap_or(data) {
+        // An event without `d`.
+        b"" => b"null",
+        data => data,
+    };
     if memchr::memchr2(b'\n', b'\r', data).is_some() || std::str::from_utf8(data).is_err() {
         // It would not be a line, or not be text.
         out.extend_from_slice(br#","d64":""#);
@@ -151,6 +155,16 @@ mod tests {
         }
         let (head, data) = read(br#"{"t":"A","s":1,"at":1.5,"later":[],"d":[1] }"#).unwrap();
         assert_eq!((head.t.as_str(), head.shard, head.at, &data[..]), ("A", (0, 1), 1.5, &b"[1] "[..]));
+    }
+
+    #[test]
+    fn an_event_without_d_is_one_of_null() {
+        for searcher in [None, Some(&Searcher::new())] {
+            let mut out = Vec::new();
+            write(&facts("RESUMED"), b"", searcher, &mut out);
+            out.pop();
+            assert_eq!(read(&out).unwrap().1, b"null");
+        }
     }
 
     proptest! {

@@ -16,6 +16,12 @@ pub const SECRET_KEYS: [&str; 3] = ["token", "session_id", "secrets"];
 /// Deeper than any event of Discord's. What is deeper still is not looked through.
 const DEPTH: usize = 256;
 
+/// So many paths are told of one event, and so many bytes of each: the keys in them are the server's.
+const PATHS: usize = 64;
+const PATH: usize = 1_024;
+/// In place of what is too much.
+const MORE: &str = "\u{2026}";
+
 /// Looks for secrets; made once for many events.
 #[derive(Debug)]
 pub(super) struct Searcher {
@@ -84,10 +90,7 @@ fn find(data: &[u8], paths: &mut Vec<String>) -> Option<Vec<Cut>> {
                 if SECRET_KEYS.contains(&name.as_str()) {
                     let end = fields::value_end(data, at).ok()?;
                     if let Some(instead) = instead_of(&data[at..end]) {
-                        let path = path(&levels, &name);
-                        if !paths.contains(&path) {
-                            paths.push(path);
-                        }
+                        note(paths, &levels, &name);
                         cuts.push(Cut { place: at..end, instead });
                     }
                     at = end;
@@ -109,8 +112,12 @@ fn find(data: &[u8], paths: &mut Vec<String>) -> Option<Vec<Cut>> {
                     return None;
                 }
                 key_is_next = false;
+                key = None;
             }
-            b',' => key_is_next = levels.last()?.0,
+            b',' => {
+                key_is_next = levels.last()?.0;
+                key = None;
+            }
             _ => {}
         }
         at += 1;
@@ -130,9 +137,20 @@ fn instead_of(value: &[u8]) -> Option<&'static [u8]> {
     (value != instead).then_some(instead)
 }
 
-fn path(levels: &[Level], name: &str) -> String {
-    let above = levels.iter().filter_map(|(_, key)| key.as_deref());
-    above.chain([name]).collect::<Vec<_>>().join(".")
+fn note(paths: &mut Vec<String>, levels: &[Level], name: &str) {
+    if paths.len() > PATHS {
+        return;
+    }
+    if paths.len() == PATHS {
+        paths.push(MORE.to_owned());
+        return;
+    }
+    let keys = || levels.iter().filter_map(|(_, key)| key.as_deref());
+    let long = keys().map(str::len).sum::<usize>() > PATH;
+    let path = if long { [MORE, name].join(".") } else { keys().chain([name]).collect::<Vec<_>>().join(".") };
+    if !paths.contains(&path) {
+        paths.push(path);
+    }
 }
 
 fn blanks(data: &[u8], at: usize) -> usize {
@@ -150,6 +168,25 @@ mod tests {
         let mut out = Vec::new();
         let paths = Searcher::new().copy(data.as_bytes(), &mut out);
         (String::from_utf8(out).unwrap(), paths)
+    }
+
+    #[test]
+    fn paths_are_bounded_in_number_and_length_and_all_is_cut() {
+        let many = (0..200).map(|number| format!(r#""k{number}":{{"token":"hush"}}"#)).collect::<Vec<_>>().join(",");
+        let (out, paths) = without(&format!("{{{many}}}"));
+        assert!(!out.contains("hush"));
+        assert_eq!((paths.len(), paths[0].as_str(), paths[64].as_str()), (65, "k0.token", "\u{2026}"));
+        let long = "k".repeat(60_000);
+        let (out, paths) = without(&format!(r#"{{"{long}":[{{"token":"hush"}},{{"token":"hush"}}]}}"#));
+        assert!(!out.contains("hush"));
+        assert_eq!(paths, ["\u{2026}.token"]);
+    }
+
+    #[test]
+    fn the_path_of_an_element_has_no_key_of_the_one_before() {
+        let (_, paths) =
+            without(r#"{"states":[{"session_id":"a","user_id":"1"},{"session_id":"b"}],"n":1,"m":[{"token":"t"}]}"#);
+        assert_eq!(paths, ["states.session_id", "m.token"]);
     }
 
     #[test]
