@@ -126,8 +126,9 @@ class Plans:
         if len(self.kept) >= _MAX_PLANS:
             self.kept.clear()
             self._routes.clear()
-        sole = plan[0][2][0] if sole_of(plan) is not None else None
-        self.kept[route] = since, plan, sole_of(plan), sole is not None and sole[2] is None and not sole[3]
+        sole = sole_of(plan)
+        pumped = sole is not None and sole.inject is None and not sole.isolated
+        self.kept[route] = since, plan, sole, pumped
         for number in numbers:
             self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
 

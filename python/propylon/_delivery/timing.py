@@ -64,7 +64,7 @@ class Timing:
         self._slow: Final[dict[str, _Slow]] = {}
 
     def number(self, tally: Tally) -> int:
-        """That of an tally in the engine's table."""
+        """That of a listener in the engine's table."""
         assert self.watch is not None
         if tally.watch is not self.watch:
             tally.watch = self.watch
@@ -88,7 +88,7 @@ class Timing:
 
     def add(self, tally: Tally, calls: int, seconds: float) -> None:
         """So many calls took so many seconds in all."""
-        if not tally.calls:
+        if not (tally.calls or tally.errors):
             self.called.append(tally)
         tally.calls += calls
         tally.seconds += seconds
