@@ -178,7 +178,7 @@ async def test_among_calls_that_share_a_task_each_has_its_own_fate(stage: Stage,
     await stage.open()
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(50)])
     assert heard == [str(number) for number in range(50)]
-    assert gateway.metrics().pending == 20
+    await eventually(lambda: gateway.metrics().pending == 20)
     assert len({dispatch.sequence for dispatch in gateway._life.consumer.unfinished()}) == 20
     gate.set()
     await eventually(lambda: gateway.metrics().pending == 0)

@@ -23,13 +23,14 @@ pub(super) struct GuildWatch {
     state: Arc<SharedState>,
     sent: bool,
     deadline: Option<Duration>,
+    complete: bool,
 }
 
 impl GuildWatch {
     pub(super) fn new(state: &Arc<SharedState>, intents: u64) -> Self {
         state.guilds_ready.store(false, Relaxed);
         let sent = intents & GUILDS_INTENT != 0;
-        Self { guilds: Guilds::default(), state: Arc::clone(state), sent, deadline: None }
+        Self { guilds: Guilds::default(), state: Arc::clone(state), sent, deadline: None, complete: false }
     }
 
     /// When [`GuildWatch::timeout`] wants to be called.
@@ -39,8 +40,15 @@ impl GuildWatch {
 
     pub(super) fn timeout(&mut self, now: Duration) {
         if self.deadline.is_some_and(|at| now >= at) {
-            self.ready();
+            self.tell();
         }
+    }
+
+    /// Whether that was the last guild of READY, and [`GuildWatch::tell`] wants to be called. Not before the events up
+    /// to it are in the queue: whoever is woken takes them to be there.
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// What an event means for its guild; most events mean nothing.
@@ -65,14 +73,16 @@ impl GuildWatch {
                 self.deadline = Some(now + PATIENCE);
             } else if self.deadline.is_some() || matches!(event, EventType::READY | EventType::RESUMED) {
                 // A session of another process has no READY here; its RESUMED comes after what was missed.
-                self.ready();
+                self.deadline = None;
+                self.complete = true;
             }
         }
         change
     }
 
-    fn ready(&mut self) {
+    pub(super) fn tell(&mut self) {
         self.deadline = None;
+        self.complete = false;
         self.state.guilds_ready.store(true, Relaxed);
         self.state.queue.notify(Notice::GuildsReady);
     }

@@ -243,6 +243,10 @@ impl Driver {
                         self.act(now);
                         self.flush_batch(now);
                     }
+                    if self.guilds.is_complete() {
+                        self.flush_batch(now);
+                        self.guilds.tell();
+                    }
                 }
                 Verdict::Control => self.act(now),
                 Verdict::Disconnected => {
