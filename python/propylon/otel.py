@@ -1,25 +1,31 @@
-"""Metrics of a bot through OpenTelemetry, for who has a collector rather than Prometheus. Needs the extra ``otel``.
+"""Metrics and traces of a bot through OpenTelemetry, for who has a collector. Needs the extra ``otel``.
 
-It reads `Gateway.metrics` when a reader of the provider collects, in that reader's thread: nothing is on the way of
-events. What is told how, and what only the admin server has: docs/observability.md.
+`instrument` reads `Gateway.metrics` when a reader of the provider collects, in that reader's thread: nothing is on the
+way of events. `trace` makes a span of each listener call. What is told how, and what only the admin server has:
+docs/observability.md.
 """
 
+import inspect
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from propylon._core import Dispatch
 from propylon._fleet.manager import ShardManager
 from propylon._gateway.gateway import Gateway
 from propylon._gateway.metrics import Metrics
+from propylon._listening.entry import Entry
 from propylon._sessions.session import GatewayStatus
 from propylon._version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+    from opentelemetry.trace import Span, TracerProvider
 
-__all__ = ["instrument"]
+__all__ = ["instrument", "trace"]
 
+_MISSING: Final = 'propylon.otel needs opentelemetry-api: pip install "propylon[otel]"'
 _FRESH: Final = 0.1
 """Seconds for which a snapshot serves. One collection asks once for each instrument."""
 _OUTCOMES: Final = ("delivered", "unheard", "filtered", "overflowed", "overlapped")
@@ -116,7 +122,7 @@ def instrument(bot: Gateway | ShardManager, *, meter_provider: "MeterProvider | 
     try:
         from opentelemetry.metrics import get_meter_provider
     except ImportError:
-        raise ImportError('propylon.otel needs opentelemetry-api: pip install "propylon[otel]"') from None
+        raise ImportError(_MISSING) from None
     provider = get_meter_provider() if meter_provider is None else meter_provider
     sources = _sources.get(provider)
     if sources is None:
@@ -124,6 +130,74 @@ def instrument(bot: Gateway | ShardManager, *, meter_provider: "MeterProvider | 
         _register(provider, sources)
     if all(source.bot is not bot for source in sources):
         sources.append(_Source(bot))
+
+
+def trace(bot: Gateway | ShardManager, *, tracer_provider: "TracerProvider | None" = None) -> None:
+    """Make a span of each listener call, of those that are there and of those that are added later.
+
+    The span is the current one inside the listener, so that spans of an HTTP client or a database are its children; it
+    has no parent. It begins with the call and ends when that has finished, for an async listener with its coroutine:
+    with ``concurrency=``, what it waits for its turn is part of it. Its event ``received`` has the time at which the
+    payload was read from the socket. What the listener raises is recorded, and goes to `Gateway.on_error` as ever.
+
+    Where nobody asks for it, it costs nothing; else each call costs a span, and async calls have a Task each. Sampling
+    is the provider's. Asking again puts the new provider in the place of the one before.
+
+    Args:
+        bot: Open or not. Asked for while events come, it holds from the next drain of the queue on.
+        tracer_provider: None: the global one. Set it up first.
+
+    Raises:
+        ImportError: The extra ``otel`` is not installed.
+        TypeError: It is neither a gateway nor a shard manager.
+    """
+    if not isinstance(bot, Gateway | ShardManager):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"trace() takes a Gateway or a ShardManager, not {type(bot).__name__}")
+    try:
+        from opentelemetry.trace import SpanKind, get_tracer, use_span
+    except ImportError:
+        raise ImportError(_MISSING) from None
+    tracer = get_tracer("propylon", __version__, tracer_provider)
+
+    def traced(entry: Entry) -> Callable[..., Any]:
+        call, inject, name = entry.call, entry.inject, entry.tally.name
+
+        def begun(dispatch: Dispatch[Any]) -> "Span":
+            attributes: dict[str, str | int] = {"listener": name, "event": dispatch.type, "shard": dispatch.shard_id}
+            if dispatch.sequence is not None:
+                attributes["sequence"] = dispatch.sequence
+            span = tracer.start_span(f"{entry.name} {dispatch.type}", kind=SpanKind.CONSUMER, attributes=attributes)
+            span.add_event("received", timestamp=int(dispatch.received_time.timestamp() * 1e9))
+            return span
+
+        def called(event: Any, dispatch: Dispatch[Any]) -> Any:
+            return call(event) if inject is None else call(event, **{inject: dispatch})
+
+        async def finished(result: Awaitable[Any], span: "Span") -> None:
+            with use_span(span, end_on_exit=True):
+                await result
+
+        async def call_async(event: Any, *, dispatch: Dispatch[Any]) -> None:
+            with use_span(begun(dispatch), end_on_exit=True):
+                await called(event, dispatch)
+
+        def call_plain(event: Any, *, dispatch: Dispatch[Any]) -> Any:
+            span = begun(dispatch)
+            try:
+                with use_span(span):
+                    result = called(event, dispatch)
+            except BaseException:
+                span.end()
+                raise
+            # A plain function may return what an async one gave it.
+            if inspect.isawaitable(result):
+                return finished(result, span)
+            span.end()
+            return result
+
+        return call_plain if entry.isolated else call_async
+
+    bot._life.listening.trace(traced)  # pyright: ignore[reportPrivateUsage]
 
 
 def _register(provider: "MeterProvider", sources: list[_Source]) -> None:

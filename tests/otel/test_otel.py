@@ -1,8 +1,9 @@
-"""`propylon.otel`: what a reader of OpenTelemetry's SDK collects is what `metrics()` says."""
+"""`propylon.otel`: what a reader of OpenTelemetry's SDK collects is what `metrics()` says; spans are of the calls."""
 
 import asyncio
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import pytest
 
 from face.support import eventually, message
-from propylon import Gateway, Intents, ShardManager
+from propylon import Dispatch, Gateway, Intents, ShardManager
 from propylon.events import MessageCreate
-from propylon.otel import instrument
+from propylon.otel import instrument, trace
 from propylon.testing import Simulator
 
 Start = Callable[..., Simulator]
@@ -118,3 +119,142 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
     with pytest.raises(ImportError, match=r"propylon\[otel\]"):
         instrument(Gateway("token"))
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
+    with pytest.raises(ImportError, match=r"propylon\[otel\]"):
+        trace(Gateway("token"))
+
+
+class Spans:
+    """A provider of tracers, and the spans that have ended."""
+
+    def __init__(self) -> None:
+        sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="needs opentelemetry-sdk")
+        export = pytest.importorskip("opentelemetry.sdk.trace.export")
+        memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+        self._exporter = memory.InMemorySpanExporter()
+        self.provider = sdk.TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(export.SimpleSpanProcessor(self._exporter))
+
+    @property
+    def ended(self) -> list[Any]:
+        return list(self._exporter.get_finished_spans())
+
+    def of(self, listener: str) -> list[Any]:
+        return [span for span in self.ended if span.attributes.get("listener", "").endswith(listener)]
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+@pytest.mark.asyncio
+async def test_each_listener_call_is_a_span(propylon_simulator: Start, spans: Spans) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = Gateway("token", gateway_url=simulator.url, intents=Intents.GUILD_MESSAGES, shard=(1, 2))
+    tracer = spans.provider.get_tracer("bot")
+    gate = asyncio.Event()
+    seen: list[tuple[str, int | None]] = []
+
+    @gateway.listen
+    def plain(event: MessageCreate) -> None:
+        tracer.start_span("child of plain").end()
+        seen.append(("plain", None))
+
+    @gateway.listen
+    async def waiting(event: MessageCreate, dispatch: Dispatch[MessageCreate]) -> None:
+        with tracer.start_as_current_span("child of waiting"):
+            await gate.wait()
+        seen.append(("waiting", dispatch.sequence))
+
+    trace(gateway, tracer_provider=spans.provider)
+    # Again: the new one takes the place of the one before, and no call has two.
+    trace(gateway, tracer_provider=spans.provider)
+
+    @gateway.listen(concurrency=1)
+    async def later(event: MessageCreate) -> None:
+        await asyncio.sleep(0)
+
+    async with gateway:
+        before = time.time_ns()
+        simulator.dispatch("MESSAGE_CREATE", message())
+        await eventually(lambda: spans.of("plain") and spans.of("later"))
+        assert spans.of("waiting") == []
+        gate.set()
+        await eventually(lambda: spans.of("waiting"))
+    for name in ("plain", "waiting", "later"):
+        (span,) = spans.of(name)
+        sequence = dict(seen).get("waiting")
+        assert span.name == f"test_each_listener_call_is_a_span.<locals>.{name} MESSAGE_CREATE"
+        assert span.attributes == {**span.attributes, "event": "MESSAGE_CREATE", "shard": 1, "sequence": sequence}
+        assert (span.kind.name, span.parent, span.status.status_code.name) == ("CONSUMER", None, "UNSET")
+        (received,) = span.events
+        assert received.name == "received"
+        assert before - 10_000_000 <= received.timestamp <= span.start_time <= span.end_time
+    children = {span.name: span.parent.span_id for span in spans.ended if span.name.startswith("child")}
+    (plain_span,), (waiting_span,) = spans.of("plain"), spans.of("waiting")
+    assert children == {
+        "child of plain": plain_span.context.span_id,
+        "child of waiting": waiting_span.context.span_id,
+    }
+
+
+@pytest.mark.asyncio
+async def test_what_a_listener_raises_is_in_its_span_and_goes_where_it_went(
+    propylon_simulator: Start, spans: Spans
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = Gateway("token", gateway_url=simulator.url, intents=Intents.GUILD_MESSAGES)
+    trace(gateway, tracer_provider=spans.provider)
+    errors: list[str] = []
+    gateway.on_error(lambda error: errors.append(str(error)))
+
+    @gateway.listen
+    def plain(event: MessageCreate) -> None:
+        raise ValueError("plain")
+
+    @gateway.listen
+    async def suspended(event: MessageCreate) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("suspended")
+
+    @gateway.listen
+    def passes_on(event: MessageCreate) -> Any:
+        return suspended.__wrapped__(event)
+
+    async with gateway:
+        simulator.dispatch("MESSAGE_CREATE", message())
+        await eventually(lambda: len(errors) == 3)
+        assert sorted(errors) == ["plain", "suspended", "suspended"]
+        await eventually(lambda: len(spans.ended) == 3)
+        assert gateway.metrics().listener_errors == 3
+    for span in spans.ended:
+        assert span.status.status_code.name == "ERROR"
+        assert [event.name for event in span.events] == ["received", "exception"]
+
+
+@pytest.mark.asyncio
+async def test_listeners_may_be_traced_while_events_come(propylon_simulator: Start, spans: Spans) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = Gateway("token", gateway_url=simulator.url, intents=Intents.GUILD_MESSAGES)
+    heard: list[str] = []
+
+    @gateway.listen
+    async def on_message(event: MessageCreate) -> None:
+        heard.append(event.content)
+
+    async with gateway, gateway.stream(MessageCreate) as stream:
+        simulator.dispatch("MESSAGE_CREATE", message("untraced"))
+        await anext(stream)
+        trace(gateway, tracer_provider=spans.provider)
+        simulator.dispatch("MESSAGE_CREATE", message("traced"))
+        await anext(stream)
+        await eventually(lambda: spans.ended)
+    assert heard == ["untraced", "traced"]
+    # Streams and waits are no listeners.
+    assert [span.attributes["listener"].rpartition(".")[2] for span in spans.ended] == ["on_message"]
+
+
+def test_it_traces_no_other_thing() -> None:
+    with pytest.raises(TypeError, match="takes a Gateway or a ShardManager, not str"):
+        trace("gateway")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from propylon._core import Dispatch
 from propylon._filters.expression import Filter, compiled
 from propylon._listening.entry import ALL, Entry
-from propylon._listening.registry import EVENT_INDEX, LOW, UNKNOWN, Registry, Slot
+from propylon._listening.registry import EVENT_INDEX, LOW, UNKNOWN, Registry, Slot, Tracer
 from propylon.events import EVENTS, Event
 from propylon.events._decoding import decoder_for
 from propylon.events._fleet import FLEET_EVENTS
@@ -116,7 +116,8 @@ class Plans:
         matched = {slot.where for slot in slots}
         name = dispatch.type if event == UNKNOWN else event
         of_guilds = event in _OF_GUILDS and self._registry.minds_changes
-        plan = _plan_for(asked, name, matched, dispatch.guild_change if of_guilds else None)
+        change = dispatch.guild_change if of_guilds else None
+        plan = _plan_for(asked, name, matched, change, self._registry.tracer)
         # Where the route does not tell all that the plan depends on, it is worked out each time.
         if event != UNKNOWN and not of_guilds and len(asked) == len(set(entries)):
             self._keep(route, event, numbers, max((entry.since for entry in asked), default=0), plan)
@@ -127,7 +128,7 @@ class Plans:
             self.kept.clear()
             self._routes.clear()
         sole = sole_of(plan)
-        pumped = sole is not None and sole.inject is None and not sole.isolated
+        pumped = sole is not None and plan[0][2][0][2:] == (None, False)
         self.kept[route] = since, plan, sole, pumped
         for number in numbers:
             self._routes.setdefault(number, {}).setdefault(event, set()).add(route)
@@ -166,7 +167,16 @@ def _order(entry: Entry) -> tuple[int, int]:
     return entry.order
 
 
-def _plan_for(entries: list[Entry], event: str, matched: set[Filter | None], change: str | None) -> Plan:
+def _call_of(entry: Entry, tracer: Tracer | None) -> Call:
+    traced = None if tracer is None else tracer(entry)
+    if traced is None:
+        return entry, entry.call, entry.inject, entry.isolated
+    return entry, traced, "dispatch", entry.isolated
+
+
+def _plan_for(
+    entries: list[Entry], event: str, matched: set[Filter | None], change: str | None, tracer: Tracer | None
+) -> Plan:
     wanted: list[tuple[type[Event] | None, Call]] = []
     for entry in entries:
         for want in entry.wanted:
@@ -175,7 +185,7 @@ def _plan_for(entries: list[Entry], event: str, matched: set[Filter | None], cha
                     # The next one may be another meaning of the same event.
                     continue
                 if want.where in matched:
-                    wanted.append((want.kind, (entry, entry.call, entry.inject, entry.isolated)))
+                    wanted.append((want.kind, _call_of(entry, tracer)))
                 break
     kinds = [kind for kind, _ in wanted]
     decoders: dict[type[Event] | None, _Decoding | tuple[None, None]] = {None: (None, None)}

@@ -22,7 +22,7 @@ from propylon._listening.handlers import Handlers
 from propylon._listening.lifespan import Lifespan
 from propylon._listening.listener import Listener
 from propylon._listening.payload_log import payload_writer
-from propylon._listening.registry import Registry
+from propylon._listening.registry import Registry, Tracer
 from propylon._listening.signature import is_event, wanted_from, wants_of
 from propylon._listening.waiting import Stream, Wait
 from propylon._names import warn_of_event
@@ -118,6 +118,14 @@ class ListenerFace:
     def _listener_of(self, function: Callable[..., Any], entry: Entry) -> Listener[..., Any]:
         listener = self._listeners[entry] = Listener(function, entry)
         return listener
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """From now on, let ``tracer`` make what is called for listeners; waits and streams are none."""
+
+        def of_listener(entry: Entry) -> Callable[..., Any] | None:
+            return tracer(entry) if tracer is not None and entry in self._listeners else None
+
+        self.registry.tracer = None if tracer is None else of_listener
 
     @property
     def listeners(self) -> tuple[Listener[..., Any], ...]:

@@ -7,7 +7,7 @@ others there are. Which of them an event goes to, and in which order, is worked 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import propylon._core as _core
 from propylon._filters.expression import Filter, asks_equality, compiled
@@ -15,7 +15,7 @@ from propylon._listening.entry import ALL, Entry, Wanted
 from propylon.events import Event
 from propylon.events._projection import Fields, fields_of, joined
 
-__all__ = ["EVENT_INDEX", "LOW", "UNKNOWN", "Registry", "Slot", "Watcher"]
+__all__ = ["EVENT_INDEX", "LOW", "UNKNOWN", "Registry", "Slot", "Tracer", "Watcher"]
 
 EVENT_INDEX: Final = _core.event_index()
 """Name of an event to its number in routes."""
@@ -29,6 +29,8 @@ _FEW: Final = 1024
 _KEPT: Final = 32
 """So many low numbers are left to filters that are evaluated for every event, by those that wait in an index."""
 
+Tracer: TypeAlias = Callable[[Entry], Callable[..., Any] | None]
+"""Gives what is called for an entry, with the event and its `Dispatch` as ``dispatch``; None: what it has itself."""
 Watcher: TypeAlias = Callable[["Slot", str], None]
 """Hears of a slot whose entries for an event (or for `ALL`) have changed."""
 
@@ -75,6 +77,18 @@ class Registry:
         self._counted = 0
         self._changes = 0
         self._watchers: Final[list[Watcher]] = []
+        self._tracer: Tracer | None = None
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """What stands between events and entries, where calls are traced."""
+        return self._tracer
+
+    @tracer.setter
+    def tracer(self, tracer: Tracer | None) -> None:
+        self._tracer = tracer
+        for slot in self._by_number.values():
+            self._tell(slot, ALL)
 
     @property
     def entries(self) -> list[Entry]:
