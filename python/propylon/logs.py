@@ -44,7 +44,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, in ASCII."""
         fields: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _time(record.created),
             "level": record.levelname,
             "logger": record.name,
             "message": _message(record),
@@ -58,7 +58,8 @@ class JsonFormatter(logging.Formatter):
         try:
             # Told apart from what would be no JSON, such as NaN.
             return json.dumps(fields, default=_text, allow_nan=False)
-        except (ValueError, TypeError, RecursionError):
+        # Or whatever a mapping of somebody's raises when it is walked.
+        except Exception:
             return json.dumps({_text(name): _plain(value) for name, value in fields.items()})
 
     def _exception(self, record: logging.LogRecord) -> str:
@@ -73,6 +74,14 @@ class JsonFormatter(logging.Formatter):
         except Exception as error:
             parts.append(f"<traceback that cannot be written: {type(error).__name__}>")
         return "\n".join(parts)
+
+
+def _time(created: float) -> str:
+    try:
+        return datetime.fromtimestamp(created, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        # A record that was made by hand, or came from elsewhere; no year of ours.
+        return _text(created)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -1,7 +1,11 @@
 """``propylon top``: what it reads, what it works out of that, and how it is drawn, under Textual's pilot."""
 
 import asyncio
+import contextlib
 import json
+import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,7 +52,9 @@ def test_an_address_may_be_short(url: str, base: str) -> None:
     assert base_of(url) == base
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "file:///etc/passwd", "http://", "", "127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "url", ["ftp://127.0.0.1", "file:///etc/passwd", "http://", "", "127.0.0.1:port", "http://a:b@bot"]
+)
 def test_what_is_no_address_is_told(url: str) -> None:
     with pytest.raises(ValueError, match=r"address|[Pp]ort"):
         base_of(url)
@@ -77,6 +83,25 @@ def test_a_wrong_path_and_a_port_where_nobody_listens_are_told(admin: Serve) -> 
     server.stop()
     with pytest.raises(Unanswered, match=r"does not answer \(Connection refused\); is the bot running"):
         fetch(server.url)
+
+
+def test_a_server_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("propylon.cli._top_snapshot._TOGETHER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+                while True:
+                    connection.sendall(b" ")
+                    time.sleep(0.05)
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        with pytest.raises(Unanswered, match="it takes too long"):
+            fetch(f"http://127.0.0.1:{server.getsockname()[1]}")
+        dripping.join()
 
 
 def test_no_proxy_of_the_environment_is_asked(admin: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """``propylon run`` under a supervisor of systemd's kind: a real socket, a real process."""
 
+import asyncio
 import os
 import select
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from propylon.cli._notify import Notifier
 from propylon.testing import Simulator, steps
 
 from .processes import SECONDS, Start
@@ -129,6 +131,28 @@ def test_a_blocked_event_loop_does_not_feed_the_watchdog(
     process.communicate(timeout=SECONDS)
     heard.close()
     assert process.returncode == 0
+
+
+def test_what_the_supervisor_has_no_room_for_is_sent_again(tmp_path: Path) -> None:
+    heard = Supervisor(str(tmp_path / "n"))
+    notifier = Notifier.from_environment({"NOTIFY_SOCKET": str(tmp_path / "n")})
+    assert notifier is not None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        other.connect(str(tmp_path / "n"))
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.send(b"full")
+
+    async def run() -> None:
+        notifier.step("READY")
+        assert set(heard.waiting()) == {"full"}
+        assert await asyncio.to_thread(heard.next) == "READY=1"
+        notifier.ended()
+
+    asyncio.run(run())
+    assert heard.waiting() == []
+    heard.close()
 
 
 def test_a_watchdog_that_is_another_process_s_is_not_fed(

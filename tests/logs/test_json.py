@@ -54,6 +54,11 @@ def test_an_exception_is_text() -> None:
     assert written(made)["exception"] == made.stack_info
 
 
+class OddMapping(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no")
+
+
 class Odd:
     def __repr__(self) -> str:
         raise RuntimeError("no")
@@ -77,11 +82,18 @@ def circle() -> list[Any]:
         ({"a": [None, True, 1.5]}, {"a": [None, True, 1.5]}),
         (Odd(), "<Odd whose repr raises RuntimeError>"),
         (circle(), "[[...]]"),
+        (OddMapping(a=1), "{'a': 1}"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_odd_values_are_text(value: object, expected: object) -> None:
     assert written(record("x", value=value))["value"] == expected
+
+
+def test_a_time_that_is_no_date_is_text() -> None:
+    made = record("x")
+    made.created = 1e20
+    assert written(made)["time"] == "1e+20"
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,10 @@ async def test_what_nobody_hears_is_recorded_as_it_came(
         await gateway.open(timeout=10)
         await eventually(lambda: gateway.metrics().received > 1_000)
         await gateway.close()
+        assert not recorder.complete
     metrics = gateway.metrics()
     events = events_of(path)
+    assert recorder.complete
     assert recorder.events == len(events) == metrics.received
     assert recorder.dropped == 0
     assert recorder.error is None
@@ -269,6 +271,7 @@ async def test_a_disk_that_stands_still_drops_and_counts_and_holds_nothing_up(
     finally:
         os.close(reader)
     await recorded
+    assert not recorder.complete
     assert recorder.events + recorder.dropped == received
     assert f"{recorder.dropped:d} events are not in the recording" in caplog.text
 

@@ -46,6 +46,7 @@ class Recorder:
         self._core: Final = _core.Recorder(self._path, selection, secrets, max_bytes, queue_bytes)
         self._delivery: Delivery | None = None
         self._closed = False
+        self._whole = False
 
     @property
     def path(self) -> Path:
@@ -66,6 +67,11 @@ class Recorder:
     def dropped(self) -> int:
         """Events that came and are not in the file: too many waited, or the disk refused them."""
         return self._core.counts()[2]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that came is in the file, and nothing waits for the disk any more. False before it has ended."""
+        return self._whole and not self.dropped
 
     @property
     def redacted(self) -> int:
@@ -114,12 +120,12 @@ class Recorder:
             return
         self._closed = True
         try:
-            whole = await asyncio.to_thread(self._core.stop, self._subscriptions, _PATIENCE)
+            self._whole = await asyncio.to_thread(self._core.stop, self._subscriptions, _PATIENCE)
         finally:
             if self._delivery is not None:
                 self._delivery.remove(self._core)
         _, _, dropped, _, error = self._core.counts()
-        if not whole:
+        if not self._whole:
             _log.warning("%s: the disk takes longer than %g s; the last events may be missing", self._path, _PATIENCE)
         if dropped:
             why = "the disk did not keep up" if error is None else error

@@ -16,6 +16,9 @@ from propylon.cli._process import complain
 
 __all__ = ["Notifier"]
 
+_AGAIN: Final = 0.5
+"""Seconds until what a supervisor had no room for is sent again."""
+
 
 class Notifier:
     """Tells the supervisor; made by `from_environment`."""
@@ -25,6 +28,7 @@ class Notifier:
         self._address: Final = address
         self._interval: Final = None if watchdog is None else watchdog / 2
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._failed = False
 
     @classmethod
@@ -41,13 +45,17 @@ class Notifier:
         return cls(address, _watchdog(environment))
 
     def send(self, text: str) -> None:
-        """Send it, or say once that it cannot be sent."""
+        """Send it, or say once that it cannot be sent. Where the supervisor has no room for it, it is sent again."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
                 # A supervisor that does not read must not hold the event loop.
                 unix.setblocking(False)
                 unix.connect(self._address)
                 unix.send(text.encode())
+        except BlockingIOError:
+            # A later step takes its place; a word of the watchdog is followed by the next one anyway.
+            if not text.startswith("WATCHDOG"):
+                self._again = asyncio.get_running_loop().call_later(_AGAIN, self.send, text)
         except OSError as error:
             if not self._failed:
                 self._failed = True
@@ -61,12 +69,15 @@ class Notifier:
 
     def ended(self) -> None:
         """The bot has ended, and its loop is about to."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._again):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._again = None
 
     def step(self, step: Step) -> None:
         """The bot has opened, or begins to close."""
+        if self._again is not None:
+            self._again.cancel()
         self.send(f"{step}=1")
 
 

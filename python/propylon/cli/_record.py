@@ -92,7 +92,7 @@ async def record_events(
             return 1
     finally:
         complain(f"{recorder.events:,} events recorded, {recorder.dropped:,} dropped, {recorder.bytes:,} bytes")
-    return 1 if recorder.dropped else 0
+    return 0 if recorder.complete else 1
 
 
 async def replay_to_clients(path: Path, speed: "float | Literal['max']", port: int) -> int:

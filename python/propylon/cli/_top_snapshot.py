@@ -1,6 +1,7 @@
 """What an admin server tells, as values: the JSON of ``/snapshot``, and how it is fetched."""
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from email.message import Message
@@ -27,6 +28,9 @@ __all__ = [
 
 _PATIENCE: Final = 2.0
 """Seconds for an answer: it comes from the engine's own thread, also while Python is blocked, within milliseconds."""
+_TOGETHER: Final = 10.0
+"""Seconds for all of it: another server may send for ever, a little at a time."""
+_CHUNK: Final = 1 << 20
 _LARGEST: Final = 64 << 20
 """Bytes of an answer; 1,000 shards are 1 MB."""
 _VERSION: Final = 1
@@ -197,9 +201,21 @@ def base_of(url: str) -> str:
     whole = url if "://" in url else f"http://{url}"
     parts = urlsplit(whole)
     _ = parts.port  # raises where it is no number
+    if "@" in parts.netloc:
+        raise ValueError("an admin server asks for no name or password: write its address as http://127.0.0.1:9464")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no address of an admin server: write it as http://127.0.0.1:9464")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The body, or a little more than may be of it. Raises TimeoutError."""
+    body = bytearray()
+    while len(body) <= _LARGEST and (part := answer.read1(_CHUNK)):
+        body += part
+        if time.monotonic() > deadline:
+            raise TimeoutError("it takes too long")
+    return bytes(body)
 
 
 def fetch(base: str) -> tuple[Snapshot, bytes]:
@@ -213,7 +229,7 @@ def fetch(base: str) -> tuple[Snapshot, bytes]:
     """
     try:
         with _opener.open(f"{base}/snapshot", timeout=_PATIENCE) as answer:
-            body: bytes = answer.read(_LARGEST + 1)
+            body = _read(answer, time.monotonic() + _TOGETHER)
     except urllib.error.HTTPError as error:
         error.close()
         raise Unanswered(
