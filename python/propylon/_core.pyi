@@ -147,6 +147,8 @@ class Watch:
         """The loop runs this listener from now on."""
     def done(self) -> None:
         """The loop runs no listener."""
+    def held_by(self, name: str, /) -> None:
+        """This holds the loop, and is no listener; until its next turn."""
     def record(self, number: int, seconds: float, calls: int = 1, errors: int = 0) -> None:
         """So many calls took so many seconds in all, and so many of them raised; they count as equally long."""
     @property

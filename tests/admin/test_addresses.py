@@ -100,3 +100,30 @@ async def test_a_forked_child_has_none(propylon_simulator: Start, gateway_to: Ma
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert (await get(gateway, "/livez")).status == 200
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork(), and a port that is closed for all who have it")
+async def test_a_forked_child_does_not_keep_the_port_open(propylon_simulator: Start, gateway_to: Make) -> None:
+    sim = propylon_simulator()
+    gateway = gateway_to(sim, admin=ADMIN)
+    await gateway.open(timeout=10)
+    host, port = address_of(gateway)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # Until the test has closed the other end.
+        os.close(writing)
+        os.read(reading, 1)
+        os._exit(0)
+    try:
+        await gateway.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, port)
+        again = gateway_to(sim, admin=f"{host}:{port}")
+        await again.open(timeout=10)
+        assert (await get(again, "/livez")).status == 200
+    finally:
+        os.close(reading)
+        os.close(writing)
+        await asyncio.to_thread(os.waitpid, child, 0)

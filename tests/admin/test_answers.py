@@ -76,6 +76,22 @@ async def test_readyz_waits_for_ready(propylon_simulator: Start, gateway_to: Mak
         await opening
 
 
+async def test_a_fleet_that_is_resharded_stays_ready(propylon_simulator: Start) -> None:
+    sim = propylon_simulator(guilds=2, max_concurrency=16)
+    async with make_manager(sim, shards=1, admin=ADMIN) as manager:
+        assert (await get(manager, "/readyz")).json == {"ok": True, "shards": 1, "ready": 1}
+        sim.script("every", steps.never_ready())
+        resharding = asyncio.create_task(manager.reshard(2, window=0.1))
+        await sim.wait_for("open", count=3)
+        ready = await get(manager, "/readyz")
+        assert (ready.status, ready.json) == (200, {"ok": True, "shards": 1, "ready": 1})
+        # They are shown, all the same.
+        assert len((await get(manager, "/snapshot")).json["shards"]) == 3
+        resharding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await resharding
+
+
 async def test_the_snapshot_has_what_metrics_has(propylon_simulator: Start, gateway_to: Make) -> None:
     sim = propylon_simulator(guilds=3)
     gateway = gateway_to(sim, admin=ADMIN)

@@ -1,7 +1,11 @@
 """A recording that nobody ends, and the table of what is secret."""
 
 import asyncio
+import os
+import sys
 from pathlib import Path
+
+import pytest
 
 from face.support import eventually
 from propylon import Gateway, _core
@@ -43,3 +47,30 @@ async def _taken_away(path: Path) -> None:
 
 def test_a_file_that_somebody_takes_away_is_made_anew(tmp_path: Path) -> None:
     asyncio.run(_taken_away(tmp_path / "x.jsonl.zst"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork()")
+def test_a_forked_child_does_not_keep_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.zst"
+    reading, writing = os.pipe()
+
+    async def run() -> int:
+        gateway = Gateway("token")
+        async with gateway.record(path):
+            child = os.fork()
+            if child == 0:
+                os.close(writing)
+                os.read(reading, 1)
+                os._exit(0)
+        # The first one has ended; the child is there.
+        async with gateway.record(path):
+            return child
+
+    child = 0
+    try:
+        child = asyncio.run(run())
+    finally:
+        os.close(reading)
+        os.close(writing)
+        if child:
+            os.waitpid(child, 0)

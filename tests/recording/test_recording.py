@@ -40,13 +40,15 @@ def test_an_event_gives_a_dispatch(tmp_path: Path) -> None:
 
 
 def test_a_torn_end_is_read_up_to_the_last_whole_line_and_told(tmp_path: Path) -> None:
-    for cut in range(1, len(LINE % (4, 4))):
+    for cut in range(2, len(LINE % (4, 4))):
         path = written(tmp_path, LINES[:-cut])
         with pytest.warns(TornRecordingWarning, match="day.jsonl ends within a line"):
             assert [event.sequence for event in Recording(path)] == [0, 1, 2, 3]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(list(Recording(written(tmp_path, LINES)))) == 5
+        # Other tools need not end the last line.
+        assert len(list(Recording(written(tmp_path, LINES[:-1])))) == 5
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,7 @@ def test_a_torn_end_is_read_up_to_the_last_whole_line_and_told(tmp_path: Path) -
         (LINES + b"{}\n", "after line 5: missing field"),
         (LINES + b'{"t":1,"s":1,"at":1,"d":{}}\n', "after line 5: invalid type"),
         (LINES + b"plain text\n", "after line 5"),
+        (LINES + b'{"t":"A","s":1,"at":1e300,"d":{}}\n', "after line 5: .*is no time"),
         (b"\x28\xb5\x2f\xfd" + os.urandom(0) + b"\xff" * 40, "is no recording"),
     ],
 )
@@ -98,3 +101,23 @@ def test_files_that_were_set_aside_come_first_and_in_order(tmp_path: Path) -> No
     assert [event.sequence for event in Recording(path)] == [0, 1, 2, 3]
     path.unlink()
     assert [event.sequence for event in Recording(path)] == [0, 1, 2], "killed between two files"
+
+
+def test_what_is_set_aside_while_it_is_read_is_read_in_its_turn(tmp_path: Path) -> None:
+    for number, name in enumerate(["day.000001.jsonl.zst", "day.jsonl.zst"]):
+        # More than is read in one go.
+        written(tmp_path, b"".join(LINE % (number, each) for each in range(600)), name)
+    path = tmp_path / "day.jsonl.zst"
+    events = iter(Recording(path))
+    first = [next(events)]
+    path.rename(tmp_path / "day.000002.jsonl.zst")
+    written(tmp_path, LINE % (2, 0), "day.jsonl.zst")
+    found = [event.sequence for event in [*first, *events]]
+    assert found == [0] * 600 + [1] * 600 + [2]
+
+
+def test_a_meaning_that_nobody_knows_yet_is_none(tmp_path: Path) -> None:
+    line = b'{"t":"GUILD_CREATE","s":1,"at":1,"guild_change":"sold","d":{"id":"1"}}\n'
+    (event,) = Recording(written(tmp_path, line))
+    assert event.guild_change is None
+    assert event.dispatch.guild_change is None

@@ -151,7 +151,7 @@ class LoopWatch:
             self._blocked_by = _culprit(frame)
             if self._blocked_by is not None:
                 # For who asks the engine meanwhile.
-                self.watch.running(self.watch.listener(self._blocked_by))
+                self.watch.held_by(self._blocked_by)
         if blocked < self._warn_at:
             return
         while self._warn_at <= blocked:

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use propylon_core::{
     admin::{AdminConfig, AdminServer, Exhibit, Process, Watch},
@@ -59,6 +60,11 @@ impl PyWatch {
         self.0.done();
     }
 
+    /// This holds the loop, and is no listener; until its next turn.
+    fn held_by(&self, name: &str) {
+        self.0.held_by(name);
+    }
+
     /// So many calls of a listener took so many seconds in all, and raised so many errors.
     #[pyo3(signature = (number, seconds, calls=1, errors=0))]
     fn record(&self, number: u32, seconds: f64, calls: u64, errors: u64) {
@@ -71,27 +77,37 @@ impl PyWatch {
         self.0.blocked(clock::now()).as_secs_f64()
     }
 
-    /// The name of the listener that runs, where one was told.
+    /// The name of the listener that runs, or of what else holds the loop, where one was told.
     #[getter]
     fn running_name(&self) -> Option<String> {
-        self.0.running_name().map(str::to_owned)
+        self.0.running_name()
     }
 }
 
-/// The servers of this process by the addresses that they were asked for, which is what others ask for too.
-type Servers = HashMap<AdminConfig, Weak<AdminServer>>;
+/// The servers of a process by the addresses that they were asked for, which is what others ask for too.
+#[derive(Default)]
+struct Servers(Mutex<HashMap<AdminConfig, Weak<AdminServer>>>);
 
-static SERVERS: Mutex<Option<(u32, Servers)>> = Mutex::new(None);
+/// Those of the process with this number. A fork may come while another thread has the lock, which nobody gives back in
+/// the child: it makes its own.
+static SERVERS: ArcSwapOption<(u32, Servers)> = ArcSwapOption::const_empty();
+
+fn servers() -> Arc<(u32, Servers)> {
+    let pid = process::id();
+    let is_ours = |known: &Option<Arc<(u32, Servers)>>| known.as_deref().is_some_and(|(made, _)| *made == pid);
+    let before =
+        SERVERS.rcu(|known| if is_ours(known) { known.clone() } else { Some(Arc::new((pid, Servers::default()))) });
+    if !is_ours(&before) {
+        // The parent's: dropping them would wait for threads that are not here.
+        std::mem::forget(before);
+    }
+    SERVERS.load_full().unwrap_or_default()
+}
 
 /// The server at this address: that of another gateway of the process, or a new one.
 fn join(config: AdminConfig, facts: &Process) -> PyResult<Arc<AdminServer>> {
-    let mut servers = SERVERS.lock();
-    let pid = process::id();
-    if let Some(stale) = servers.take_if(|(made, _)| *made != pid) {
-        // The parent's; dropping them would wait for threads that are not here.
-        std::mem::forget(stale);
-    }
-    let (_, servers) = servers.get_or_insert_with(|| (pid, HashMap::new()));
+    let ours = servers();
+    let mut servers = ours.1.0.lock();
     if let Some(server) = servers.get(&config).and_then(Weak::upgrade) {
         return Ok(server);
     }
@@ -136,7 +152,8 @@ impl Inner {
             server.exhibit().hide(&state);
         }
         // Where nobody else has it, this is its end, and another one may want the address at once.
-        let _servers = SERVERS.lock();
+        let ours = servers();
+        let _servers = ours.1.0.lock();
         drop(server);
     }
 }

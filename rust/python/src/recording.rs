@@ -114,6 +114,9 @@ impl PyRecorder {
     }
 }
 
+/// Bytes of payloads that are read in one go.
+const ENOUGH: usize = 1024 * 1024;
+
 /// As Python gets it: `(type, sequence, shard, at, guild_change, redacted, raw)`.
 type Facts<'py> = (String, Option<u64>, (u32, u32), f64, Option<String>, Vec<String>, Bound<'py, PyBytes>);
 
@@ -144,9 +147,13 @@ impl PyRecordingReader {
                 return Err(error);
             }
             let mut records = Vec::new();
-            while records.len() < count {
+            let mut bytes = 0;
+            while records.len() < count && bytes < ENOUGH {
                 match state.reader.read() {
-                    Ok(Some(record)) => records.push(record),
+                    Ok(Some(record)) => {
+                        bytes += record.data.len();
+                        records.push(record);
+                    }
                     Ok(None) => break,
                     Err(error) if records.is_empty() => return Err(error),
                     Err(error) => {

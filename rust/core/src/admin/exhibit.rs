@@ -67,6 +67,13 @@ struct Retired {
     gone: BTreeMap<u32, Totals>,
 }
 
+/// What is shown, and what was: under one lock, so that no shard is in both or in neither.
+#[derive(Debug, Default)]
+struct Gathered {
+    shards: Vec<Shown>,
+    retired: Retired,
+}
+
 impl Retired {
     fn settle(&mut self) {
         let gone = &mut self.gone;
@@ -92,9 +99,8 @@ impl Retired {
 #[derive(Debug)]
 pub struct Exhibit {
     pub(super) process: Process,
-    shards: Mutex<Vec<Shown>>,
+    gathered: Mutex<Gathered>,
     watches: Mutex<Vec<Weak<Watch>>>,
-    retired: Mutex<Retired>,
     pub(super) journal: Arc<Journal>,
     history: Mutex<(History, Duration)>,
 }
@@ -125,9 +131,8 @@ impl Exhibit {
     pub fn new(process: Process) -> Self {
         Self {
             process,
-            shards: Mutex::default(),
+            gathered: Mutex::default(),
             watches: Mutex::default(),
-            retired: Mutex::default(),
             journal: Arc::default(),
             history: Mutex::default(),
         }
@@ -136,25 +141,24 @@ impl Exhibit {
     /// Shows a shard, `(id, count)`; once, however often it is called.
     pub fn show(&self, shard: (u32, u32), state: &Arc<SharedState>) {
         state.keep_journal(Some(Arc::clone(&self.journal)));
-        let mut shards = self.shards.lock();
+        let Gathered { shards, retired } = &mut *self.gathered.lock();
         shards.retain(|shown| shown.state.strong_count() > 0);
         if !shards.iter().any(|shown| shown.state.as_ptr() == Arc::as_ptr(state)) {
             let (id, count) = shard;
             shards.push(Shown { id, count, state: Arc::downgrade(state) });
             // Stable: of two with one id the later one is the newer.
             shards.sort_by_key(|shown| shown.id);
-            self.retired.lock().hidden.retain(|(_, hidden, _)| hidden.as_ptr() != Arc::as_ptr(state));
+            retired.hidden.retain(|(_, hidden, _)| hidden.as_ptr() != Arc::as_ptr(state));
         }
     }
 
     /// Shows it no more. What it has counted stays in the sums.
     pub fn hide(&self, state: &Arc<SharedState>) {
-        let mut shards = self.shards.lock();
+        let Gathered { shards, retired } = &mut *self.gathered.lock();
         let Some(at) = shards.iter().position(|shown| shown.state.as_ptr() == Arc::as_ptr(state)) else { return };
         let id = shards.remove(at).id;
         state.keep_journal(None);
         let totals = Totals::of(state, state.queue().snapshot().0);
-        let mut retired = self.retired.lock();
         retired.settle();
         retired.hidden.push((id, Arc::downgrade(state), totals));
     }
@@ -174,24 +178,28 @@ impl Exhibit {
     }
 
     fn states(&self) -> Vec<(u32, u32, Arc<SharedState>)> {
-        let shards = self.shards.lock();
+        Self::there(&self.gathered.lock().shards)
+    }
+
+    fn there(shards: &[Shown]) -> Vec<(u32, u32, Arc<SharedState>)> {
         shards.iter().filter_map(|shown| Some((shown.id, shown.count, shown.state.upgrade()?))).collect()
     }
 
-    /// How many shards there are, and how many of them are READY.
+    /// How many shards there are, and how many of them are READY. Those of a new fleet that has not taken over yet are
+    /// none: the bot is as ready as the fleet that it is heard by.
     pub(super) fn readiness(&self) -> (usize, usize) {
-        let states = self.states();
+        let mut states = self.states();
+        states.retain(|(.., state)| !state.is_behind_the_scenes());
         (states.len(), states.iter().filter(|(.., state)| state.status() == Status::Ready).count())
     }
 
-    /// Each shard as it stands, by its id.
-    pub(super) fn standings(&self) -> Vec<Standing> {
-        self.states().iter().map(|(id, count, state)| standing(*id, *count, state)).collect()
-    }
-
-    /// What those had counted that are gone, by their ids.
-    pub(super) fn retired(&self) -> BTreeMap<u32, Totals> {
-        self.retired.lock().sums()
+    /// Each shard as it stands, by its id; and what those had counted that are gone, by theirs.
+    pub(super) fn standings(&self) -> (Vec<Standing>, BTreeMap<u32, Totals>) {
+        let (states, gone) = {
+            let gathered = self.gathered.lock();
+            (Self::there(&gathered.shards), gathered.retired.sums())
+        };
+        (states.iter().map(|(id, count, state)| standing(*id, *count, state)).collect(), gone)
     }
 
     /// What is left of the day's IDENTIFYs, as the first shard knows that knows it.
@@ -202,8 +210,7 @@ impl Exhibit {
     /// Takes a point of the history.
     pub(super) fn sample(&self) {
         let mut moment = Moment { time: clock::unix_now(), ..Moment::default() };
-        let gone = self.retired();
-        let shards = self.standings();
+        let (shards, gone) = self.standings();
         for totals in shards.iter().map(|shard| &shard.totals).chain(gone.values()) {
             moment.received += totals.received;
             moment.delivered += totals.delivered;

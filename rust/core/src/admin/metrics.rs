@@ -61,15 +61,16 @@ struct Scrape {
 
 impl Scrape {
     fn of(exhibit: &Exhibit) -> Self {
-        let (now, shards) = (clock::now(), exhibit.standings());
-        let mut totals = exhibit.retired();
+        let now = clock::now();
+        let (shards, mut totals) = exhibit.standings();
+        let sum = snapshot::sum(&shards, &totals);
         for shard in &shards {
             totals.entry(shard.id).or_default().add(&shard.totals);
         }
         Self {
             process: exhibit.process.clone(),
             resident_bytes: snapshot::resident_bytes(),
-            sum: snapshot::sum(exhibit, &shards),
+            sum,
             loops: exhibit
                 .loops()
                 .iter()

@@ -81,6 +81,14 @@ struct Port {
     _over: mpsc::SyncSender<()>,
 }
 
+impl Drop for Port {
+    /// A child that was forked has the descriptor too, and would keep the port open.
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
+}
+
 async fn serve(port: Port, room: Arc<Room>) {
     let mut connections = JoinSet::new();
     let mut points = interval(Duration::from_secs(history::INTERVAL));

@@ -130,9 +130,9 @@ pub(super) fn listeners(exhibit: &Exhibit) -> BTreeMap<String, ListenerCounts> {
 }
 
 /// All shards together, those that are gone among them.
-pub(super) fn sum(exhibit: &Exhibit, shards: &[Standing]) -> Totals {
+pub(super) fn sum(shards: &[Standing], gone: &BTreeMap<u32, Totals>) -> Totals {
     let mut sum = Totals::default();
-    for totals in exhibit.retired().values() {
+    for totals in gone.values() {
         sum.add(totals);
     }
     for shard in shards {
@@ -149,7 +149,7 @@ fn live_at(exhibit: &Exhibit, now: Duration) -> Live {
         ok: blocked <= DEAD,
         blocked_seconds: blocked.as_secs_f64(),
         since: worst.as_ref().map(|watch| clock::unix_of(watch.last_turn())),
-        listener: worst.and_then(|watch| watch.running_name().map(str::to_owned)),
+        listener: worst.and_then(|watch| watch.running_name()),
     }
 }
 
@@ -167,8 +167,8 @@ pub(super) fn readiness(exhibit: &Exhibit) -> Readiness {
 /// `GET /snapshot`.
 pub(super) fn snapshot_json(exhibit: &Exhibit) -> Vec<u8> {
     let now = clock::now();
-    let shards = exhibit.standings();
-    let events = sum(exhibit, &shards);
+    let (shards, gone) = exhibit.standings();
+    let events = sum(&shards, &gone);
     let events = events.by_event().map(|(event, counts)| (event, OUTCOMES.into_iter().zip(counts).collect()));
     let listeners = listeners(exhibit).into_iter().map(|(name, counts)| ListenerRow {
         name,
@@ -197,7 +197,7 @@ pub(super) fn snapshot_json(exhibit: &Exhibit) -> Vec<u8> {
                 last_turn_at: clock::unix_of(watch.last_turn()),
                 blocked_seconds: watch.blocked(now).as_secs_f64(),
                 lag_seconds: watch.lag().as_secs_f64(),
-                running: watch.running_name().map(str::to_owned),
+                running: watch.running_name(),
             })
             .collect(),
         shards: shards

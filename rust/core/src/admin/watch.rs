@@ -77,8 +77,16 @@ pub struct Watch {
     lag_nanos: AtomicU64,
     /// The number of the listener that runs, and 1; 0: none.
     running: AtomicU32,
+    /// What runs and is no listener, until the next turn.
+    culprit: Mutex<Option<String>>,
     numbers: Mutex<HashMap<String, u32>>,
     rows: Box<[OnceLock<Box<Row>>]>,
+}
+
+/// What would have to be escaped somewhere is not worth that in a name.
+fn plain(name: &str) -> String {
+    let plain = |c: char| if c.is_control() || matches!(c, '"' | '\\') { '?' } else { c };
+    name.chars().take(NAME).map(plain).collect()
 }
 
 impl Default for Watch {
@@ -87,6 +95,7 @@ impl Default for Watch {
             last_turn: AtomicU64::new(clock::now().as_nanos() as u64),
             lag_nanos: AtomicU64::new(0),
             running: AtomicU32::new(0),
+            culprit: Mutex::default(),
             numbers: Mutex::default(),
             rows: (0..=LISTENERS).map(|_| OnceLock::new()).collect(),
         }
@@ -103,13 +112,12 @@ impl Watch {
         self.lag_nanos.store(lag.as_nanos() as u64, Relaxed);
         self.last_turn.store(now.as_nanos() as u64, Relaxed);
         self.running.store(0, Relaxed);
+        *self.culprit.lock() = None;
     }
 
     /// The number of a listener, by its name. Those beyond a thousand share one.
     pub fn listener(&self, name: &str) -> u32 {
-        // What would have to be escaped somewhere is not worth that in a name.
-        let plain = |c: char| if c.is_control() || matches!(c, '"' | '\\') { '?' } else { c };
-        let name: String = name.chars().take(NAME).map(plain).collect();
+        let name = plain(name);
         let mut numbers = self.numbers.lock();
         if let Some(&number) = numbers.get(&name) {
             return number;
@@ -142,6 +150,11 @@ impl Watch {
     /// No listener runs.
     pub fn done(&self) {
         self.running.store(0, Relaxed);
+    }
+
+    /// This holds the loop, and is no listener that anybody counts; forgotten with the loop's next turn.
+    pub fn held_by(&self, name: &str) {
+        *self.culprit.lock() = Some(plain(name));
     }
 
     /// So many calls of a listener took so many seconds in all, and raised so many errors. Several calls count as
@@ -178,10 +191,10 @@ impl Watch {
         if quiet < QUIET { Duration::ZERO } else { quiet }
     }
 
-    /// The listener that runs, as far as anybody has told.
-    pub fn running_name(&self) -> Option<&str> {
-        let number = self.running.load(Relaxed).checked_sub(1)?;
-        self.rows.get(number as usize)?.get().map(|row| row.name.as_str())
+    /// The listener that runs, or what else holds the loop, as far as anybody has told.
+    pub fn running_name(&self) -> Option<String> {
+        let Some(number) = self.running.load(Relaxed).checked_sub(1) else { return self.culprit.lock().clone() };
+        self.rows.get(number as usize)?.get().map(|row| row.name.clone())
     }
 
     /// Each listener and its counters.
@@ -223,10 +236,14 @@ mod tests {
         let (first, second) = (watch.listener("bot.first"), watch.listener("bot.second"));
         assert_eq!(watch.listener("bot.first"), first);
         assert_eq!(watch.running_name(), None);
+        watch.held_by("timer");
+        assert_eq!(watch.running_name().as_deref(), Some("timer"));
+        watch.beat(Duration::ZERO);
+        assert_eq!(watch.running_name(), None);
         watch.running(second);
-        assert_eq!(watch.running_name(), Some("bot.second"));
+        assert_eq!(watch.running_name().as_deref(), Some("bot.second"));
         watch.running(first);
-        assert_eq!(watch.running_name(), Some("bot.first"));
+        assert_eq!(watch.running_name().as_deref(), Some("bot.first"));
         watch.done();
         assert_eq!(watch.running_name(), None);
         watch.running(first);
@@ -263,11 +280,11 @@ mod tests {
         let last = watch.listener("one more");
         assert_eq!(last as usize, LISTENERS);
         watch.running(last);
-        assert_eq!(watch.running_name(), Some(OTHERS));
+        assert_eq!(watch.running_name().as_deref(), Some(OTHERS));
         assert_eq!(watch.listeners().count(), LISTENERS + 1);
         let watch = Watch::default();
         watch.running(watch.listener("a\"b\\c\nd"));
-        assert_eq!(watch.running_name(), Some("a?b?c?d"));
+        assert_eq!(watch.running_name().as_deref(), Some("a?b?c?d"));
         watch.running(watch.listener(&"é".repeat(1000)));
         assert_eq!(watch.running_name().unwrap().chars().count(), NAME);
     }

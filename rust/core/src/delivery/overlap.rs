@@ -79,6 +79,11 @@ impl Overlap {
         self.switched.store(true, Relaxed);
     }
 
+    /// Whether the new fleet is heard.
+    pub fn has_switched(&self) -> bool {
+        self.switched.load(Relaxed)
+    }
+
     /// Each connection has shown that it lives: what the new fleet had to replay it has replayed.
     pub fn settle(&self) {
         for account in self.accounts.lock().by_hash.values_mut() {
@@ -107,7 +112,7 @@ impl Overlap {
 
     /// Whether an event that came on `side` is to be delivered.
     pub fn delivers(&self, side: Side, event: EventType, name: Option<&str>, data: &[u8], now: Duration) -> bool {
-        let switched = self.switched.load(Relaxed);
+        let switched = self.has_switched();
         if matches!(event, EventType::READY | EventType::RESUMED) {
             // Of one session, so the other side never brings it. The new fleet's first ones are behind the scenes.
             return side == Side::Old || switched;

@@ -67,10 +67,26 @@ impl RecordingFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
-        (self.file, self.regular, self.length) = open(&self.path)?;
+        let (file, regular, length) = open(&self.path)?;
+        unlock(&std::mem::replace(&mut self.file, file));
+        (self.regular, self.length) = (regular, length);
         self.torn = false;
         Ok(())
     }
+}
+
+impl Drop for RecordingFile {
+    /// A child that was forked has the file too, and would keep the lock.
+    fn drop(&mut self) {
+        unlock(&self.file);
+    }
+}
+
+fn unlock(file: &File) {
+    #[cfg(unix)]
+    let _ = file.unlock();
+    #[cfg(not(unix))]
+    let _ = file;
 }
 
 fn open(path: &Path) -> io::Result<(File, bool, u64)> {

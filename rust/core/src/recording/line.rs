@@ -88,8 +88,22 @@ fn alone() -> (u32, u32) {
     (0, 1)
 }
 
+/// Unix time of the end of the year 9999, beyond which dates are none.
+const LAST: f64 = 253_402_300_799.0;
+
 /// Reads a line, without its end.
 pub(super) fn read(line: &[u8]) -> Result<(Head, Vec<u8>), String> {
+    let (mut head, data) = split(line)?;
+    if !(0.0..=LAST).contains(&head.at) {
+        return Err(format!("\"at\": {} is no time", head.at));
+    }
+    // A later version may know others.
+    let known = |name: &String| GuildChange::ALL.iter().any(|change| change.name() == name);
+    head.guild_change = head.guild_change.filter(known);
+    Ok((head, data))
+}
+
+fn split(line: &[u8]) -> Result<(Head, Vec<u8>), String> {
     let Some(at) = memchr::memmem::find(line, DATA) else {
         let head: Head = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let text = head.d64.as_deref().ok_or_else(|| "it has no \"d\" at its end".to_owned())?;
@@ -146,6 +160,9 @@ mod tests {
             (r#"{"t":"A","s":1,"at":1,"d":}"#, "does not end"),
             (r#"{"t":"A","s":1,"at":1,"d64":"?"}"#, "d64"),
             (r#"{"t":"A","s":-1,"at":1,"d":1}"#, "invalid value"),
+            (r#"{"t":"A","s":1,"at":1e300,"d":1}"#, "is no time"),
+            (r#"{"t":"A","s":1,"at":-1,"d":1}"#, "is no time"),
+            (r#"{"t":"A","s":1,"shard":[-1,1],"at":1,"d":1}"#, "invalid value"),
         ] {
             match read(line.as_bytes()) {
                 Err(error) => assert!(error.contains(why), "{line}: {error}"),
@@ -153,6 +170,8 @@ mod tests {
                 Ok((_, data)) => assert_eq!((line, &data[..]), (r#"{"t":"A","s":1,"at":1,"d":{}"#, &b"{"[..])),
             }
         }
+        let changed = read(br#"{"t":"A","s":1,"at":1,"guild_change":"sold","d":1}"#).unwrap();
+        assert_eq!(changed.0.guild_change, None);
         let (head, data) = read(br#"{"t":"A","s":1,"at":1.5,"later":[],"d":[1] }"#).unwrap();
         assert_eq!((head.t.as_str(), head.shard, head.at, &data[..]), ("A", (0, 1), 1.5, &b"[1] "[..]));
     }

@@ -14,8 +14,8 @@ use super::{file, line};
 /// The largest window accepted, 128 MiB: what `zstd --long` writes.
 const WINDOW_LOG_MAX: u32 = 27;
 const CHUNK: usize = 128 * 1024;
-/// No event makes a longer line: `max_payload_bytes` is 64 MiB where nobody has changed it.
-const LONGEST_LINE: usize = 1024 * 1024 * 1024;
+/// No event makes a longer line where nobody has raised `max_payload_bytes`, which is 64 MiB.
+const LONGEST_LINE: usize = 256 * 1024 * 1024;
 
 /// One event of a recording.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,10 +55,13 @@ struct Open {
     lines: u64,
 }
 
-/// Reads one recording.
+/// Reads one recording. It may be written meanwhile: what is set aside while it is read is found in its turn.
 pub struct Reader {
-    /// Last one first.
-    files: Vec<PathBuf>,
+    path: PathBuf,
+    /// The number of the last file that was set aside and read, or is being read; 0: none yet.
+    last: u64,
+    /// The file of that name, which is read when nothing is left that was set aside, has been opened; it is the end.
+    at_end: bool,
     open: Option<Open>,
     torn: Vec<PathBuf>,
 }
@@ -69,18 +72,41 @@ impl Reader {
     /// # Errors
     /// Where there is no such file. Files themselves are opened in their turn.
     pub fn new(path: &Path) -> io::Result<Self> {
-        let mut files: Vec<PathBuf> = match file::set_aside(path) {
-            Ok(found) => found.into_iter().map(|(_, path)| path).collect(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        if files.is_empty() || path.try_exists()? {
+        let this = Self { path: path.to_owned(), last: 0, at_end: false, open: None, torn: Vec::new() };
+        if this.aside()?.is_none() || path.try_exists()? {
             // Opened for the error that it may give.
             File::open(path)?;
-            files.push(path.to_owned());
         }
-        files.reverse();
-        Ok(Self { files, open: None, torn: Vec::new() })
+        Ok(this)
+    }
+
+    /// The next file that was set aside.
+    fn aside(&self) -> io::Result<Option<(u64, PathBuf)>> {
+        match file::set_aside(&self.path) {
+            Ok(found) => Ok(found.into_iter().find(|(number, _)| *number > self.last)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the next file. `None`: there is none.
+    fn next(&mut self) -> io::Result<Option<Open>> {
+        if self.at_end {
+            return Ok(None);
+        }
+        // Opened before the others are looked for: where it is set aside between the two, it is found among them.
+        let tail = File::open(&self.path);
+        if let Some((number, path)) = self.aside()? {
+            self.last = number;
+            return Open::new(path.clone(), File::open(path)?).map(Some);
+        }
+        self.at_end = true;
+        match tail {
+            Ok(file) => Open::new(self.path.clone(), file).map(Some),
+            // All of it was set aside.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.last > 0 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The files that ended within a frame or a line, so far: whoever wrote them was killed. What is whole is read.
@@ -103,15 +129,16 @@ impl Reader {
                 }
                 self.open = None;
             }
-            let Some(path) = self.files.pop() else { return Ok(None) };
-            self.open = Some(Open::new(path)?);
+            self.open = self.next()?;
+            if self.open.is_none() {
+                return Ok(None);
+            }
         }
     }
 }
 
 impl Open {
-    fn new(path: PathBuf) -> io::Result<Self> {
-        let file = File::open(&path)?;
+    fn new(path: PathBuf, file: File) -> io::Result<Self> {
         let mut this = Self {
             path,
             file,
@@ -151,15 +178,10 @@ impl Open {
         loop {
             if let Some(end) = memchr::memchr(b'\n', &self.text[self.searched..]) {
                 let end = self.searched + end;
-                let line = self.text[self.at..end].trim_ascii();
-                let read = if line.is_empty() { None } else { Some(line::read(line)) };
-                self.at = end + 1;
-                self.searched = self.at;
-                let Some(read) = read else { continue };
-                let (head, data) = read.map_err(|why| self.broken(&why))?;
-                self.lines += 1;
-                let line::Head { t: name, s: sequence, shard, at, guild_change, redacted, .. } = head;
-                return Ok(Some(Record { name, sequence, shard, at, guild_change, redacted, data }));
+                if let Some(record) = self.take_line(end)? {
+                    return Ok(Some(record));
+                }
+                continue;
             }
             self.text.drain(..std::mem::take(&mut self.at));
             self.searched = self.text.len();
@@ -167,9 +189,24 @@ impl Open {
                 return Err(self.broken("a line has no end"));
             }
             if !self.more()? {
-                return Ok(None);
+                // Other tools need not end the last line. A part of one is no JSON.
+                let whole = !self.in_frame && serde_json::from_slice::<serde::de::IgnoredAny>(&self.text).is_ok();
+                return if whole { self.take_line(self.text.len()) } else { Ok(None) };
             }
         }
+    }
+
+    /// The line that ends at `end`; `None` where it is empty.
+    fn take_line(&mut self, end: usize) -> io::Result<Option<Record>> {
+        let line = self.text[self.at..end].trim_ascii();
+        let read = if line.is_empty() { None } else { Some(line::read(line)) };
+        self.at = (end + 1).min(self.text.len());
+        self.searched = self.at;
+        let Some(read) = read else { return Ok(None) };
+        let (head, data) = read.map_err(|why| self.broken(&why))?;
+        self.lines += 1;
+        let line::Head { t: name, s: sequence, shard, at, guild_change, redacted, .. } = head;
+        Ok(Some(Record { name, sequence, shard, at, guild_change, redacted, data }))
     }
 
     /// Appends to the text. `false`: there is nothing more.

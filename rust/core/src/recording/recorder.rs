@@ -99,17 +99,20 @@ struct Waiting {
 struct Batch {
     events: Vec<Waiting>,
     data: Vec<u8>,
+    /// Bytes of the names that no table has.
+    names: usize,
 }
 
 impl Batch {
     fn cost(&self) -> usize {
-        self.data.len() + self.events.len() * size_of::<Waiting>()
+        self.data.len() + self.names + self.events.len() * size_of::<Waiting>()
     }
 
     /// Keeps its room for the next events, unless it is a burst's.
     fn clear(&mut self) {
         self.events.clear();
         self.data.clear();
+        self.names = 0;
         if self.data.capacity() > 2 * FRAME {
             *self = Self::default();
         }
@@ -215,6 +218,7 @@ impl Recorder {
             return;
         }
         batch.data.extend_from_slice(event.data);
+        batch.names += name.as_deref().map_or(0, str::len);
         let end = batch.data.len();
         let &Event { event, shard, sequence, received_at, guild_change, .. } = event;
         batch.events.push(Waiting { event, name, shard, sequence, received_at, guild_change, end });

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
+use serde::de::IgnoredAny;
 
 use crate::protocol::{
     fields,
@@ -14,7 +15,7 @@ use crate::protocol::{
 pub const SECRET_KEYS: [&str; 3] = ["token", "session_id", "secrets"];
 
 /// Deeper than any event of Discord's. What is deeper still is not looked through.
-const DEPTH: usize = 256;
+const DEPTH: usize = 100;
 
 /// So many paths are told of one event, and so many bytes of each: the keys in them are the server's.
 const PATHS: usize = 64;
@@ -46,7 +47,12 @@ impl Searcher {
         // A key may be spelled with escapes; most events have neither these nor such a word.
         let suspicious = self.keys.iter().any(|key| key.find(data).is_some()) || self.escape.find(data).is_some();
         let mut paths = Vec::new();
-        let cuts = if suspicious { find(data, &mut paths) } else { Some(Vec::new()) };
+        let cuts = match suspicious {
+            // What is no JSON may be read in more than one way, and a secret found in another one than ours.
+            true if serde_json::from_slice::<IgnoredAny>(data).is_err() => None,
+            true => find(data, &mut paths),
+            false => Some(Vec::new()),
+        };
         let Some(cuts) = cuts else {
             out.extend_from_slice(b"null");
             return vec!["*".to_owned()];
@@ -216,7 +222,17 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_through_is_left_out() {
         let deep = format!(r#"{}{{"token":"hush"}}{}"#, "[".repeat(300), "]".repeat(300));
-        for broken in [r#"{"token":"hush""#, r#"{"token""#, r#"{"token":"hu"#, r#"{"x":1]"token":"hush"}"#, &deep] {
+        for broken in [
+            r#"{"a":1 "token":"hush"}"#,
+            "{'token':'hush'}",
+            r#"{token:"hush"}"#,
+            r#"{"token":"hush"} {}"#,
+            r#"{"token":"hush""#,
+            r#"{"token""#,
+            r#"{"token":"hu"#,
+            r#"{"x":1]"token":"hush"}"#,
+            &deep,
+        ] {
             assert_eq!(without(broken), ("null".to_owned(), vec!["*".to_owned()]), "{broken}");
         }
     }

@@ -85,7 +85,7 @@ impl Driver {
                 }
                 Action::Ready { resumed } => {
                     if let Some(journal) = &*self.state.journal.load() {
-                        journal.ready(self.shard_id, resumed);
+                        journal.ready(self.state.queue.key(), resumed);
                     }
                     if !resumed {
                         // Its READY is yet to be queued, and is not accepted before.
@@ -102,7 +102,7 @@ impl Driver {
                     if let Some(journal) = &*self.state.journal.load()
                         && closed.reconnect
                     {
-                        journal.lost(self.shard_id, closed.code, &closed.reason);
+                        journal.lost(self.state.queue.key(), self.shard_id, closed.code, &closed.reason);
                     }
                     self.flush_batch(now);
                     self.state.keep_session(self.machine.session().cloned());

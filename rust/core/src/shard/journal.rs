@@ -14,6 +14,8 @@ const REASON: usize = 200;
 /// One of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reconnect {
+    /// Tells shards of one id apart: several bots of a process may share a journal.
+    key: u64,
     /// When it was lost, by [`clock::now`].
     pub at: Duration,
     /// The shard's id.
@@ -31,20 +33,20 @@ pub struct Reconnect {
 pub struct Journal(Mutex<VecDeque<Reconnect>>);
 
 impl Journal {
-    /// A connection of `shard` was lost, and another one follows.
-    pub fn lost(&self, shard: u32, code: Option<u16>, reason: &str) {
+    /// A connection of `shard`, whose queue has this key, was lost, and another one follows.
+    pub fn lost(&self, key: u64, shard: u32, code: Option<u16>, reason: &str) {
         let mut kept = self.0.lock();
         if kept.len() >= KEPT {
             kept.pop_front();
         }
         let end = (0..=REASON.min(reason.len())).rev().find(|&end| reason.is_char_boundary(end)).unwrap_or(0);
         let reason = reason[..end].to_owned();
-        kept.push_back(Reconnect { at: clock::now(), shard, code, reason, resumed: None });
+        kept.push_back(Reconnect { key, at: clock::now(), shard, code, reason, resumed: None });
     }
 
-    /// READY or RESUMED has come for `shard`.
-    pub fn ready(&self, shard: u32, resumed: bool) {
-        for entry in self.0.lock().iter_mut().rev().filter(|entry| entry.shard == shard) {
+    /// READY or RESUMED has come for the shard whose queue has this key.
+    pub fn ready(&self, key: u64, resumed: bool) {
+        for entry in self.0.lock().iter_mut().rev().filter(|entry| entry.key == key) {
             if entry.resumed.is_some() {
                 // What came before was answered before.
                 break;
@@ -67,13 +69,13 @@ mod tests {
     fn it_keeps_the_last_and_tells_whether_they_were_resumed() {
         let journal = Journal::default();
         for number in 0..300_u16 {
-            journal.lost(u32::from(number % 2), Some(4000 + number), "why");
+            journal.lost(u64::from(number % 2), 7, Some(4000 + number), "why");
         }
         journal.ready(1, true);
         let kept = journal.entries();
         assert_eq!((kept.len(), kept[0].code, kept[255].code), (256, Some(4044), Some(4299)));
-        assert!(kept.iter().all(|entry| entry.resumed == (entry.shard == 1).then_some(true)));
-        journal.lost(1, None, "");
+        assert!(kept.iter().all(|entry| entry.resumed == (entry.key == 1).then_some(true)));
+        journal.lost(1, 7, None, "");
         journal.ready(1, false);
         let last: Vec<_> = journal.entries().iter().rev().take(3).map(|entry| entry.resumed).collect();
         assert_eq!(last, [Some(false), Some(true), None], "what was answered stays so");
@@ -82,8 +84,8 @@ mod tests {
     #[test]
     fn a_long_reason_is_cut_between_two_characters() {
         let journal = Journal::default();
-        journal.lost(0, None, &"é".repeat(150));
-        journal.lost(0, None, &format!("x{}", "é".repeat(150)));
+        journal.lost(0, 0, None, &"é".repeat(150));
+        journal.lost(0, 0, None, &format!("x{}", "é".repeat(150)));
         let lengths: Vec<_> = journal.entries().iter().map(|entry| entry.reason.len()).collect();
         assert_eq!(lengths, [200, 199]);
     }

@@ -294,6 +294,11 @@ impl SharedState {
         self.overlap.store(overlap.map(Arc::new));
     }
 
+    /// Whether it is one of a new fleet that has not taken over yet: nobody hears it.
+    pub fn is_behind_the_scenes(&self) -> bool {
+        self.overlap.load().as_deref().is_some_and(|(overlap, side)| *side == Side::New && !overlap.has_switched())
+    }
+
     /// Takes events that no connection brought, as if one had: matched, counted and queued, whatever the queue's limit. The
     /// session knows nothing of them.
     pub fn feed(&self, dispatches: Vec<Dispatch>) {
