@@ -238,15 +238,7 @@ impl Driver {
                         let data = bytes.slice(start + envelope.data.start..start + envelope.data.end);
                         self.replies.push(Dispatch::answer(event, self.shard_id, envelope.sequence, now, data));
                     }
-                    if matches!(event, EventType::READY | EventType::RESUMED) {
-                        // The status first: listeners of READY read it.
-                        self.act(now);
-                        self.flush_batch(now);
-                    }
-                    if self.guilds.is_complete() {
-                        self.flush_batch(now);
-                        self.guilds.tell();
-                    }
+                    self.settle(now, event);
                 }
                 Verdict::Control => self.act(now),
                 Verdict::Disconnected => {
@@ -262,6 +254,20 @@ impl Driver {
             connection.inflater.discard();
         }
         true
+    }
+
+    /// Does what an event brings with it once it is in the batch.
+    #[inline]
+    fn settle(&mut self, now: Duration, event: EventType) {
+        if matches!(event, EventType::READY | EventType::RESUMED) {
+            // The status first: listeners of READY read it.
+            self.act(now);
+            self.flush_batch(now);
+        }
+        if self.guilds.is_complete() {
+            self.flush_batch(now);
+            self.guilds.tell();
+        }
     }
 
     /// Gives the batch to the queue: one lock, one wake-up; and stops reading where the queue is full.
