@@ -30,7 +30,11 @@ def counted(calls: int, end: float, timing: Timing, run: Run, entry: Entry, sole
         elif sole is not None:
             run.calls += 1
         else:
-            timing.add(entry.tally, 1, now - run.then)
+            tally = entry.tally
+            if not (tally.calls or tally.errors):
+                timing.called.append(tally)
+            tally.calls += 1
+            tally.seconds += now - run.then
         run.then = now
         if run.then > end:
             return

@@ -398,7 +398,12 @@ class Consumer:
                         elif sole is not None:
                             run.calls += 1
                         else:
-                            timing.add(entry.tally, 1, now - run.then)
+                            # `Timing.add`, without the call: an event that several want is counted for each.
+                            tally = entry.tally
+                            if not (tally.calls or tally.errors):
+                                timing.called.append(tally)
+                            tally.calls += 1
+                            tally.seconds += now - run.then
                         run.then = now
                         if not starts:
                             # It starts when the loop gets its turn, and only then may the next listener be called.
