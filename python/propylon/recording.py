@@ -4,10 +4,8 @@ They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``
 `propylon.testing` sends one to clients. The format: docs/recording.md.
 """
 
-import asyncio
 import os
-import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +14,10 @@ from typing import Any, Final, Literal, cast
 import propylon._core as _core
 from propylon._fleet.manager import ShardManager
 from propylon._gateway.gateway import Gateway
+from propylon._playback import TornRecordingWarning, chunks, factor_of, paced
 from propylon._recording.recorder import Recorder
 
 __all__ = ["Recorded", "Recorder", "Recording", "TornRecordingWarning", "replay"]
-
-_CHUNK: Final = 256
-"""Events that are read, and handed to listeners, in one go."""
-
-
-class TornRecordingWarning(UserWarning):
-    """A file of a recording ends within a line, as after a kill. What stands before that was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +67,16 @@ class Recording:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Raises OSError where there is no such file."""
         self._path: Final = Path(path)
-        _core.RecordingReader(self._path)
+        chunks(self._path)
 
     @property
     def path(self) -> Path:
         """The file."""
         return self._path
+
+    def __fspath__(self) -> str:
+        """The file, for whatever takes a path."""
+        return os.fspath(self._path)
 
     def __repr__(self) -> str:
         """Where it is."""
@@ -97,14 +93,9 @@ class Recording:
         Warns:
             TornRecordingWarning: A file ends within a frame or a line, because its writer was killed.
         """
-        for chunk in self._chunks():
-            yield from chunk
-
-    def _chunks(self) -> Iterator[list[Recorded]]:
-        reader = _core.RecordingReader(self._path)
-        while facts := reader.read(_CHUNK):
-            yield [
-                Recorded(
+        for lines in chunks(self._path):
+            for kind, sequence, shard, at, change, redacted, raw in lines:
+                yield Recorded(
                     type=kind,
                     sequence=sequence,
                     shard=shard,
@@ -113,11 +104,6 @@ class Recording:
                     guild_change=cast("_core.GuildChange | None", change),
                     redacted=tuple(redacted),
                 )
-                for kind, sequence, shard, at, change, redacted, raw in facts
-            ]
-        for path in reader.torn:
-            message = f"{path} ends within a line, as after a kill; all before that was read"
-            warnings.warn(message, TornRecordingWarning, stacklevel=3)
 
 
 async def replay(
@@ -141,7 +127,8 @@ async def replay(
     Args:
         bot: The gateway or shard manager.
         recording: A `Recording`, or where it is.
-        speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: as fast as the listeners take it.
+        speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: as fast as the listeners take it. A gap of more
+            than a day counts as a day, and time never goes back.
         drain: Seconds that calls have to finish after the last event; then they are cancelled. Who waits for an event
             then gets `NotConnected`.
 
@@ -151,34 +138,6 @@ async def replay(
             that have been handed out.
         OSError: The file cannot be read.
     """
-    if speed != "max" and not 0 < speed < float("inf"):
-        raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
-    source = recording if isinstance(recording, Recording) else Recording(recording)
+    factor, source = factor_of(speed), chunks(recording)
     life = bot._life  # pyright: ignore[reportPrivateUsage]
-    return await life.replay(_paced(source, None if speed == "max" else speed), drain)
-
-
-async def _paced(source: Recording, speed: float | None) -> "AsyncIterator[list[_core.Fed]]":
-    loop = asyncio.get_running_loop()
-    began: float | None = None
-    first = 0.0
-    for chunk in source._chunks():  # pyright: ignore[reportPrivateUsage]
-        if speed is None:
-            yield [_fed(event) for event in chunk]
-            continue
-        due: list[_core.Fed] = []
-        for event in chunk:
-            if began is None:
-                began, first = loop.time(), event.at
-            wait = began + (event.at - first) / speed - loop.time()
-            if wait > 0:
-                if due:
-                    yield due
-                    due = []
-                await asyncio.sleep(wait)
-            due.append(_fed(event))
-        yield due
-
-
-def _fed(event: Recorded) -> "_core.Fed":
-    return event.type, event.raw, event.sequence, event.shard[0], event.guild_change
+    return await life.replay(paced(source, factor), drain)

@@ -44,12 +44,12 @@ LAYERS = [
     {"errors", "presence", "_arguments", "_debug", "_signals", "_version"},
     {"intents"},
     {"_base"},
-    {"snowflake", "_names", "logs"},
+    {"snowflake", "_names", "_playback", "logs"},
 ]
 """From the top: nobody imports what stands above, or beside it."""
 APART = {"testing"}
-"""Stands on nothing but the engine and these two; the command line stands on it."""
-BELOW_APART = {"_names", "snowflake"}
+"""Stands on nothing but the engine and these three; the command line stands on it."""
+BELOW_APART = {"_names", "_playback", "snowflake"}
 PLUGIN = "propylon.testing.plugin"
 """Makes gateways for tests: a user of the package, as the command line is, and no module of it imports this one."""
 
