@@ -84,6 +84,38 @@ async def test_it_blocks_where_there_is_no_loop(sim: Simulator, propylon_gateway
 
 
 @pytest.mark.asyncio
+async def test_calls_at_once_are_given_one_command_each_in_their_order(
+    sim: Simulator, propylon_gateway: Callable[..., Gateway]
+) -> None:
+    async with propylon_gateway(sim) as gateway:
+        waiting = [asyncio.create_task(sim.expect(op=3)) for _ in range(4)]
+        in_thread = asyncio.create_task(asyncio.to_thread(sim.expect_sync, op=4))
+        await asyncio.sleep(0)
+        for number in range(4):
+            # One by one, so that those behind look while those before have not yet.
+            await gateway.send(3, {"since": None, "activities": [], "status": f"{number}", "afk": False})
+            await sim.wait_for("op", op=3, count=number + 1)
+        await gateway.send(4, {"guild_id": "7", "channel_id": None, "self_mute": False, "self_deaf": False})
+        assert [(await each)["status"] for each in waiting] == ["0", "1", "2", "3"]
+        assert (await in_thread)["guild_id"] == "7"
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_gives_up_takes_nothing_from_those_behind(
+    sim: Simulator, propylon_gateway: Callable[..., Gateway]
+) -> None:
+    async with propylon_gateway(sim) as gateway:
+        first, second = (asyncio.create_task(sim.expect(op=3, timeout=timeout)) for timeout in (0.01, 5))
+        last = asyncio.create_task(sim.expect(op=3, timeout=5))
+        await asyncio.sleep(0)
+        with pytest.raises(TimeoutError, match=r"no command with op 3 within 0\.01 s"):
+            await first
+        last.cancel()
+        await gateway.send(3, {"since": None, "activities": [], "status": "idle", "afk": False})
+        assert (await second)["status"] == "idle"
+
+
+@pytest.mark.asyncio
 async def test_a_simulator_that_is_started_again_begins_anew(
     sim: Simulator, propylon_gateway: Callable[..., Gateway]
 ) -> None:

@@ -12,7 +12,7 @@ from propylon import Field, Filter, Gateway, ShardManager, field
 from propylon.cli._arguments import value_of
 from propylon.cli._process import complain
 from propylon.cli._run import Missing, bot_of, log_by_default
-from propylon.recording import Recording, replay
+from propylon.recording import replay
 from propylon.testing import Simulator
 
 __all__ = ["condition_of", "record_events", "replay_to_bot", "replay_to_clients", "speed_of"]
@@ -96,17 +96,30 @@ async def record_events(
 
 
 async def replay_to_clients(path: Path, speed: "float | Literal['max']", port: int) -> int:
-    """Serve a recording: to the first session that comes, from its READY on; ends when it has gone."""
-    Recording(path)
-    with Simulator(guilds=0, port=port, identify_interval=0.0, max_lag=None) as simulator:
+    """Serve a recording: each session is sent it from its READY on.
+
+    Ends when at least one session has come, each has been sent everything or has ended, and nobody is connected.
+    """
+    simulator = Simulator(guilds=0, port=port, identify_interval=0.0, max_lag=None, recording=path, speed=speed)
+    with simulator:
         print(f"gateway  {simulator.url}")
         print(f"try      propylon events --gateway-url {simulator.url}", flush=True)
-        await simulator.wait_for("ready", count=1, timeout=math.inf)
+        await simulator.wait_for("ready", timeout=math.inf)
         began = time.monotonic()
-        count = await simulator.play(path, speed=speed)
-        print(f"{count:,} events sent in {time.monotonic() - began:.1f} s; Ctrl-C ends it", flush=True)
-        # What is sent may not be read yet.
-        await simulator.wait_for("open", count=0, timeout=math.inf)
+        damage: Exception | None = None
+        while damage is None:
+            try:
+                await simulator.wait_for("played", timeout=math.inf)
+            except (OSError, ValueError) as error:
+                # What stands before may not be read yet.
+                damage = error
+            sessions, seconds = simulator.fleet()["ready"], time.monotonic() - began
+            print(f"sent to all sessions ({sessions:,}), after {seconds:.1f} s; Ctrl-C ends it", flush=True)
+            await simulator.wait_for("open", count=0, timeout=math.inf)
+            if simulator.holds("played"):
+                break
+    if damage is not None:
+        raise damage
     return 0
 
 

@@ -1,10 +1,11 @@
 """Which commands of the clients a test has been given by `Simulator.expect`, so that it gets each once."""
 
+import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Generator, Mapping
+from typing import Any, Final
 
-__all__ = ["Expected"]
+__all__ = ["Expected", "Place"]
 
 
 class Expected:
@@ -12,12 +13,24 @@ class Expected:
 
     def __init__(self) -> None:
         """Nothing was given yet."""
+        self._waiting: Final[defaultdict[int, list[Place]]] = defaultdict(list)
         # By connection: what one sends is in its order, whichever connection the server hears first.
         self._given: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
     def count(self, op: int) -> int:
         """How many with this opcode were given."""
         return self._given[op].total()
+
+    @contextlib.contextmanager
+    def waiting(self, op: int) -> "Generator[Place]":
+        """Stand in the queue for commands with this opcode, behind the calls that wait already."""
+        queue = self._waiting[op]
+        place = Place(queue)
+        queue.append(place)
+        try:
+            yield place
+        finally:
+            queue.remove(place)
 
     def take(self, record: Mapping[str, Any], op: int) -> Any:
         """``d`` of the earliest that was not given. Raises `RuntimeError` where it is not in the record."""
@@ -44,3 +57,16 @@ class Expected:
         return f"simulator: no {which} with op {op} within {timeout} s; " + (
             f"not expected so far: {instead}" if instead else "nothing else came"
         )
+
+
+class Place:
+    """One call's place in the queue for commands with an opcode. It moves up when one before it leaves."""
+
+    def __init__(self, queue: "list[Place]") -> None:
+        """Made by `Expected.waiting`."""
+        self._queue: Final = queue
+
+    @property
+    def is_next(self) -> bool:
+        """Whether no call before it waits."""
+        return self._queue[0] is self

@@ -17,7 +17,9 @@ import orjson
 
 import propylon._core as _core
 from propylon._names import warn_of_event
+from propylon._playback import Pace, chunks, factor_of
 from propylon.testing._expected import Expected
+from propylon.testing._player import OF_THE_SESSION, Player, check
 from propylon.testing.steps import Step
 
 __all__ = ["Connection", "Simulator", "Until"]
@@ -37,6 +39,7 @@ Until: TypeAlias = Literal[
     "dispatched",
     "op",
     "open",
+    "played",
     "ready",
     "resumed",
     "script_done",
@@ -44,11 +47,9 @@ Until: TypeAlias = Literal[
 ]
 """What `Simulator.wait_for` waits for."""
 
-_CHUNK = 256
-"""Events of a recording that are read in one go."""
-_OF_THE_SESSION = frozenset({"READY", "RESUMED"})
 _FIRST_LOOK = 0.001
 _LAST_LOOK = 0.02
+_SLICE = 0.05
 
 
 def _milliseconds(seconds: float) -> int:
@@ -108,6 +109,12 @@ class Simulator:
         respect_intents: Leave out events whose intent was not asked for.
         stamp: Put nanoseconds since the Unix epoch into each MESSAGE_CREATE's ``nonce``.
         scripts: Steps of connections to come; see `script`.
+        recording: A recording (docs/recording.md) that each new session is sent, after its READY and the GUILD_CREATEs
+            of the simulated world (``guilds=0`` for none), at the pace at which it was recorded: the events of its
+            shard, or all where no event came on so many shards. ``d`` is sent byte for byte; READY and RESUMED of the
+            recording are left out. ``wait_for("played")`` waits for its end, and raises what is wrong with a damaged
+            file; that is also a warning of the log ``propylon.recording``. What stands before the damage is sent.
+        speed: Of the recording. 1: as long as it took, 10: in a tenth of that; ``"max"``: as fast as clients take it.
     """
 
     def __init__(
@@ -153,11 +160,13 @@ class Simulator:
         respect_intents: bool = False,
         stamp: bool = False,
         scripts: Mapping[Connection, Sequence[Step]] | None = None,
+        recording: str | os.PathLike[str] | None = None,
+        speed: float | Literal["max"] = 1.0,
     ) -> None:
         """Keep the options; `start` or a ``with`` block starts the server.
 
         Raises:
-            ValueError: ``tick`` is no number of seconds from 0.0001 to 1.
+            ValueError: ``tick`` is no number of seconds from 0.0001 to 1, or ``speed`` is impossible.
         """
         if not 0.0001 <= tick <= 1:
             raise ValueError(f"tick must be 0.0001 to 1 second, such as 0.002, not {tick!r:.100}")
@@ -203,6 +212,10 @@ class Simulator:
             "stamp": stamp,
             "scripts": [{"connection": which, "steps": list(steps)} for which, steps in (scripts or {}).items()],
         }
+        self._recording = recording
+        self._factor = factor_of(speed)
+        self._player: Player | None = None
+        self._forget_player: Callable[[], object] | None = None
         self._core: _core.Simulator | None = None
         self._expected = Expected()
         self._ca_file: Path | None = None
@@ -218,10 +231,12 @@ class Simulator:
         """Start the server; nothing if it runs.
 
         Raises:
-            OSError: The port is taken; the text names it, and what to do.
-            ValueError: An option cannot work.
+            OSError: The port is taken; the text names it, and what to do. Or the recording cannot be read.
+            ValueError: An option cannot work, or the recording is none.
         """
         if self._core is None:
+            if self._recording is not None:
+                check(self._recording)
             self._core = _core.Simulator(orjson.dumps(self._config).decode())
             self._expected = Expected()
             pem = self._core.ca_pem
@@ -232,11 +247,18 @@ class Simulator:
                 self._ca_file = Path(name)
                 # Also where nobody closes it, at the end of the process at the latest.
                 self._forget_ca = weakref.finalize(self, Path(name).unlink, missing_ok=True)
+            if self._recording is not None:
+                self._player = Player(self._core, self._recording, self._factor)
+                # Likewise: its thread holds the server, and must not run while the interpreter ends.
+                self._forget_player = weakref.finalize(self, self._player.stop)
         return self
 
     def close(self) -> None:
         """Stop the server and its threads; clients see their connections end. Nothing the second time."""
         core, self._core = self._core, None
+        self._player = None
+        if self._forget_player is not None:
+            self._forget_player()
         if core is not None:
             core.stop()
         self._ca_file = None
@@ -365,30 +387,29 @@ class Simulator:
 
         ``d`` is sent byte for byte as it is recorded. An event goes to the sessions of the shard that it came on; where
         no session has that total, to all, so that one client may hear a whole fleet. READY and RESUMED are left out:
-        each session has its own. Sequence numbers are those of the session too.
+        each session has its own. Sequence numbers are those of the session too. Sessions that come later get the rest;
+        with the option ``recording`` each is sent all of it.
 
         Args:
             recording: The file. Full ones that were set aside are played before it.
             speed: 1: as long as it took, 10: in a tenth of that; ``"max"``: at once, and what clients have not taken
-                waits in memory.
+                waits in memory. A gap of more than a day counts as a day, and time never goes back.
 
         Raises:
             OSError: The file cannot be read.
             ValueError: It is no recording, or damaged; what stands before that has been sent. Or ``speed`` is
                 impossible.
         """
-        if speed != "max" and not 0 < speed < float("inf"):
-            raise ValueError(f'speed must be above 0, or "max", not {speed!r:.100}')
-        reader, loop = _core.RecordingReader(Path(recording)), asyncio.get_running_loop()
-        sent, began, first = 0, 0.0, None
-        while records := reader.read(_CHUNK):
+        pace, loop = Pace(factor_of(speed)), asyncio.get_running_loop()
+        sent, began = 0, None
+        for lines in chunks(recording):
             sessions = self._sessions_by_shard()
-            for event, _, shard, at, _, _, raw in records:
-                if event in _OF_THE_SESSION:
+            for event, _, shard, at, _, _, raw in lines:
+                if event in OF_THE_SESSION:
                     continue
-                if first is None:
-                    began, first = loop.time(), at
-                wait = 0.0 if speed == "max" else began + (at - first) / speed - loop.time()
+                if began is None:
+                    began = loop.time()
+                wait = began + pace.due(at) - loop.time()
                 if wait > 0:
                     await asyncio.sleep(wait)
                     sessions = self._sessions_by_shard()
@@ -460,7 +481,47 @@ class Simulator:
 
     def holds(self, until: Until, **details: int) -> bool:
         """Whether what `wait_for` would wait for is so now."""
-        return self._running.wait(self._condition(until, details), 0.0)
+        return self._is_so(until, details, 0.0)
+
+    def _is_so(self, until: Until, details: Mapping[str, int], patience: float) -> bool:
+        """Whether it is so, within about so many seconds."""
+        core = self._running
+        if until == "played":
+            return self._is_played(patience, **details)
+        return core.wait(orjson.dumps({"until": until, **details}).decode(), patience)
+
+    def _is_played(self, patience: float, *, count: int = 1) -> bool:
+        if self._player is None:
+            raise ValueError("there is no recording to wait for: give Simulator() the option recording=")
+        if self._player.is_over(count):
+            return True
+        time.sleep(min(patience, _LAST_LOOK))
+        return False
+
+    def _raise_damage(self, until: Until) -> None:
+        if until == "played" and self._player is not None and self._player.error is not None:
+            raise self._player.error
+
+    @staticmethod
+    async def _polled(is_so: Callable[[], bool], timeout: float) -> bool:
+        """Whether it is so within ``timeout`` seconds."""
+        # Polled, so that a cancelled wait, or the end of the process, leaves no thread behind.
+        deadline, pause = time.monotonic() + timeout, _FIRST_LOOK
+        while not is_so():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_LOOK)
+        return True
+
+    @staticmethod
+    def _blocked(is_so: Callable[[], bool], timeout: float) -> bool:
+        """The same where looking waits for a while: in slices, so that Ctrl-C is heard."""
+        deadline = time.monotonic() + timeout
+        while not is_so():
+            if time.monotonic() > deadline:
+                return False
+        return True
 
     async def wait_for(self, until: Until, *, timeout: float = 10.0, **details: int) -> None:
         """Wait until the server saw something: ``await sim.wait_for("op", op=2, count=3)``. Raises `TimeoutError`.
@@ -468,50 +529,48 @@ class Simulator:
         ``accepted``, ``connections``, ``api_requests``, ``dispatched``: at least ``count``. ``open``: exactly ``count``
         WebSockets. ``op``: ``op`` received ``count`` times, on one ``connection`` or over all. ``ready``, ``resumed``:
         sent ``count`` times. ``closed``, ``script_done``: of a ``connection``. ``traffic_done``: every session's
-        ``count`` is on the wire.
+        ``count`` is on the wire. ``played``: at least ``count`` sessions have come, and each of those that came was
+        sent all of the option ``recording``, or has ended; raises ValueError or OSError where the file is damaged.
         """
-        # Polled, so that a cancelled wait, or the end of the process, leaves no thread behind.
-        core, condition = self._running, self._condition(until, details)
-        deadline, pause = time.monotonic() + timeout, _FIRST_LOOK
-        while not core.wait(condition, 0.0):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LAST_LOOK)
+        if not await self._polled(lambda: self._is_so(until, details, 0.0), timeout):
+            raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+        self._raise_damage(until)
 
     def wait(self, until: Until, *, timeout: float = 10.0, **details: int) -> None:
         """Block like `wait_for`, for tests without an event loop; other threads run meanwhile."""
-        condition = self._condition(until, details)
-        deadline = time.monotonic() + timeout
-        # in slices, so that Ctrl-C is heard
-        while not self._running.wait(condition, 0.05):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+        if not self._blocked(lambda: self._is_so(until, details, _SLICE), timeout):
+            raise TimeoutError(f"simulator: no {until} {details or ''} within {timeout} s")
+        self._raise_damage(until)
 
     async def expect(self, *, op: int, timeout: float = 5.0) -> Any:
         """Wait for a command of the client, and give its ``d``: ``await sim.expect(op=3)`` is what a presence sent.
 
         Each command is given once, in the order in which they came, over all connections: the next call with the same
-        ``op`` gives the one after. Those that came before the call count, so nothing is missed; IDENTIFY (2), RESUME
-        (6) and heartbeats (1) are commands too. https://discord.com/developers/docs/topics/opcodes-and-status-codes
+        ``op`` gives the one after, also while an earlier call still waits. Those that came before the call count, so
+        nothing is missed; IDENTIFY (2), RESUME (6) and heartbeats (1) are commands too.
+        https://discord.com/developers/docs/topics/opcodes-and-status-codes
 
         Raises:
             TimeoutError: None came within ``timeout`` seconds. The text says what came instead.
         """
-        try:
-            await self.wait_for("op", timeout=timeout, op=op, count=self._expected.count(op) + 1)
-        except TimeoutError:
-            raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout)) from None
-        return self._expected.take(self.record(), op)
+        with self._expected.waiting(op) as place:
+            if not await self._polled(lambda: place.is_next and self._has_come(op, 0.0), timeout):
+                raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout))
+            return self._expected.take(self.record(), op)
 
     def expect_sync(self, *, op: int, timeout: float = 5.0) -> Any:
         """Block like `expect`, for tests without an event loop; other threads run meanwhile."""
-        try:
-            self.wait("op", timeout=timeout, op=op, count=self._expected.count(op) + 1)
-        except TimeoutError:
-            raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout)) from None
-        return self._expected.take(self.record(), op)
+        with self._expected.waiting(op) as place:
 
-    @staticmethod
-    def _condition(until: Until, details: Mapping[str, int]) -> str:
-        return orjson.dumps({"until": until, **details}).decode()
+            def has_come() -> bool:
+                if place.is_next:
+                    return self._has_come(op, _SLICE)
+                time.sleep(_LAST_LOOK)
+                return False
+
+            if not self._blocked(has_come, timeout):
+                raise TimeoutError(self._expected.missing(self.record(payloads=False), op, timeout))
+            return self._expected.take(self.record(), op)
+
+    def _has_come(self, op: int, patience: float) -> bool:
+        return self._is_so("op", {"op": op, "count": self._expected.count(op) + 1}, patience)
