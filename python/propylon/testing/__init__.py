@@ -2,7 +2,8 @@
 
 from propylon.testing import steps
 from propylon.testing._payloads import make, make_event
+from propylon.testing._replay import replay
 from propylon.testing._simulator import Connection, Simulator, Until
 from propylon.testing.steps import Step
 
-__all__ = ["Connection", "Simulator", "Step", "Until", "make", "make_event", "steps"]
+__all__ = ["Connection", "Simulator", "Step", "Until", "make", "make_event", "replay", "steps"]
