@@ -1,5 +1,7 @@
 """``propylon record`` and ``propylon replay``: into a file and out of it, as processes."""
 
+import asyncio
+import contextlib
 import json
 import signal
 from collections.abc import Iterator
@@ -7,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from face.support import eventually
+from propylon import Gateway
+from propylon.events import MessageCreate
 from propylon.recording import Recording
 from propylon.testing import Simulator
+from recording.support import line, written
 
 from .processes import SECONDS, Finish, Start
 
@@ -89,6 +95,58 @@ def test_a_client_gets_a_recording(propylon: Start, finished: Finish, recording:
     assert got == expected
     # The client has gone, and it was the only one.
     assert server.wait(SECONDS) == 0
+
+
+def test_shards_that_come_late_get_theirs_too(propylon: Start, tmp_path: Path) -> None:
+    path = written(tmp_path / "x", [line(f"{number}", 0.0, (number % 2, 2)) for number in range(100)])
+    server = propylon("replay", str(path), "--speed", "max")
+    assert server.stdout is not None
+    url = server.stdout.readline().split()[1]
+
+    async def main() -> None:
+        async with contextlib.AsyncExitStack() as open_ones:
+            for shard in (1, 0):
+                gateway, heard = Gateway(f"late-{shard}", gateway_url=url, shard=(shard, 2)), list[str]()
+
+                @gateway.listen
+                def listener(message: MessageCreate, heard: list[str] = heard) -> None:
+                    heard.append(message.content)
+
+                await open_ones.enter_async_context(gateway)
+                await eventually(lambda heard=heard: len(heard) == 50)
+                assert heard == [f"{number}" for number in range(shard, 100, 2)]
+            assert server.poll() is None, "somebody is connected"
+
+    asyncio.run(main())
+    assert server.wait(SECONDS) == 0
+    assert "2 sessions in " in server.stdout.read()
+
+
+def test_damage_is_told_when_clients_have_what_stands_before(propylon: Start, finished: Finish, tmp_path: Path) -> None:
+    path = written(tmp_path / "x", [line(f"{number}", 0.0) for number in range(300)])
+    path.write_text(path.read_text() + "damage\n")
+    server = propylon("replay", str(path))
+    assert server.stdout is not None
+    url = server.stdout.readline().split()[1]
+    done = finished("events", "--gateway-url", url, "--intents", "all", "--count", "301")
+    assert [json.loads(text)["data"]["content"] for text in done.stdout.splitlines()[1:]] == [
+        f"{number}" for number in range(300)
+    ]
+    _, told = server.communicate(timeout=SECONDS)
+    assert server.returncode == 1
+    *_, last = told.splitlines()
+    assert last.startswith("propylon: ValueError: ")
+    assert "x is no recording, or damaged, after line 300" in last
+    assert "Traceback" not in told
+
+
+def test_what_cannot_be_served_is_one_line(finished: Finish, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("plain text")
+    for name, told in (("x", "x is no recording, or damaged"), ("y", "FileNotFoundError")):
+        done = finished("replay", name, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("speed", ["0", "fast", "nan"])

@@ -166,6 +166,26 @@ def test_where_there_is_no_timer_real_things_are_waited_for(tmp_path: Path) -> N
     assert ends == [b"HELLO"]
 
 
+def test_the_end_of_the_executor_is_waited_for_as_long_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Python 3.12 on it has a timeout, of 300 s, which the clock must not leap over."""
+    ends: list[str] = []
+
+    async def shutdown(loop: asyncio.AbstractEventLoop) -> None:
+        ended = loop.create_future()
+        thread = threading.Timer(0.1, loop.call_soon_threadsafe, (ended.set_result, None))
+        thread.start()
+        async with asyncio.timeout(300):
+            await ended
+        ends.append("waited")
+        thread.join()
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "shutdown_default_executor", shutdown)
+    assert replay(written(tmp_path / "x", [line("0", 0.0)]), Gateway("token")) == 1
+    assert ends == ["waited"]
+
+
 def test_calls_have_the_drain_to_finish_and_who_waits_in_vain_is_told(tmp_path: Path) -> None:
     path = written(tmp_path / "x", [line("0", 0.0)])
     for drain, end in ((HOUR - 1, "cancelled"), (HOUR + 1, "done")):
@@ -229,7 +249,7 @@ def test_listeners_that_hold_everything_back_are_given_up(tmp_path: Path) -> Non
         heard.append(event.content)
         await gateway.wait_for(GuildCreate)
 
-    with pytest.raises(TimeoutError, match="held back all events for a week"):
+    with pytest.raises(TimeoutError, match="held back all events for two days"):
         replay(path, gateway)
     assert heard == ["0"]
 

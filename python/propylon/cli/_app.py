@@ -347,7 +347,7 @@ def replay(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1; 0 takes a free one.")] = 0,
     drain: Annotated[float, typer.Option(min=0.0, help="Seconds that running listeners have at the end.")] = 10.0,
 ) -> None:
-    """Play a recording: to the clients of a simulated Discord on this machine, or with --listen to a bot of yours.
+    """Play a recording: to each client of a simulated Discord on this machine, or with --listen to a bot of yours.
 
     Needs no token and no network. With --listen it exits with 1 where a listener failed.
     """

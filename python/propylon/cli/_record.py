@@ -113,11 +113,11 @@ async def replay_to_clients(path: Path, speed: "float | Literal['max']", port: i
             except (OSError, ValueError) as error:
                 # What stands before may not be read yet.
                 damage = error
-            sessions, seconds = simulator.fleet()["ready"], time.monotonic() - began
-            print(f"sent to all sessions ({sessions:,}), after {seconds:.1f} s; Ctrl-C ends it", flush=True)
+            print("sent; this ends when no client is connected, or by Ctrl-C", flush=True)
             await simulator.wait_for("open", count=0, timeout=math.inf)
             if simulator.holds("played"):
                 break
+        print(f"{simulator.fleet()['ready']:,} sessions in {time.monotonic() - began:.1f} s")
     if damage is not None:
         raise damage
     return 0

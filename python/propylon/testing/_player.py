@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -41,13 +41,17 @@ def check(path: str | os.PathLike[str]) -> None:
     next(chunks(path), None)
 
 
+_Due: TypeAlias = tuple[float, str | None, bytes]
+"""When (seconds of `time.monotonic`), event and payload. Without an event: the others have their turn."""
+
+
 class _Session:
     """One session's way through the recording."""
 
-    def __init__(self, identity: str, events: Iterator[tuple[float, str, bytes]]) -> None:
+    def __init__(self, identity: str, events: Iterator[_Due]) -> None:
         self.id: Final = identity
         self._events: Final = events
-        self._next: tuple[float, str, bytes] | None = None
+        self._next: _Due | None = None
         self.due = 0.0
         """When it has its next turn: seconds of `time.monotonic`."""
         self.ahead = 0
@@ -65,7 +69,7 @@ class _Session:
             if self.due > now:
                 return True
             self._next = None
-            if not kind:
+            if kind is None:
                 return True
             if not core.dispatch(kind, raw, self.id):
                 return False
@@ -170,13 +174,10 @@ class Player:
     def _told_torn(self, path: Path) -> None:
         _log.warning("%s ends within a line, as after a kill; all before that has been sent", path)
 
-    def _events(self, shard: tuple[int, int]) -> Iterator[tuple[float, str, bytes]]:
-        """What a session is sent: when (seconds of `time.monotonic`), event and payload.
-
-        An empty name is no event, but where others have their turn: a recording is searched, or read, for long.
-        """
+    def _events(self, shard: tuple[int, int]) -> Iterator[_Due]:
+        """What a session is sent, with the others' turns in between: a recording is searched, and read, for long."""
         for _ in self._search(shard[1]):
-            yield 0.0, "", b""
+            yield 0.0, None, b""
         is_own = self._totals[shard[1]]
         pace, began, due = Pace(self._factor), time.monotonic(), 0.0
         for lines in chunks(self._path, self._told_torn):
@@ -186,7 +187,7 @@ class Player:
                 due = began + pace.due(at)
                 if came_on == shard or not is_own:
                     yield due, kind, raw
-            yield due, "", b""
+            yield due, None, b""
 
     def _search(self, total: int) -> Iterator[None]:
         """Note whether any event came on a shard of so many."""

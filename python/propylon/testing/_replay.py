@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bot", "replay"]
 
-_PATIENCE: Final = 7 * 86_400.0
+_PATIENCE: Final = 2 * 86_400.0
 """Seconds of the virtual clock for which listeners may hold events back. No two events are further apart than a day."""
 
 
@@ -57,7 +57,7 @@ def replay(recording: str | os.PathLike[str], bot: Bot, *, drain: float = 10.0) 
         OSError: The file cannot be read.
         ValueError: It is no recording, or damaged, and what stands before has been handed out; or ``drain`` is
             impossible.
-        TimeoutError: Listeners have held back all events for a week of the virtual clock.
+        TimeoutError: Listeners have held back all events for two days of the virtual clock.
     """
     if not hasattr(bot, "_life"):
         raise TypeError(f"replay() takes a recording and a Gateway or ShardManager, in this order, not {bot!r:.100}")
@@ -92,6 +92,6 @@ async def _handed_out(source: Iterator[list[Line]], bot: Bot, drain: float) -> i
         if not patience.expired():
             raise
         raise TimeoutError(
-            "listeners have held back all events for a week of the recording's time: too many of their calls are "
+            "listeners have held back all events for two days of the recording's time: too many of their calls are "
             "unfinished (max_pending), or nobody reads a stream; give what they wait for a timeout"
         ) from None
