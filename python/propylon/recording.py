@@ -1,7 +1,7 @@
 """Recordings of what a gateway heard: read them, and hand their events to listeners again, without any network.
 
-They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``; `Simulator.play` of
-`propylon.testing` sends one to clients. The format: docs/recording.md.
+They are made by `Gateway.record`, `ShardManager.record` and ``propylon record``. Of `propylon.testing`, `replay` hands
+one to listeners on a virtual clock, and `Simulator` sends one to clients. The format: docs/recording.md.
 """
 
 import os

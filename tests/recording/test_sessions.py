@@ -1,9 +1,11 @@
 """`Simulator(recording=...)`: every session that comes is sent the recording, by itself and in order."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -278,6 +280,37 @@ async def test_a_client_that_reads_nothing_is_waited_for(
         await eventually(lambda: len(numbers) == 6_001, timeout=30)
         assert sim.holds("played")
     assert numbers == [-1, *range(6_000)]
+
+
+@pytest.mark.asyncio
+async def test_a_session_that_has_only_just_come_is_not_over(
+    propylon_simulator: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, welcome = threading.Event(), _player.Player._welcome
+
+    def later(player: _player.Player) -> None:
+        assert looked.wait(10)
+        welcome(player)
+
+    monkeypatch.setattr(_player.Player, "_welcome", later)
+    sim = propylon_simulator(guilds=0, recording=numbered(tmp_path / "x", 3))
+    assert sim.holds("played", count=0)
+    async with make_gateway(sim):
+        assert not sim.holds("played", count=0)
+        looked.set()
+        await sim.wait_for("played")
+
+
+def test_one_that_nobody_has_any_more_ends(tmp_path: Path) -> None:
+    sim = Simulator(recording=numbered(tmp_path / "x", 3)).start()
+    url = sim.url
+    assert threads() == ["propylon-play"]
+    del sim
+    gc.collect()
+    assert threads() == []
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
 LEFT = """

@@ -100,6 +100,28 @@ def test_it_is_the_same_every_time(tmp_path: Path) -> None:
     assert run() == run()
 
 
+def test_each_event_finds_the_bot_at_rest(tmp_path: Path) -> None:
+    """However much the machine is held up: a drain of events gives the loop its turn by real time."""
+    path = written(tmp_path / "x", [line(f"{number}", 1.0) for number in range(40)])
+    gateway, told = Gateway("token"), list[str]()
+
+    @gateway.listen
+    async def listener(event: MessageCreate) -> None:
+        told.append(f"begins {event.content}")
+        if event.content.endswith("3"):
+            time.sleep(0.003)  # noqa: ASYNC251
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await asyncio.to_thread(int, event.content)
+        told.append(f"ends {event.content}")
+        await asyncio.sleep(1.0)
+        told.append("later")
+
+    assert replay(path, gateway) == 40
+    assert told[:80] == [f"{what} {number}" for number in range(40) for what in ("begins", "ends")]
+    assert told[80:] == ["later"] * 40
+
+
 def test_the_clock_stands_still_while_a_job_runs(tmp_path: Path) -> None:
     path = written(tmp_path / "x", [line("0", 0.0), line("1", 0.001)])
     gateway, told = Gateway("token"), list[tuple[str, float]]()

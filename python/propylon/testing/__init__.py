@@ -1,4 +1,4 @@
-"""What tests of a bot need: a Discord-compatible gateway server, and payloads. No token, no network."""
+"""What tests of a bot need: a Discord-compatible gateway server, payloads, and recordings. No token, no network."""
 
 from propylon.testing import steps
 from propylon.testing._payloads import make, make_event

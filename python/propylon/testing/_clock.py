@@ -69,11 +69,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = 0.0
         self._jobs: Final[dict[asyncio.Future[Any], float]] = {}
         self._is_ending = False
+        self._at_rest: Final[list[asyncio.Event]] = []
         super().__init__(_Leaping(self._wait))
 
     def time(self) -> float:
         """Seconds of the virtual clock."""
         return self._now
+
+    async def rest(self) -> None:
+        """Return when nothing is left to do before the clock leaps."""
+        at_rest = asyncio.Event()
+        self._at_rest.append(at_rest)
+        await at_rest.wait()
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[_Args]], _T], *args: *_Args
@@ -93,15 +100,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         ready = selector.select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None:
+        if timeout is None and not self._at_rest:
             return selector.select()
         patience = max(self._jobs.values(), default=0.0) - time.monotonic()
-        if self._is_ending:
+        if self._is_ending and timeout is not None:
             patience = timeout
         if patience > 0:
             ready = selector.select(patience)
             if ready:
                 return ready
+        if self._at_rest:
+            while self._at_rest:
+                self._at_rest.pop().set()
+            return ready
+        assert timeout is not None
         now = self._now + timeout
         # Far from 0 a float is no finer than the resolution, and the timer would never be due.
         self._now = now if now + _RESOLUTION > now else math.nextafter(now, math.inf)

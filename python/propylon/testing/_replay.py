@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from propylon._playback import Line, chunks, paced
 from propylon.testing._clock import VirtualLoop
@@ -40,12 +40,14 @@ def replay(recording: str | os.PathLike[str], bot: Bot, *, drain: float = 10.0) 
     It is `propylon.recording.replay` in an event loop of its own, for tests that are not asynchronous. Events come at
     their recorded distances, but nobody waits: as soon as nothing is left to do, the clock of the loop leaps to the
     next event or timer. So `asyncio.sleep`, `asyncio.timeout` and ``loop.time()`` in listeners go by the time of the
-    recording, an hour of it takes as long as its listeners compute, and the same recording gives the same calls in the
-    same order. A gap of more than a day counts as a day, and time never goes back.
+    recording, and an hour of it takes as long as its listeners compute. The same recording gives the same calls in the
+    same order: each event comes when the one before has led to all that it can without time. A gap of more than a day
+    counts as a day, and time never goes back.
 
-    The clock stands still while a job of an executor (`asyncio.to_thread`) runs, for 5 s at most. It does not wait for
-    sockets, processes and other threads: their answers come when they come, and a timeout may be over before. It is the
-    loop's clock only: ``time.time()`` and ``time.monotonic()`` tell the real one.
+    The clock stands still while a job of an executor (`asyncio.to_thread`) runs, for 5 s at most, and while a task
+    spins on ``asyncio.sleep(0)``. It does not wait for sockets, processes and other threads: their answers come when
+    they come, and a timeout may be over before. It is the loop's clock only: ``time.time()`` and ``time.monotonic()``
+    tell the real one.
 
     Args:
         recording: The file, or a `propylon.recording.Recording`. Full ones that were set aside are read before it.
@@ -76,12 +78,16 @@ def replay(recording: str | os.PathLike[str], bot: Bot, *, drain: float = 10.0) 
 
 
 async def _handed_out(source: Iterator[list[Line]], bot: Bot, drain: float) -> int:
-    loop, life = asyncio.get_running_loop(), bot._life  # pyright: ignore[reportPrivateUsage]
+    life = bot._life  # pyright: ignore[reportPrivateUsage]
+    loop = cast("VirtualLoop", asyncio.get_running_loop())
 
     async def events() -> "AsyncIterator[list[_core.Fed]]":
         async for due in paced(source, 1.0):
-            patience.reschedule(loop.time() + _PATIENCE)
-            yield due
+            # One by one, each to a bot at rest: how many would share a turn of the loop depends on the machine.
+            for event in due:
+                await loop.rest()
+                patience.reschedule(loop.time() + _PATIENCE)
+                yield [event]
         patience.reschedule(None)
 
     patience = asyncio.timeout(None)
