@@ -41,7 +41,10 @@ class Recorded:
 
     @property
     def dispatch(self) -> _core.Dispatch[Any]:
-        """A `Dispatch` of it, made anew each time; its ``received_time`` is that of the recording."""
+        """A `Dispatch` of it, made anew each time; its ``received_time`` is that of the recording.
+
+        Raises OverflowError or ValueError where `at` is beyond the year 9999, or before the year 1.
+        """
         return _core.Dispatch(
             self.type,
             self.raw,

@@ -77,3 +77,11 @@ def test_a_torn_end_is_told_by_all_that_read_it(tmp_path: Path) -> None:
 def test_a_recording_stands_for_its_path(tmp_path: Path) -> None:
     path = written(tmp_path / "x", [line(f"{number}", number) for number in range(3)])
     assert list(itertools.chain(*chunks(Recording(path)))) == list(itertools.chain(*chunks(path)))
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300])
+def test_a_time_beyond_all_years_is_an_error_of_its_dispatch_alone(at: float, tmp_path: Path) -> None:
+    (event,) = Recording(written(tmp_path / "x", [line("0", at)]))
+    assert event.at == at
+    with pytest.raises((OverflowError, ValueError)):
+        _ = event.dispatch

@@ -147,7 +147,7 @@ async def test_after_a_resharding_each_total_is_its_own(propylon_simulator: Star
 async def test_each_session_has_the_pace_of_its_own_beginning(propylon_simulator: Start, tmp_path: Path) -> None:
     sim = propylon_simulator(guilds=0, recording=numbered(tmp_path / "x", 5, step=1.0), speed=20)
     for _ in range(2):
-        gateway, times = make_gateway(sim), list[float]()
+        gateway, times, began = make_gateway(sim), list[float](), time.monotonic()
 
         @gateway.listen
         def listener(dispatch: Dispatch, times: list[float] = times) -> None:
@@ -155,7 +155,9 @@ async def test_each_session_has_the_pace_of_its_own_beginning(propylon_simulator
 
         async with gateway:
             await eventually(lambda times=times: len(times) == 6)
-        assert [round((at - times[0]) / 0.05) for at in times[1:]] == pytest.approx([0, 1, 2, 3, 4], abs=1.5)
+        # A busy machine makes it later, never earlier.
+        assert all(at - began >= number * 0.05 for number, at in enumerate(times[1:]))
+        assert times[-1] - began < 5
 
 
 @pytest.mark.asyncio
