@@ -99,15 +99,15 @@ class TestRestart:
     async def test_they_come_back_spread_over_a_moment(
         self, propylon_simulator: Start, manager_to: Make, tmp_path: Path
     ) -> None:
-        sim = propylon_simulator(guilds=0, max_concurrency=16)
+        sim = propylon_simulator(guilds=0, max_concurrency=128)
         store = FileSessionStore(tmp_path / "sessions.json")
-        first = manager_to(sim, sessions=store, token=TOKEN, shards=32)
+        first = manager_to(sim, sessions=store, token=TOKEN, shards=128)
         await first.open(timeout=20)
         await first.close()
-        second = manager_to(sim, sessions=store, token=TOKEN, shards=32)
+        second = manager_to(sim, sessions=store, token=TOKEN, shards=128)
         await second.open(timeout=20)
         times = times_of(sim, 6)
-        assert len(times) == 32
+        assert len(times) == 128
         assert 0.05 < times[-1] - times[0] < 5
 
     async def test_a_fleet_writes_seldom(self, propylon_simulator: Start, manager_to: Make) -> None:
