@@ -1,6 +1,7 @@
 """``propylon run`` under a supervisor of systemd's kind: a real socket, a real process."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -140,7 +141,7 @@ def test_what_the_supervisor_has_no_room_for_is_sent_again(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.setblocking(False)
         other.connect(str(tmp_path / "n"))
-        with pytest.raises(BlockingIOError):
+        with contextlib.suppress(BlockingIOError):
             while True:
                 other.send(b"full")
 
