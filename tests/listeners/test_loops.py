@@ -96,7 +96,8 @@ async def test_a_drain_yields_to_the_loop_after_2_ms_of_events_that_do_not_fit(
     loop.call_soon(turn)
     await stage.say("MESSAGE_CREATE", *[message(str(number)) for number in range(40)])
     await eventually(lambda: gateway.metrics().undecodable == 40)
-    assert max(later - before for before, later in pairwise(turns)) <= 5
+    # The rest of what one wake-up brought may be handed out in the turn in which the next one comes.
+    assert max(later - before for before, later in pairwise(turns)) <= 2 * 5
 
 
 @pytest.mark.asyncio

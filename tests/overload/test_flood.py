@@ -30,7 +30,8 @@ def test_memory_is_bounded_counters_add_up_and_the_connection_lives(overflow: st
         done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 2 * SECONDS, check=False)
         connections = simulator.record()["connections"]
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # A machine that is busy with others may hold a listener up, and that is said.
+    assert [line for line in done.stderr.splitlines() if "held the event loop" not in line] == []
     seen: dict[str, Any] = json.loads(done.stdout)
 
     assert seen["whole"], "received = delivered + unheard + filtered + overflowed + queued in every snapshot"

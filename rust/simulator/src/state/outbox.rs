@@ -77,6 +77,13 @@ impl Outbox {
         self.push(item);
     }
 
+    /// Throws away what waits and ends, unless it is being closed: then the client's answer is still to come.
+    pub(crate) fn end(&self) {
+        if !self.inner.lock().items.iter().any(|item| matches!(item, Item::Closing)) {
+            self.replace(Item::Drop);
+        }
+    }
+
     /// The next thing to do.
     pub(crate) fn pop(&self) -> Option<Item> {
         let mut inner = self.inner.lock();
@@ -149,5 +156,21 @@ impl Outbox {
         inner.bytes = 0;
         drop(inner);
         self.drained.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Item, Outbox};
+
+    #[test]
+    fn what_is_being_closed_is_not_dropped_before_the_answer() {
+        let outbox = Outbox::new(1);
+        outbox.push(Item::HalfClose);
+        outbox.end();
+        assert!(matches!((outbox.pop(), outbox.pop()), (Some(Item::Drop), None)));
+        outbox.push(Item::Closing);
+        outbox.end();
+        assert!(matches!((outbox.pop(), outbox.pop()), (Some(Item::Closing), None)));
     }
 }

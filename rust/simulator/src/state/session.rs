@@ -152,7 +152,7 @@ impl Session {
         }
         if let Some(old) = state.connection.take() {
             // Discord ends the older connection of a session
-            old.outbox.replace(Item::Drop);
+            old.outbox.end();
         }
         state.connections.push(connection.number);
         state.connection = Some(Arc::clone(connection));
