@@ -12,7 +12,7 @@ from propylon._fleet.shards import ManagedShard
 from propylon._gateway.gateway import Gateway
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Timeouts
-from propylon._listening.batches import Batches
+from propylon._listening.batches import Batch, Batches
 from propylon._listening.groups import Listeners, listen
 from propylon._listening.intents_check import IntentsWarning
 from propylon._listening.listener import Listener
@@ -55,6 +55,7 @@ __all__ = [
     "ActivityType",
     "AuthenticationFailed",
     "Backoff",
+    "Batch",
     "Batches",
     "CertificateError",
     "Closed",

@@ -36,10 +36,10 @@ class TornRecordingWarning(UserWarning):
     """A file of a recording ends within a line, as after a kill. What stands before that was read."""
 
 
-def warn_of_torn(path: Path) -> None:
-    """Warn whoever reads a recording, four calls up."""
+def warn_of_torn(path: Path, level: int = 4) -> None:
+    """Warn whoever reads a recording, so many calls up."""
     warnings.warn(
-        f"{path} ends within a line, as after a kill; all before that was read", TornRecordingWarning, stacklevel=4
+        f"{path} ends within a line, as after a kill; all before that was read", TornRecordingWarning, stacklevel=level
     )
 
 

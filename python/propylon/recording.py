@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 import propylon._core as _core
+from propylon._arguments import frame_of_user
+from propylon._arrow import batches_of, schema_of, stream_of
 from propylon._fleet.manager import ShardManager
 from propylon._gateway.gateway import Gateway
-from propylon._playback import TornRecordingWarning, chunks, factor_of, paced
+from propylon._playback import Line, TornRecordingWarning, chunks, factor_of, paced, warn_of_torn
 from propylon._recording.recorder import Recorder
 
 __all__ = ["Recorded", "Recorder", "Recording", "TornRecordingWarning", "replay"]
+
+_ROWS: Final = 16_384
+"""Most events of a record batch."""
+_TEXT: Final = 8 * 1024 * 1024
+"""Bytes of payloads at which a record batch is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +114,35 @@ class Recording:
                     guild_change=cast("_core.GuildChange | None", change),
                     redacted=tuple(redacted),
                 )
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Its events as a stream of Arrow record batches, for whatever speaks Arrow's PyCapsule interface.
+
+        ::
+
+            reader = pyarrow.RecordBatchReader.from_stream(Recording("day.jsonl.zst"))
+
+        The columns: docs/recording.md. It is read while the stream is: a batch has 16,384 events at most, and is full
+        when its payloads have reached 8 MiB. Errors and the warning are those of iteration, at the same place; who
+        reads the stream gets the errors as its own: pyarrow as ``ArrowInvalid``, a ValueError, and OSError.
+
+        Args:
+            requested_schema: A capsule of the schema that is asked for, as the interface has it.
+
+        Raises:
+            ImportError: The extra ``arrow`` is not installed.
+        """
+        batches = batches_of(self._facts(), rows=_ROWS, size=_TEXT)
+        return stream_of(schema_of(recorded=True), batches, requested_schema)
+
+    def _facts(self) -> Iterator[Line]:
+        def warn(path: Path) -> None:
+            # Who reads the stream is C, or a library of Python's.
+            _, level = frame_of_user()
+            warn_of_torn(path, level + 1)
+
+        for lines in chunks(self._path, warn):
+            yield from lines
 
 
 async def replay(

@@ -15,6 +15,7 @@ import pytest
 
 import propylon
 from propylon import (
+    Batch,
     Batches,
     Filter,
     Gateway,
@@ -41,7 +42,7 @@ LAYERS = [
     {"_filters"},
     {"events"},
     {"models"},
-    {"errors", "presence", "_arguments", "_debug", "_signals", "_version"},
+    {"errors", "presence", "_arguments", "_arrow", "_debug", "_signals", "_version"},
     {"intents"},
     {"_base"},
     {"snowflake", "_names", "_playback", "logs"},
@@ -140,6 +141,7 @@ def documented(kind: type) -> set[str]:
     [
         (Listener, {"name", "remove", "removed"}),
         (Listeners, {"remove"}),
+        (Batch, {"ack", *documented(list)}),
         (Batches, {"close"}),
         (Stream, {"close", "dropped"}),
         (MembersRequest, {"nonce"}),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from face.support import eventually, message
-from fleet.support import identified, times_of
+from fleet.support import guild_on, identified, say, times_of
 from propylon import (
     Closed,
     FileSessionStore,
@@ -19,6 +19,7 @@ from propylon import (
     SessionTakenOver,
     ShardManager,
 )
+from propylon._sessions.keeping import finished_mark
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 from sessions.conftest import FencedStore, MemoryStore
@@ -70,6 +71,42 @@ def resumed(manager: ShardManager) -> tuple[int, int]:
     """IDENTIFYs and RESUMEs."""
     metrics = manager.metrics()
     return metrics.identifies, metrics.resumes
+
+
+class TestMark:
+    @pytest.mark.parametrize("ack", [False, True])
+    async def test_what_readers_have_not_read_of_one_shard_is_nothing_to_another(
+        self, propylon_simulator: Start, manager_to: Make, ack: bool
+    ) -> None:
+        """Each shard counts by itself, and a reader of batches gets the events of all."""
+        sim = propylon_simulator(guilds=0)
+        manager = manager_to(sim, shards=3)
+        await manager.open(timeout=10)
+        lives = [manager.shards[number]._life for number in range(3)]
+
+        def marks() -> list[int]:
+            found = [finished_mark(life.shard, life.consumer, manager._listening.unfinished) for life in lives]
+            return [0 if session is None else session.sequence for session in found]
+
+        # The second shard's numbers are far ahead of the others'.
+        for _ in range(20):
+            say(sim, guild_on(1, 3), "unheard")
+        await eventually(lambda: manager.metrics().unheard == 3 + 20)
+        async with manager.batches(MessageCreate, size=1, ack=ack) as batches:
+            for shard in (1, 0, 0):
+                before = len(batches._buffer)
+                say(sim, guild_on(shard, 3), "heard")
+                await eventually(lambda before=before: len(batches._buffer) > before)
+            assert marks() == [1, 21, 1]
+            taken = [await anext(batches), await anext(batches)]
+            assert [batch[0].shard_id for batch in taken] == [1, 0]
+            assert marks() == ([1, 21, 1] if ack else [2, 22, 1])
+            if ack:
+                taken[0].ack()
+                assert marks() == [1, 22, 1]
+                taken[1].ack()
+                assert marks() == [2, 22, 1]
+        assert marks() == ([2, 22, 1] if ack else [3, 22, 1])
 
 
 class TestRestart:

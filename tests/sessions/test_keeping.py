@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,46 @@ async def test_a_restart_goes_on_where_everything_was_finished(propylon_simulato
     assert second.metrics().identifies == 0
     await second.close()
     gate.set()
+
+
+@pytest.mark.parametrize("leaving", ["with the gateway", "before", "by an error"])
+async def test_what_is_not_acknowledged_is_heard_again_after_a_restart(propylon_simulator: Start, leaving: str) -> None:
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    first = bot(sim, store)
+    async with first, contextlib.AsyncExitStack() as stack:
+        with contextlib.suppress(OSError):
+            async with contextlib.AsyncExitStack() as inner:
+                outer = inner if leaving != "with the gateway" else stack
+                batches = await outer.enter_async_context(first.batches(MessageCreate, size=2, ack=True))
+                for _ in range(6):
+                    sim.dispatch("MESSAGE_CREATE", message())
+                await eventually(lambda: len(batches._buffer) == 6)
+                taken = [await anext(batches), await anext(batches)]
+                taken[0].ack()
+                if leaving == "by an error":
+                    raise OSError("the disk is full")
+        # It goes on with others.
+        sim.dispatch("TYPING_START", {})
+        await eventually(lambda: first.metrics().received == 8)
+    assert store.only is not None
+    assert first.session is not None
+    assert (store.only.sequence, first.session.sequence) == (3, 8)
+    # Too late, and no error.
+    taken[1].ack()
+
+    second = bot(sim, store)
+    async with second.batches(MessageCreate, size=100, seconds=0.05, ack=True) as batches, second:
+        again: list[int | None] = []
+        while len(again) < 4:
+            batch = await anext(batches)
+            again += [dispatch.sequence for dispatch in batch]
+            batch.ack()
+    assert again == [4, 5, 6, 7]
+    assert (second.metrics().identifies, second.metrics().resumes) == (0, 1)
+    (resume,) = [op for connection in sim.record()["connections"] for op in connection["ops"] if op["op"] == 6]
+    assert resume["payload"]["d"]["seq"] == 3
+    assert store.only == second.session
 
 
 @pytest.mark.parametrize("eager", [True, False])

@@ -1,6 +1,7 @@
 """The finished mark: the largest sequence number up to which every call of a listener has finished."""
 
 import asyncio
+import gc
 import random
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ Start = Callable[..., Simulator]
 
 
 def mark(gateway: Gateway) -> int:
-    session = keeping.finished_mark(gateway._life.shard, gateway._life.consumer, gateway._listening.unread())
+    session = keeping.finished_mark(gateway._life.shard, gateway._life.consumer, gateway._listening.unfinished)
     assert session is not None
     return session.sequence
 
@@ -123,6 +124,92 @@ async def test_batches_have_finished_when_they_are_read(propylon_simulator: Star
         await anext(batches)
         await anext(batches)
         assert mark(gateway) == 6
+
+
+class TestAcknowledged:
+    """``batches(ack=True)``: an event has finished when its batch is acknowledged."""
+
+    async def test_taking_does_not_move_it_and_acknowledging_does(
+        self, propylon_simulator: Start, gateway_to: Any
+    ) -> None:
+        sim = propylon_simulator(guilds=0)
+        gateway: Gateway = gateway_to(sim)
+        async with gateway.batches(MessageCreate, size=2, ack=True) as batches:
+            await gateway.open(timeout=10)
+            for _ in range(5):
+                sim.dispatch("MESSAGE_CREATE", message())
+                sim.dispatch("TYPING_START", {})
+            await eventually(lambda: gateway.metrics().received == 11 and gateway.metrics().delivered == 5)
+            assert mark(gateway) == 1
+            first, second = await anext(batches), await anext(batches)
+            assert mark(gateway) == 1
+            first.ack()
+            assert mark(gateway) == 5, "6 is in the second batch, 3 and 5 are nobody's"
+            third = await anext(batches)
+            assert [dispatch.sequence for dispatch in third] == [10]
+            third.ack()
+            assert mark(gateway) == 11, "it is for all before"
+            second.ack()
+            assert mark(gateway) == 11
+
+    async def test_leaving_does_not_move_it(
+        self, propylon_simulator: Start, gateway_to: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sim = propylon_simulator(guilds=0)
+        gateway: Gateway = gateway_to(sim)
+        await gateway.open(timeout=10)
+        for _ in range(20):
+            async with gateway.batches(MessageCreate, size=3, ack=True) as batches:
+                for _ in range(5):
+                    sim.dispatch("MESSAGE_CREATE", message())
+                await eventually(lambda batches=batches: len(batches._buffer) == 5)
+                await anext(batches)
+            # Nobody needs the object for that.
+            del batches
+            gc.collect()
+        (holds,) = gateway._listening._left.values()
+        assert len(holds) < 20, "what is behind another one tells nothing"
+        assert mark(gateway) == 1
+        assert len(holds) == 1
+        assert "were left with 5 events that nobody acknowledged" in caplog.text
+
+    async def test_leaving_when_all_is_acknowledged_leaves_nothing(
+        self, propylon_simulator: Start, gateway_to: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sim = propylon_simulator(guilds=0)
+        gateway: Gateway = gateway_to(sim)
+        await gateway.open(timeout=10)
+        async with gateway.batches(MessageCreate, ack=True) as batches:
+            sim.dispatch("MESSAGE_CREATE", message())
+            (await anext(batches)).ack()
+        assert mark(gateway) == 2
+        assert not gateway._listening._left
+        assert "acknowledged" not in caplog.text
+
+    async def test_what_is_left_of_an_earlier_session_does_not_hold_it(
+        self, propylon_simulator: Start, gateway_to: Any
+    ) -> None:
+        sim = propylon_simulator(guilds=0)
+        gateway: Gateway = gateway_to(sim)
+        async with gateway.batches(MessageCreate, ack=True) as open_one:
+            async with gateway.batches(MessageCreate, ack=True) as left:
+                await gateway.open(timeout=10)
+                sim.dispatch("MESSAGE_CREATE", message())
+                batch = await anext(open_one)
+                await anext(left)
+            assert mark(gateway) == 1
+            sim.act(steps.close(4009))
+            await sim.wait_for("ready", count=2)
+            new = sim.record()["sessions"][1]["id"]
+            for event in ("TYPING_START", "MESSAGE_CREATE", "TYPING_START"):
+                sim.dispatch(event, message(), session=new)
+            await eventually(lambda: gateway.metrics().received == 6)
+            assert mark(gateway) == 2, "3 is not acknowledged"
+            assert gateway._listening._left[gateway._life.shard.key] == []
+            batch.ack()
+            assert mark(gateway) == 2
+            (await anext(open_one)).ack()
+            await eventually(lambda: mark(gateway) == 4)
 
 
 async def test_what_overflowed_has_finished(propylon_simulator: Start, gateway_to: Any) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, assert_type
 
-from propylon import Batches, Dispatch, Gateway, Snowflake, Stream
+from propylon import Batch, Batches, Dispatch, Gateway, Snowflake, Stream
 from propylon.events import Event, MessageCreate, MessageDelete
 
 
@@ -49,6 +49,10 @@ async def batches(gateway: Gateway) -> None:
     async with gateway.batches(MessageCreate, MessageDelete, size=10) as batches:
         assert_type(batches, Batches)
         async for batch in batches:
-            assert_type(batch, list[Dispatch[Any]])
-    async with gateway.batches(MessageCreate | MessageDelete) as batches:
-        assert_type(await anext(batches), list[Dispatch[Any]])
+            assert_type(batch, Batch)
+            assert_type(batch[0], Dispatch[Any])
+            dispatches: list[Dispatch[Any]] = batch
+            print(dispatches)
+    async with gateway.batches(MessageCreate | MessageDelete, bytes=8_000, seconds=0.5, ack=True) as batches:
+        batch = await anext(batches)
+        batch.ack()

@@ -487,9 +487,17 @@ class ShardManager:
         handlers.add_of_errors(handlers.error_handler(function, names_of_caller()))
         return function
 
-    def batches(self, *events: EventForm, where: Where | None = None, size: int = 256) -> Batches:
+    def batches(
+        self,
+        *events: EventForm,
+        where: Where | None = None,
+        size: int = 256,
+        bytes: int | None = None,
+        seconds: float | None = None,
+        ack: bool = False,
+    ) -> Batches:
         """Hear events of all shards as lists, as `Gateway.batches` does; in order within a shard."""
-        return self._listening.batches(events, where, size)
+        return self._listening.batches(events, where, size, bytes=bytes, seconds=seconds, ack=ack)
 
     def log_payloads(self, *events: "EventForm | str") -> Listener[..., None]:
         """Write events as they come to the log, as `Gateway.log_payloads` does."""

@@ -481,18 +481,47 @@ class Gateway:
         handlers.add_of_errors(handlers.error_handler(function, names_of_caller()))
         return function
 
-    def batches(self, *events: EventForm, where: Where | None = None, size: int = 256) -> Batches:
+    def batches(
+        self,
+        *events: EventForm,
+        where: Where | None = None,
+        size: int = 256,
+        bytes: int | None = None,
+        seconds: float | None = None,
+        ack: bool = False,
+    ) -> Batches:
         """Hear events as lists of `Dispatch`, at most ``size`` at a time; no event named: all of them.
-
-        ``where`` as for `listen`; a function gets the `Dispatch`.
 
         ::
 
             async with gateway.batches(MessageCreate) as batches:
                 async for batch in batches:
                     ...
+
+        By default a batch is given as soon as there is an event. A pipeline waits for more, and says when a batch is
+        dealt with; what is not comes again after a restart::
+
+            async with gateway.batches(size=10_000, bytes=8_000_000, seconds=60, ack=True) as batches:
+                async for batch in batches:
+                    await write(batch)
+                    batch.ack()
+
+        Args:
+            events: Classes and unions of them.
+            where: As for `listen`; a function gets the `Dispatch`.
+            size: Most events of a batch.
+            bytes: Most bytes of a batch, of its raw payloads; a larger event comes alone. None: no limit.
+            seconds: How long to wait for a batch to be full, by ``size`` or ``bytes``: until its oldest event was
+                received so many seconds ago. None: not at all. When the gateway closes, what is there is given at once.
+            ack: Whether events have finished, for the session that is saved, when `Batch.ack` is called rather than when
+                they are taken. Those that are taken and not acknowledged count as unread ones do: with twice ``size``
+                (512 at least) or twice ``bytes`` of both, the gateway is held back.
+
+        Raises:
+            TypeError: It is no event, or ``where`` does not fit a field.
+            ValueError: A number is out of range, or ``where`` names a field that an event does not have.
         """
-        return self._listening.batches(events, where, size)
+        return self._listening.batches(events, where, size, bytes=bytes, seconds=seconds, ack=ack)
 
     def log_payloads(self, *events: "EventForm | str") -> Listener[..., None]:
         """Write events as they come to the log, at DEBUG of ``propylon.payload``; no event named: all of them.

@@ -169,7 +169,7 @@ class Life:
         self._keeper: Final = SessionKeeper(
             sessions,
             session_key(token, shard),
-            mark=lambda: finished_mark(self.shard, self.consumer, self.listening.unread()),
+            mark=lambda: finished_mark(self.shard, self.consumer, self.listening.unfinished),
             fits=self._fits,
             is_ready=lambda: self.status is GatewayStatus.READY,
             taken_over=self.shard.taken_over,

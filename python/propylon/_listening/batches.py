@@ -1,18 +1,79 @@
-"""Raw batches: events as lists of `Dispatch`, for harnesses and brokers."""
+"""Raw batches: events as lists of `Dispatch`, for harnesses, brokers and pipelines.
 
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Final
+Owns when a batch is full, what holds the gateway back meanwhile, and what is acknowledged.
+"""
 
-from propylon._arguments import count_of
+import asyncio
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from time import monotonic
+from typing import Any, ClassVar, Final, TypeAlias
+
+from propylon._arguments import check_seconds, count_of
+from propylon._arrow import batch_of, schema_of, stream_of
 from propylon._core import Dispatch
 from propylon._listening.buffered import Buffered
 from propylon._listening.entry import Entry, Wanted
+from propylon._listening.unfinished import Unfinished
 
-__all__ = ["Batches", "unread"]
+__all__ = ["Batch", "Batches", "Left", "unfinished"]
+
+_log: Final = logging.getLogger("propylon")
+
+_PATIENCE: Final = 10.0
+"""Seconds for which events that nobody acknowledges may hold everything back before the log tells."""
+
+# A batch and its reader know each other.
+# pyright: reportPrivateUsage=false
+
+Left: TypeAlias = Mapping[int, list[tuple[int, float]]]
+"""What a reader leaves unacknowledged, by the key of the shard: number and time of receipt of each session's first."""
+
+
+class Batch(list[Dispatch[Any]]):
+    """Events in their order, as a list; ``pyarrow.RecordBatchReader.from_stream(batch)`` has them as a table.
+
+    Its columns: docs/recording.md. A copy, and what is pickled, has the events and cannot be acknowledged.
+    """
+
+    _source: "Batches | None" = None
+    _end: int = 0
+    """The number behind its last event."""
+
+    def ack(self) -> None:
+        """Say that these events, and those of all batches before, are dealt with: no restart needs to repeat them.
+
+        To be called in the thread of the event loop. Another time does nothing, nor does it when the batches have been
+        left.
+
+        Raises:
+            RuntimeError: The batches were asked for without ``ack=True``, or this is a copy.
+        """
+        if self._source is None:
+            raise RuntimeError(
+                "nothing can be acknowledged: ask for batches(ack=True), and call ack() on the batch that it gives, "
+                "not on a copy"
+            )
+        self._source._acknowledge(self._end)
+
+    def __reduce__(self) -> "tuple[type[Batch], tuple[list[Dispatch[Any]]]]":
+        """Pickle as the events."""
+        return Batch, (list(self),)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Its events as an Arrow stream of one record batch, for whatever speaks Arrow's PyCapsule interface.
+
+        Raises:
+            ImportError: The extra ``arrow`` is not installed.
+        """
+        return stream_of(schema_of(recorded=False), [batch_of(self)], requested_schema)
 
 
 class Batches(Buffered[Dispatch[Any]]):
-    """An asynchronous iterator of ``list[Dispatch]``, in order, each with 1 to ``size`` events.
+    """An asynchronous iterator of `Batch`, lists of `Dispatch` in order, each with 1 to ``size`` events.
 
     Use it as a context manager: it hears from entering to leaving. Nothing is dropped here: a slow reader holds the
     engine's queue back, where the gateway's overflow policy decides. Listeners get their events too. The iteration ends
@@ -29,15 +90,55 @@ class Batches(Buffered[Dispatch[Any]]):
         remove: Callable[[Entry], None],
         block: Callable[[bool], None],
         guard: Callable[[Any], object] | None = None,
+        *,
+        bytes: int | None = None,
+        seconds: float | None = None,
+        ack: bool = False,
+        leave: Callable[[Left], None] | None = None,
     ) -> None:
-        """Made by `Gateway.batches`."""
+        """Made by `Gateway.batches`. ``leave`` takes what is not acknowledged when it is left."""
         self._size: Final = count_of("size", size, 1)
+        self._bytes: Final = None if bytes is None else count_of("bytes", bytes, 1)
+        check_seconds("batches()", seconds=seconds)
+        self._seconds: Final = seconds
+        self._ack: Final = ack
+        self._leave: Final = leave
+        # Another batch can fill while one is at work.
         self._limit: Final = max(2 * size, 512)
-        entry = Entry(self._put, wanted, remove, name="batches()", guard=guard)
-        entry.take_all = self._put_all if guard is None else None
+        self._most_bytes: Final = sys.maxsize if bytes is None else 2 * bytes
+        put, put_all = (self._put, self._put_all) if bytes is None else (self._put_measured, self._put_all_measured)
+        entry = Entry(put, wanted, remove, name="batches()", guard=guard)
+        entry.take_all = put_all if guard is None else None
         super().__init__(entry, add)
         self._block: Final = block
         self._blocking = False
+        self._marks: Final = Unfinished(self._buffer)
+        self._room = self._limit
+        """Events that the buffer may have: fewer, where others are not acknowledged."""
+        self._given: Final[deque[tuple[int, int]]] = deque()
+        """Of each batch that is not acknowledged: the number behind its last event, and its bytes."""
+        self._buffer_bytes = 0
+        self._given_bytes = 0
+        """Both stay 0 where ``bytes`` is None."""
+        self._gathering = False
+        """Whether its reader waits for more than the first event."""
+        self._left = False
+        self._complaint: asyncio.TimerHandle | None = None
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop hearing. What was not read is let go; with ``ack=True`` it counts as unacknowledged, as what was."""
+        if self._ack and not self._left and (rest := self._marks.rest()):
+            if self._leave is not None:
+                self._leave(rest)
+            if not self._closed:
+                _log.warning(
+                    "batches(ack=True) were left with %d events that nobody acknowledged: the saved session stays "
+                    "before them while this gateway lives, and they come again after a restart",
+                    self._marks.taken - self._marks.finished + len(self._buffer),
+                )
+        self._left = True
+        await super().__aexit__()
+        self._marks.clear()
 
     def close(self) -> None:
         """No more will come; what is buffered can still be read."""
@@ -53,33 +154,133 @@ class Batches(Buffered[Dispatch[Any]]):
         self._buffer.extend(dispatches)
         self._after_put()
 
+    def _put_measured(self, dispatch: Dispatch[Any]) -> None:
+        self._weigh(len(dispatch))
+        self._put(dispatch)
+
+    def _put_all_measured(self, dispatches: list[Dispatch[Any]]) -> None:
+        self._weigh(sum(map(len, dispatches)))
+        self._put_all(dispatches)
+
+    def _weigh(self, length: int) -> None:
+        self._buffer_bytes += length
+        if self._buffer_bytes + self._given_bytes >= self._most_bytes:
+            self._hold_back()
+
     def _after_put(self) -> None:
-        buffer = self._buffer
-        self._wake()
-        if len(buffer) >= self._limit and not (self._blocking or self._closed):
+        if len(self._buffer) >= self._room:
+            self._hold_back()
+        if not self._gathering or self._is_full():
+            self._wake()
+
+    def _hold_back(self) -> None:
+        if not (self._blocking or self._closed):
             self._blocking = True
             self._block(True)
+            if self._ack:
+                self._complain_later(self._marks.finished)
+
+    def _is_full(self) -> bool:
+        """Whether a batch can be given that more events would not make larger."""
+        return (
+            self._blocking
+            or len(self._buffer) >= self._size
+            or (self._bytes is not None and self._buffer_bytes >= self._bytes)
+        )
+
+    def _relieve(self) -> None:
+        """Let the engine go on where there is room again."""
+        unacknowledged = self._marks.taken - self._marks.finished
+        self._room = self._limit - unacknowledged
+        if (
+            self._blocking
+            and (len(self._buffer) + unacknowledged) * 2 <= self._limit
+            and (self._buffer_bytes + self._given_bytes) * 2 <= self._most_bytes
+        ):
+            self._unblock()
 
     def _unblock(self) -> None:
         if self._blocking:
             self._blocking = False
             self._block(False)
+            if self._complaint is not None:
+                self._complaint.cancel()
+                self._complaint = None
 
-    async def __anext__(self) -> list[Dispatch[Any]]:
-        """Return the next events, as soon as there is one."""
-        buffer = self._buffer
-        if not buffer:
-            await self._filled()
-        if len(buffer) <= self._size:
-            batch = list(buffer)
+    def _complain_later(self, finished: int) -> None:
+        self._complaint = asyncio.get_running_loop().call_later(_PATIENCE, self._complain, finished)
+
+    def _complain(self, finished: int) -> None:
+        if self._marks.finished > finished or not self._given:
+            # Its reader is at work, or slow in taking them.
+            self._complain_later(self._marks.finished)
+            return
+        self._complaint = None
+        _log.warning(
+            "%d events of batches(ack=True) have been taken and none was acknowledged for %g s: further events are "
+            "held back until you call ack() on a batch",
+            self._marks.taken - finished,
+            _PATIENCE,
+        )
+
+    async def __anext__(self) -> Batch:
+        """Return the next events: as soon as there is one, or as ``seconds`` says."""
+        while True:
+            if not self._buffer:
+                await self._filled()
+            if self._seconds is None or self._is_full() or self._closed:
+                break
+            rest = self._buffer[0].received_at + self._seconds - monotonic()
+            if rest <= 0:
+                break
+            self._gathering = True
+            try:
+                await self._woken(rest)
+            finally:
+                self._gathering = False
+        return self._taken()
+
+    def _taken(self) -> Batch:
+        buffer, marks = self._buffer, self._marks
+        count, length = self._next()
+        marks.take(count, finished=not self._ack)
+        if count == len(buffer):
+            batch = Batch(buffer)
             buffer.clear()
         else:
-            batch = [buffer.popleft() for _ in range(self._size)]
-        if len(buffer) * 2 <= self._limit:
-            self._unblock()
+            batch = Batch([buffer.popleft() for _ in range(count)])
+        self._buffer_bytes -= length
+        if self._ack:
+            batch._source, batch._end = self, marks.taken
+            self._given.append((marks.taken, length))
+            self._given_bytes += length
+        self._relieve()
         return batch
 
+    def _next(self) -> tuple[int, int]:
+        """How many events the next batch has, and how many bytes of payloads, where they are counted."""
+        most = min(len(self._buffer), self._size)
+        if self._bytes is None:
+            return most, 0
+        count = length = 0
+        for dispatch in islice(self._buffer, most):
+            if count and length + len(dispatch) > self._bytes:
+                break
+            count += 1
+            length += len(dispatch)
+        return count, length
 
-def unread(batches: Batches) -> Iterable[Dispatch[Any]]:
-    """The events that its reader has not taken yet, in their order."""
-    return batches._buffer  # pyright: ignore[reportPrivateUsage]
+    def _acknowledge(self, end: int) -> None:
+        """All events below the number ``end`` are dealt with."""
+        if self._left or end <= self._marks.finished:
+            return
+        self._marks.finish(end)
+        while self._given and self._given[0][0] <= end:
+            _, length = self._given.popleft()
+            self._given_bytes -= length
+        self._relieve()
+
+
+def unfinished(batches: Batches) -> Unfinished:
+    """What its reader has not finished with: not taken, or taken and not acknowledged."""
+    return batches._marks

@@ -5,6 +5,7 @@ full, is up to the two.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final, Generic, Self, TypeVar
@@ -66,10 +67,18 @@ class Buffered(Generic[T]):
         while not self._buffer:
             if self._closed:
                 raise StopAsyncIteration
-            if self._reader is not None:
-                raise RuntimeError(f"another task reads here already; call {self._made_by}() once for each")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._woken()
+
+    async def _woken(self, seconds: float = math.inf) -> None:
+        """Return when `_wake` was called, or after so many seconds."""
+        if self._reader is not None:
+            raise RuntimeError(f"another task reads here already; call {self._made_by}() once for each")
+        loop = asyncio.get_running_loop()
+        self._reader = loop.create_future()
+        timer = loop.call_later(seconds, self._wake) if math.isfinite(seconds) else None
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+            if timer is not None:
+                timer.cancel()

@@ -14,7 +14,7 @@ import propylon._core as _core
 from propylon._arguments import check_seconds, count_of
 from propylon._filters.expression import Filter, Where, compiled
 from propylon._filters.where import is_async, parted
-from propylon._listening.batches import Batches, unread
+from propylon._listening.batches import Batches, Left, unfinished
 from propylon._listening.buffered import Buffered
 from propylon._listening.entry import ALL, Entry, Options, Wanted, name_of
 from propylon._listening.groups import Listeners, added, handler_of, marked_methods
@@ -31,6 +31,9 @@ from propylon.errors import NotConnected, PropylonError
 __all__ = ["Feed", "ListenerFace"]
 
 G = TypeVar("G", bound=Listeners)
+
+_LEFT: Final = 16
+"""What readers leave unacknowledged of one shard, before such of it is passed over as adds nothing."""
 
 _EVENT_NAME: Final = re.compile("[A-Z][A-Z0-9_]*")
 
@@ -77,6 +80,8 @@ class ListenerFace:
         """Streams whose buffers are full."""
         self._streams: Final[WeakSet[Buffered[Any]]] = WeakSet()
         self._waits: Final[set[Wait]] = set()
+        self._left: Final[dict[int, list[tuple[int, float]]]] = {}
+        """By the key of the shard, what readers left unacknowledged: sequence and time of receipt."""
         self._ending = False
         """Whether the owner has ended but is not closed yet: what begins to wait now waits for nothing."""
         self._cause: PropylonError | None = None
@@ -225,12 +230,32 @@ class ListenerFace:
 
     # ------------------------------------------------------------------ what is awaited
 
-    def batches(self, events: Iterable[Any], where: Where | None, size: int) -> Batches:
+    def batches(
+        self,
+        events: Iterable[Any],
+        where: Where | None,
+        size: int,
+        *,
+        bytes: int | None = None,
+        seconds: float | None = None,
+        ack: bool = False,
+    ) -> Batches:
         """Events as lists."""
         who = "batches()"
         wanted = [want for event in events for want in wanted_from(event, who=who)] or [Wanted(ALL, None)]
         wanted, guard = _narrowed(wanted, where, who=who)
-        batches = Batches([want.raw() for want in wanted], size, self._attach, self._remove, self._block, guard)
+        batches = Batches(
+            [want.raw() for want in wanted],
+            size,
+            self._attach,
+            self._remove,
+            self._block,
+            guard,
+            bytes=bytes,
+            seconds=seconds,
+            ack=ack,
+            leave=self._leave,
+        )
         self._streams.add(batches)
         return batches
 
@@ -239,9 +264,30 @@ class ListenerFace:
         for feed in self._feeds:
             feed.block(full)
 
-    def unread(self) -> Iterator[Iterable[_core.Dispatch[Any]]]:
-        """What readers of `batches` have not taken yet. What a `Stream` has it may drop, so that is finished with."""
-        return (unread(stream) for stream in list(self._streams) if isinstance(stream, Batches))
+    def unfinished(self, key: int, since: float) -> Iterator[int]:
+        """Of each reader of `batches`: the sequence number of the first event of a shard that is not finished with.
+
+        ``since``: when the shard's session began. What a `Stream` has it may drop, so that is finished with.
+        """
+        for stream in list(self._streams):
+            if isinstance(stream, Batches):
+                first = unfinished(stream).first(key, since)
+                if first is not None:
+                    yield first
+        left = self._left.get(key)
+        if left is not None:
+            # All of one session now, so the first one tells.
+            left[:] = sorted(hold for hold in left if hold[1] >= since)[:1]
+            yield from (sequence for sequence, _ in left)
+
+    def _leave(self, rest: Left) -> None:
+        for key, holds in rest.items():
+            left = self._left.setdefault(key, [])
+            for hold in holds:
+                # Where nobody keeps the session, nobody asks, and they would gather. What is behind another one of the
+                # session tells nothing.
+                if len(left) < _LEFT or hold[0] < left[-1][0]:
+                    left.append(hold)
 
     def stream(self, event: Any, where: Where | None, buffer: int) -> Stream[Any]:
         """Events one by one."""

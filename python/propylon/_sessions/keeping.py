@@ -50,8 +50,13 @@ def session_key(token: str, shard: tuple[int, int] | None) -> str:
     return f"v10-{user_of_token(token) or 'bot'}-{number}-{count}-{mark}"
 
 
-def finished_mark(shard: _core.Shard, consumer: Consumer, unread: Iterable[Iterable[Dispatch[Any]]]) -> Session | None:
+def finished_mark(
+    shard: _core.Shard, consumer: Consumer, unfinished: Callable[[int, float], Iterable[int]]
+) -> Session | None:
     """The session up to the largest sequence number for which every call has finished and every event was read.
+
+    ``unfinished(key, since)`` gives the numbers of the first events that readers of batches have not finished with, of
+    the shard ``key`` and its session that began at ``since``. Where they acknowledge, read is what is acknowledged.
 
     Unheard, filtered and dropped events have finished, and so has a call that raised. A call that runs for more than
     five minutes holds the mark back no longer: Discord could not replay its event any more, and a mark that stands
@@ -74,8 +79,8 @@ def finished_mark(shard: _core.Shard, consumer: Consumer, unread: Iterable[Itera
 
     finished = min(finished, before(consumer.unfinished(), max(since, time.monotonic() - _LONG_CALL)))
     finished = min(finished, before(consumer.waiting(), since))
-    for dispatches in unread:
-        finished = min(finished, before(dispatches, since))
+    for sequence in unfinished(shard.key, since):
+        finished = min(finished, max(sequence - 1, 0))
     return replace(session, sequence=finished)
 
 

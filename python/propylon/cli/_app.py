@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from propylon import Gateway, IntentsWarning, ShardManager, __version__
+from propylon import Filter, Gateway, IntentsWarning, ShardManager, __version__
 from propylon._core import event_intents
 from propylon._fleet.spread import Shards
 from propylon._gateway.options import Compression
@@ -67,6 +67,13 @@ _Admin = Annotated[
 _AdminRemote = Annotated[
     bool,
     typer.Option("--admin-remote", help="Let --admin be an address that other machines reach; there is no password."),
+]
+_EventNames = Annotated[
+    list[str] | None, typer.Option(metavar="NAMES", help="Only these events, with commas between; repeatable.")
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CONDITION", help="Only where it holds, such as 'author.id == 7'; several: where all hold."),
 ]
 _Seconds = Annotated[float | None, typer.Option(min=0.0, help="Stop after this time.")]
 
@@ -267,20 +274,21 @@ def events(
     raise typer.Exit(serve(lambda signals: print_events(gateway, kinds, signals, count=count, seconds=seconds)))
 
 
+def _condition(texts: list[str] | None) -> Filter | None:
+    from propylon.cli._record import condition_of
+
+    try:
+        return condition_of(texts or [])
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @app.command()
 def record(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as day.jsonl.zst; appended to where it is there.")],
     intents: _Intents = "non-privileged",
-    events: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAMES", help="Only these events, with commas between; repeatable."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION", help="Only where it holds, such as 'author.id == 7'; several: where all hold."
-        ),
-    ] = None,
+    events: _EventNames = None,
+    where: _Where = None,
     max_bytes: Annotated[
         int | None, typer.Option(min=1, help="Set the file aside when it would be larger, and begin a new one.")
     ] = None,
@@ -302,7 +310,7 @@ def record(
     The token is read from the environment variable DISCORD_TOKEN; a gateway on this machine needs none.
     Exits with 1 where events came that are not in the file.
     """
-    from propylon.cli._record import condition_of, record_events
+    from propylon.cli._record import record_events
 
     _log_to_stderr(verbose)
     asked = arguments.intents_of(intents)
@@ -312,10 +320,7 @@ def record(
     pair, fleet = arguments.shard_of(shard), arguments.shards_of(shards)
     token = arguments.token_for(gateway_url or api_url)
     gateway = _made(token, asked, method, pair, fleet, gateway_url, api_url, ca_file, proxy)
-    try:
-        condition = condition_of(where or [])
-    except (ValueError, TypeError) as error:
-        raise typer.BadParameter(str(error)) from None
+    condition = _condition(where)
     raise typer.Exit(
         serve(
             lambda _: record_events(
@@ -360,6 +365,26 @@ def replay(
     if listen is not None:
         raise typer.Exit(serve(lambda _: replay_to_bot(file, factor, listen, drain)))
     raise typer.Exit(serve(lambda _: replay_to_clients(file, factor, port), stopped=0))
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A recording, such as day.jsonl.zst.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.parquet", help="It is there when it is whole, and not before.")],
+    events: _EventNames = None,
+    where: _Where = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it is there already.")] = False,
+) -> None:
+    """Make a Parquet file of a recording, a row for each event: docs/recording.md. Needs the extra arrow.
+
+    Exits with 1, and writes nothing, where the recording is damaged.
+    """
+    from propylon.cli._convert import convert as write
+
+    if out.suffix != ".parquet":
+        raise typer.BadParameter(f"{out} is to be a Parquet file: give it a name that ends in .parquet")
+    names, condition = arguments.event_names(events or []), _condition(where)
+    raise typer.Exit(serve(lambda signals: write(file, out, signals, events=names, where=condition, force=force)))
 
 
 @app.command()

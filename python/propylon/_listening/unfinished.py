@@ -1,0 +1,107 @@
+"""Which events of a reader are not finished with, by the shard that they are of: what holds its finished mark.
+
+Owns the numbering of what a reader gets. What an event does to the mark is `propylon._sessions.keeping`'s.
+"""
+
+from collections import deque
+from itertools import islice
+from typing import Any, Final
+
+from propylon._core import Dispatch, owner
+
+__all__ = ["Unfinished"]
+
+
+class Unfinished:
+    """The events of one reader, numbered from 0 as they come; they are taken, and later finished with, in that order.
+
+    Nothing is done for an event until somebody asks for its shard, and then once. So a fleet of a thousand shards, each
+    of which asks once a second, does not look through a full buffer a thousand times.
+    """
+
+    def __init__(self, buffer: deque[Dispatch[Any]]) -> None:
+        """``buffer`` has what was not taken yet."""
+        self._buffer: Final = buffer
+        self.taken = 0
+        """Events that have left the buffer."""
+        self.finished = 0
+        """Events of which no more is to come."""
+        self._seen = 0
+        """Events that have been looked at, or left the buffer without."""
+        self._order: Final[deque[tuple[int, int | None]]] = deque()
+        """Of each event that was looked at its number, and the key of its shard."""
+        self._of: Final[dict[int | None, deque[tuple[int, int, float]]]] = {}
+        """By shard: number, sequence and time of receipt of its events."""
+
+    def take(self, count: int, *, finished: bool) -> None:
+        """So many are about to leave the buffer; ``finished``: and that is the end of them."""
+        if not finished:
+            # They cannot be looked at later.
+            self._look(self.taken + count)
+        self.taken += count
+        if finished:
+            self.finished = self.taken
+
+    def finish(self, number: int) -> None:
+        """Those below ``number`` are finished with."""
+        self.finished = number
+        self._forget()
+
+    def clear(self) -> None:
+        """The buffer has been emptied, and nobody asks for any of it again."""
+        self.finished = self._seen = self.taken
+        self._order.clear()
+        self._of.clear()
+
+    def first(self, key: int, since: float) -> int | None:
+        """The sequence number of the first one of a shard that was received at ``since`` or later; None: none is there.
+
+        What came earlier is of an earlier session, which no mark is about.
+        """
+        self._forget()
+        while True:
+            mine = self._of.setdefault(key, deque())
+            while mine and mine[0][2] < since:
+                mine.popleft()
+            if mine:
+                return mine[0][1]
+            if not self._look(self.taken + len(self._buffer), until=key):
+                return None
+
+    def rest(self) -> dict[int, list[tuple[int, float]]]:
+        """What is left of each shard: sequence and time of receipt of the first event, and of the first of each session
+        that has begun since."""
+        self._forget()
+        self._look(self.taken + len(self._buffer))
+        left: dict[int, list[tuple[int, float]]] = {}
+        for key, events in self._of.items():
+            last: int | None = None
+            for _, sequence, received_at in events:
+                if key is not None and (last is None or sequence < last):
+                    left.setdefault(key, []).append((sequence, received_at))
+                last = sequence
+        return left
+
+    def _look(self, end: int, *, until: int | None = None) -> bool:
+        """Look at those below ``end`` that nobody has looked at; whether one of the shard ``until`` was the last."""
+        begin = max(self._seen, self.taken)
+        for number, dispatch in enumerate(islice(self._buffer, begin - self.taken, end - self.taken), begin):
+            # Without a number it is news of the fleet's, which no session repeats.
+            if dispatch.sequence is None:
+                continue
+            key = owner(dispatch)
+            self._order.append((number, key))
+            self._of.setdefault(key, deque()).append((number, dispatch.sequence, dispatch.received_at))
+            if until is not None and key == until:
+                self._seen = number + 1
+                return True
+        self._seen = max(end, begin)
+        return False
+
+    def _forget(self) -> None:
+        order = self._order
+        while order and order[0][0] < self.finished:
+            number, key = order.popleft()
+            mine = self._of[key]
+            if mine and mine[0][0] == number:
+                mine.popleft()
