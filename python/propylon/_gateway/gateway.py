@@ -513,9 +513,9 @@ class Gateway:
             bytes: Most bytes of a batch, of its raw payloads; a larger event comes alone. None: no limit.
             seconds: How long to wait for a batch to be full, by ``size`` or ``bytes``: until its oldest event was
                 received so many seconds ago. None: not at all. When the gateway closes, what is there is given at once.
-            ack: Whether events have finished, for the session that is saved, when `Batch.ack` is called rather than when
-                they are taken. Those that are taken and not acknowledged count as unread ones do: with twice ``size``
-                (512 at least) or twice ``bytes`` of both, the gateway is held back.
+            ack: Whether events have finished, for the session that is saved, when `Batch.ack` is called rather than
+                when they are taken. Those that are taken and not acknowledged count as unread ones do: with twice
+                ``size`` (512 at least) or twice ``bytes`` of both, the gateway is held back.
 
         Raises:
             TypeError: It is no event, or ``where`` does not fit a field.
