@@ -11,6 +11,7 @@ import pytest
 from face.support import eventually, message
 from fleet.support import guild_on, identified, say, times_of
 from propylon import (
+    Batches,
     Closed,
     FileSessionStore,
     GatewayStatus,
@@ -107,6 +108,28 @@ class TestMark:
                 taken[1].ack()
                 assert marks() == [2, 22, 1]
         assert marks() == ([2, 22, 1] if ack else [3, 22, 1])
+
+    async def test_a_drain_lets_readers_of_batches_acknowledge(
+        self, propylon_simulator: Start, manager_to: Make
+    ) -> None:
+        sim = propylon_simulator(guilds=0)
+        store = MemoryStore()
+        manager = manager_to(sim, shards=2, sessions=store)
+
+        async def export(batches: Batches) -> None:
+            async for batch in batches:
+                await asyncio.sleep(0.1)
+                batch.ack()
+
+        async with manager.batches(MessageCreate, seconds=3600, ack=True) as batches:
+            exporting = asyncio.create_task(export(batches))
+            await manager.open(timeout=10)
+            for shard in range(2):
+                say(sim, guild_on(shard, 2), "heard")
+            await eventually(lambda: len(batches._buffer) == 2)
+            await manager.close(drain=30)
+            await exporting
+        assert [session.sequence for session in store.sessions.values()] == [2, 2]
 
 
 class TestRestart:

@@ -13,6 +13,7 @@ import pytest
 from face.support import SHORT, eventually, message
 from propylon import (
     AuthenticationFailed,
+    Batches,
     Dispatch,
     FileSessionStore,
     Gateway,
@@ -115,6 +116,60 @@ async def test_what_is_not_acknowledged_is_heard_again_after_a_restart(propylon_
     (resume,) = [op for connection in sim.record()["connections"] for op in connection["ops"] if op["op"] == 6]
     assert resume["payload"]["d"]["seq"] == 3
     assert store.only == second.session
+
+
+async def close_at_work(sim: Simulator, gateway: Gateway, *, seconds: float, drain: float) -> None:
+    """Close a gateway when three events wait with a reader who waits for more, and takes ``seconds`` for a batch."""
+
+    async def export(batches: Batches) -> None:
+        async for batch in batches:
+            await asyncio.sleep(seconds)
+            batch.ack()
+
+    async with gateway.batches(MessageCreate, size=100, seconds=3600, ack=True) as batches:
+        exporting = asyncio.create_task(export(batches))
+        await gateway.open(timeout=10)
+        for _ in range(3):
+            sim.dispatch("MESSAGE_CREATE", message())
+        await eventually(lambda: len(batches._buffer) == 3)
+        await gateway.close(drain=drain)
+        exporting.cancel()
+        await asyncio.wait([exporting])
+
+
+async def test_a_drain_lets_readers_of_batches_acknowledge(
+    propylon_simulator: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What an orderly end gives at once is not given again after it."""
+    store = MemoryStore()
+    sim = propylon_simulator(guilds=0)
+    gateway = bot(sim, store)
+    await close_at_work(sim, gateway, seconds=0.1, drain=30)
+    assert store.only == gateway.session
+    assert "acknowledged" not in caplog.text
+
+
+async def test_a_drain_does_not_wait_for_ever_for_that(
+    propylon_simulator: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    sim = propylon_simulator(guilds=0)
+    await close_at_work(sim, bot(sim, store), seconds=3600, drain=0.1)
+    assert store.only is not None
+    assert store.only.sequence == 1
+    assert "3 events of batches(ack=True) were not acknowledged: they come again" in caplog.text
+
+
+async def test_a_reader_that_closes_does_not_wait_for_itself(propylon_simulator: Start) -> None:
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    async with bot(sim, store) as gateway, gateway.batches(MessageCreate, ack=True) as batches:
+        sim.dispatch("MESSAGE_CREATE", message())
+        await anext(batches)
+        async with asyncio.timeout(5):
+            await gateway.close(drain=3600)
+    assert store.only is not None
+    assert store.only.sequence == 1
 
 
 @pytest.mark.parametrize("eager", [True, False])

@@ -562,7 +562,10 @@ class FleetLife:
                 for life in lives:
                     life.consumer.suspend()
                 self.listening.end(None)
+                over = time.monotonic() + drain
                 await self._settle(lives, drain)
+                # Those who read batches have had this time as well.
+                await self.listening.acknowledged(max(over - time.monotonic(), 0))
         finally:
             self._close_all(code, reason)
         if any(life.awaits(task) for life in lives):

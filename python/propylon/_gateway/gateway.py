@@ -320,8 +320,9 @@ class Gateway:
                 where there is a store (``sessions=``) and no code is given; it has the session when this returns.
             drain: Seconds for the calls of listeners that are under way. No further event is handed out, who waits for
                 one gets `NotConnected`, the connection stays; what has not finished by then is cancelled, and then the
-                connection is closed. Events that were not handed out are kept: a later `open` of this gateway hands
-                them out, and a store counts them as not finished. None: it is closed at once, and calls go on.
+                connection is closed. Who reads `batches` has that time to acknowledge. Events that were not handed out
+                are kept: a later `open` of this gateway hands them out, and a store counts them as not finished. None:
+                it is closed at once, and calls go on.
 
         Raises:
             ValueError: The code cannot be sent, or contradicts ``resumable``, or the reason is too long, or ``drain``

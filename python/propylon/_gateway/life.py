@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import logging
 import os
+import time
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, Protocol
@@ -400,7 +401,11 @@ class Life:
         self.consumer.suspend()
         if self._fleet is None:
             self.listening.end(None)
+        end = time.monotonic() + seconds
         await self.consumer.settle(seconds)
+        if self._fleet is None:
+            # Those who read batches have had this time as well.
+            await self.listening.acknowledged(max(end - time.monotonic(), 0))
 
     async def left_open(self) -> None:
         """The loop has nothing left to do but this. For `Delivery`."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from time import monotonic
 from typing import Any, ClassVar, Final, TypeAlias
@@ -19,7 +19,7 @@ from propylon._listening.buffered import Buffered
 from propylon._listening.entry import Entry, Wanted
 from propylon._listening.unfinished import Unfinished
 
-__all__ = ["Batch", "Batches", "Left", "unfinished"]
+__all__ = ["Batch", "Batches", "Left", "acknowledged", "unfinished"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -123,6 +123,10 @@ class Batches(Buffered[Dispatch[Any]]):
         self._gathering = False
         """Whether its reader waits for more than the first event."""
         self._left = False
+        self._moved: Final = asyncio.Event()
+        """Set when something was acknowledged, or it was left."""
+        self._task: asyncio.Task[Any] | None = None
+        """Who read last, where that acknowledges."""
         self._complaint: asyncio.TimerHandle | None = None
 
     async def __aexit__(self, *_: object) -> None:
@@ -134,11 +138,12 @@ class Batches(Buffered[Dispatch[Any]]):
                 _log.warning(
                     "batches(ack=True) were left with %d events that nobody acknowledged: the saved session stays "
                     "before them while this gateway lives, and they come again after a restart",
-                    self._marks.taken - self._marks.finished + len(self._buffer),
+                    self._unacknowledged,
                 )
         self._left = True
         await super().__aexit__()
         self._marks.clear()
+        self._moved.set()
 
     def close(self) -> None:
         """No more will come; what is buffered can still be read."""
@@ -238,33 +243,38 @@ class Batches(Buffered[Dispatch[Any]]):
                 await self._woken(rest)
             finally:
                 self._gathering = False
-        return self._taken()
-
-    def _taken(self) -> Batch:
+        # In one piece: of events that come one by one, each is a batch.
         buffer, marks = self._buffer, self._marks
-        count, length = self._next()
-        marks.take(count, finished=not self._ack)
+        count, length = min(len(buffer), self._size), 0
+        if self._bytes is not None:
+            count, length = self._fitting(count, self._bytes)
+            self._buffer_bytes -= length
+        if self._ack:
+            # They cannot be looked at later.
+            marks.look(count)
         if count == len(buffer):
             batch = Batch(buffer)
             buffer.clear()
         else:
             batch = Batch([buffer.popleft() for _ in range(count)])
-        self._buffer_bytes -= length
+        marks.taken += count
         if self._ack:
             batch._source, batch._end = self, marks.taken
+            self._task = asyncio.current_task()
             self._given.append((marks.taken, length))
             self._given_bytes += length
-        self._relieve()
+            self._relieve()
+        else:
+            marks.finished = marks.taken
+            if self._blocking:
+                self._relieve()
         return batch
 
-    def _next(self) -> tuple[int, int]:
-        """How many events the next batch has, and how many bytes of payloads, where they are counted."""
-        most = min(len(self._buffer), self._size)
-        if self._bytes is None:
-            return most, 0
+    def _fitting(self, most: int, limit: int) -> tuple[int, int]:
+        """How many of the next ``most`` events have at most ``limit`` bytes together, one at least; and their bytes."""
         count = length = 0
         for dispatch in islice(self._buffer, most):
-            if count and length + len(dispatch) > self._bytes:
+            if count and length + len(dispatch) > limit:
                 break
             count += 1
             length += len(dispatch)
@@ -279,8 +289,31 @@ class Batches(Buffered[Dispatch[Any]]):
             _, length = self._given.popleft()
             self._given_bytes -= length
         self._relieve()
+        self._moved.set()
+
+    @property
+    def _unacknowledged(self) -> int:
+        return self._marks.taken - self._marks.finished + len(self._buffer) if self._ack else 0
 
 
 def unfinished(batches: Batches) -> Unfinished:
     """What its reader has not finished with: not taken, or taken and not acknowledged."""
     return batches._marks
+
+
+async def acknowledged(several: Sequence[Batches], seconds: float) -> None:
+    """Return when nothing more will come of them and all of it is acknowledged, or they are left; in so many seconds.
+
+    Those that the task of the caller reads are not waited for.
+    """
+    task = asyncio.current_task()
+    waiting = [batches for batches in several if batches._task is not task]
+    try:
+        async with asyncio.timeout(seconds):
+            for batches in waiting:
+                while batches._unacknowledged:
+                    batches._moved.clear()
+                    await batches._moved.wait()
+    except TimeoutError:
+        left = sum(batches._unacknowledged for batches in waiting)
+        _log.warning("%d events of batches(ack=True) were not acknowledged: they come again after a restart", left)

@@ -14,7 +14,7 @@ import propylon._core as _core
 from propylon._arguments import check_seconds, count_of
 from propylon._filters.expression import Filter, Where, compiled
 from propylon._filters.where import is_async, parted
-from propylon._listening.batches import Batches, Left, unfinished
+from propylon._listening.batches import Batches, Left, acknowledged, unfinished
 from propylon._listening.buffered import Buffered
 from propylon._listening.entry import ALL, Entry, Options, Wanted, name_of
 from propylon._listening.groups import Listeners, added, handler_of, marked_methods
@@ -383,6 +383,10 @@ class ListenerFace:
             stream.close()
         for wait in list(self._waits):
             wait.end(cause)
+
+    async def acknowledged(self, seconds: float) -> None:
+        """Behind `end`: let readers of batches acknowledge what they get, for so many seconds."""
+        await acknowledged([stream for stream in list(self._streams) if isinstance(stream, Batches)], seconds)
 
     def ended(self) -> None:
         """The end is over: who waits from now on waits for the next opening."""

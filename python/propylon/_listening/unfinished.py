@@ -23,9 +23,9 @@ class Unfinished:
         """``buffer`` has what was not taken yet."""
         self._buffer: Final = buffer
         self.taken = 0
-        """Events that have left the buffer."""
+        """Events that have left the buffer; counted by its reader."""
         self.finished = 0
-        """Events of which no more is to come."""
+        """Those that are over and done with; where that is when they are taken, counted by its reader too."""
         self._seen = 0
         """Events that have been looked at, or left the buffer without."""
         self._order: Final[deque[tuple[int, int | None]]] = deque()
@@ -33,14 +33,9 @@ class Unfinished:
         self._of: Final[dict[int | None, deque[tuple[int, int, float]]]] = {}
         """By shard: number, sequence and time of receipt of its events."""
 
-    def take(self, count: int, *, finished: bool) -> None:
-        """So many are about to leave the buffer; ``finished``: and that is the end of them."""
-        if not finished:
-            # They cannot be looked at later.
-            self._look(self.taken + count)
-        self.taken += count
-        if finished:
-            self.finished = self.taken
+    def look(self, count: int) -> None:
+        """Look at the next so many events of the buffer, which are about to leave it unfinished."""
+        self._look(self.taken + count)
 
     def finish(self, number: int) -> None:
         """Those below ``number`` are finished with."""
