@@ -22,7 +22,7 @@ from propylon import (
     Session,
 )
 from propylon._sessions import keeping
-from propylon.events import MessageCreate
+from propylon.events import MessageCreate, TypingStart
 from propylon.testing import Simulator, steps
 from sessions.conftest import MemoryStore
 
@@ -158,6 +158,42 @@ async def test_a_drain_does_not_wait_for_ever_for_that(
     assert store.only is not None
     assert store.only.sequence == 1
     assert "3 events of batches(ack=True) were not acknowledged: they come again" in caplog.text
+
+
+@pytest.mark.parametrize("ack", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+async def test_what_comes_while_it_drains_is_heard_by_the_next(
+    propylon_simulator: Start, ack: bool, left: bool
+) -> None:
+    """A reader gets no more then, which does not mean that nobody wants it."""
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    first = bot(sim, store)
+    gate = asyncio.Event()
+
+    @first.listen
+    async def at_work(_: Dispatch[TypingStart]) -> None:
+        await gate.wait()
+
+    async with contextlib.AsyncExitStack() as stack:
+        batches = await stack.enter_async_context(first.batches(MessageCreate, ack=ack))
+        await first.open(timeout=10)
+        sim.dispatch("TYPING_START", {})
+        await eventually(lambda: first.metrics().pending == 1)
+        closing = asyncio.create_task(first.close(drain=30))
+        assert [batch async for batch in batches] == []
+        if left:
+            await stack.aclose()
+        sim.dispatch("MESSAGE_CREATE", message())
+        await eventually(lambda: first.metrics().received == 3)
+        gate.set()
+        await closing
+    assert store.only is not None
+    assert store.only.sequence == 2
+    assert not [entry for entry in first._listening.registry.entries if entry.name == "batches()"]
+    second = bot(sim, store)
+    async with second.batches(MessageCreate, ack=ack) as batches, second:
+        assert [dispatch.sequence for dispatch in await anext(batches)] == [3]
 
 
 async def test_a_reader_that_closes_does_not_wait_for_itself(propylon_simulator: Start) -> None:

@@ -44,6 +44,7 @@ async def replayed(
                     pass
         finally:
             face.end(None)
+            face.let_go()
             await consumer.settle(drain)
             consumer.suspend()
             delivery.remove(shard)

@@ -8,11 +8,14 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from propylon._listening.entry import Entry
 
-__all__ = ["Buffered"]
+__all__ = ["Buffered", "end", "let_go"]
+
+# Outside the class, so that users are not offered what is this package's.
+# pyright: reportPrivateUsage=false
 
 T = TypeVar("T")
 
@@ -30,6 +33,7 @@ class Buffered(Generic[T]):
         self._add: Final = add
         self._reader: asyncio.Future[None] | None = None
         self._closed = False
+        self._ended = False
         self._entered = False
 
     async def __aenter__(self) -> Self:
@@ -49,7 +53,8 @@ class Buffered(Generic[T]):
     def close(self) -> None:
         """No more will come; what is buffered can still be read."""
         self._closed = True
-        self._entry.remove()
+        if not self._ended:
+            self._entry.remove()
         self._wake()
 
     def _wake(self) -> None:
@@ -82,3 +87,15 @@ class Buffered(Generic[T]):
             self._reader = None
             if timer is not None:
                 timer.cancel()
+
+
+def end(buffered: Buffered[Any]) -> None:
+    """Its owner hands out no more. What the engine still reads is kept for it, so that it does not count as unheard."""
+    buffered._ended = True
+    buffered.close()
+
+
+def let_go(buffered: Buffered[Any]) -> None:
+    """Where `end` was called: it hears nothing any more."""
+    if buffered._ended:
+        buffered._entry.remove()

@@ -15,7 +15,7 @@ from propylon._arguments import check_seconds, count_of
 from propylon._filters.expression import Filter, Where, compiled
 from propylon._filters.where import is_async, parted
 from propylon._listening.batches import Batches, Left, acknowledged, unfinished
-from propylon._listening.buffered import Buffered
+from propylon._listening.buffered import Buffered, end, let_go
 from propylon._listening.entry import ALL, Entry, Options, Wanted, name_of
 from propylon._listening.groups import Listeners, added, handler_of, marked_methods
 from propylon._listening.handlers import Handlers
@@ -377,10 +377,13 @@ class ListenerFace:
     # ------------------------------------------------------------------ the end
 
     def end(self, cause: PropylonError | None) -> None:
-        """The owner has ended: who reads streams and batches gets what is buffered, who waits is told."""
+        """The owner has ended: who reads streams and batches gets what is buffered, who waits is told.
+
+        What the engine still reads, while listeners finish, say, is theirs until `let_go`.
+        """
         self._ending, self._cause = True, cause
         for stream in list(self._streams):
-            stream.close()
+            end(stream)
         for wait in list(self._waits):
             wait.end(cause)
 
@@ -388,8 +391,14 @@ class ListenerFace:
         """Behind `end`: let readers of batches acknowledge what they get, for so many seconds."""
         await acknowledged([stream for stream in list(self._streams) if isinstance(stream, Batches)], seconds)
 
+    def let_go(self) -> None:
+        """Streams and batches that were told of the end hear nothing any more."""
+        for stream in list(self._streams):
+            let_go(stream)
+
     def ended(self) -> None:
         """The end is over: who waits from now on waits for the next opening."""
+        self.let_go()
         self._ending = False
         self.handlers.ended()
 
