@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from face.support import SHORT, eventually, message
 from propylon import (
     AuthenticationFailed,
-    Batches,
     Dispatch,
     FileSessionStore,
     Gateway,
@@ -22,7 +20,7 @@ from propylon import (
     Session,
 )
 from propylon._sessions import keeping
-from propylon.events import MessageCreate, TypingStart
+from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 from sessions.conftest import MemoryStore
 
@@ -76,136 +74,6 @@ async def test_a_restart_goes_on_where_everything_was_finished(propylon_simulato
     assert second.metrics().identifies == 0
     await second.close()
     gate.set()
-
-
-@pytest.mark.parametrize("leaving", ["with the gateway", "before", "by an error"])
-async def test_what_is_not_acknowledged_is_heard_again_after_a_restart(propylon_simulator: Start, leaving: str) -> None:
-    sim = propylon_simulator(guilds=0)
-    store = MemoryStore()
-    first = bot(sim, store)
-    async with first, contextlib.AsyncExitStack() as stack:
-        with contextlib.suppress(OSError):
-            async with contextlib.AsyncExitStack() as inner:
-                outer = inner if leaving != "with the gateway" else stack
-                batches = await outer.enter_async_context(first.batches(MessageCreate, size=2, ack=True))
-                for _ in range(6):
-                    sim.dispatch("MESSAGE_CREATE", message())
-                await eventually(lambda: len(batches._buffer) == 6)
-                taken = [await anext(batches), await anext(batches)]
-                taken[0].ack()
-                if leaving == "by an error":
-                    raise OSError("the disk is full")
-        # It goes on with others.
-        sim.dispatch("TYPING_START", {})
-        await eventually(lambda: first.metrics().received == 8)
-    assert store.only is not None
-    assert first.session is not None
-    assert (store.only.sequence, first.session.sequence) == (3, 8)
-    # Too late, and no error.
-    taken[1].ack()
-
-    second = bot(sim, store)
-    async with second.batches(MessageCreate, size=100, seconds=0.05, ack=True) as batches, second:
-        again: list[int | None] = []
-        while len(again) < 4:
-            batch = await anext(batches)
-            again += [dispatch.sequence for dispatch in batch]
-            batch.ack()
-    assert again == [4, 5, 6, 7]
-    assert (second.metrics().identifies, second.metrics().resumes) == (0, 1)
-    (resume,) = [op for connection in sim.record()["connections"] for op in connection["ops"] if op["op"] == 6]
-    assert resume["payload"]["d"]["seq"] == 3
-    assert store.only == second.session
-
-
-async def close_at_work(sim: Simulator, gateway: Gateway, *, seconds: float, drain: float) -> None:
-    """Close a gateway when three events wait with a reader who waits for more, and takes ``seconds`` for a batch."""
-
-    async def export(batches: Batches) -> None:
-        async for batch in batches:
-            await asyncio.sleep(seconds)
-            batch.ack()
-
-    async with gateway.batches(MessageCreate, size=100, seconds=3600, ack=True) as batches:
-        exporting = asyncio.create_task(export(batches))
-        await gateway.open(timeout=10)
-        for _ in range(3):
-            sim.dispatch("MESSAGE_CREATE", message())
-        await eventually(lambda: len(batches._buffer) == 3)
-        await gateway.close(drain=drain)
-        exporting.cancel()
-        await asyncio.wait([exporting])
-
-
-async def test_a_drain_lets_readers_of_batches_acknowledge(
-    propylon_simulator: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What an orderly end gives at once is not given again after it."""
-    store = MemoryStore()
-    sim = propylon_simulator(guilds=0)
-    gateway = bot(sim, store)
-    await close_at_work(sim, gateway, seconds=0.1, drain=30)
-    assert store.only == gateway.session
-    assert "acknowledged" not in caplog.text
-
-
-async def test_a_drain_does_not_wait_for_ever_for_that(
-    propylon_simulator: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = MemoryStore()
-    sim = propylon_simulator(guilds=0)
-    await close_at_work(sim, bot(sim, store), seconds=3600, drain=0.1)
-    assert store.only is not None
-    assert store.only.sequence == 1
-    assert "3 events of batches(ack=True) were not acknowledged: they come again" in caplog.text
-
-
-@pytest.mark.parametrize("ack", [False, True])
-@pytest.mark.parametrize("left", [False, True])
-async def test_what_comes_while_it_drains_is_heard_by_the_next(
-    propylon_simulator: Start, ack: bool, left: bool
-) -> None:
-    """A reader gets no more then, which does not mean that nobody wants it."""
-    sim = propylon_simulator(guilds=0)
-    store = MemoryStore()
-    first = bot(sim, store)
-    gate = asyncio.Event()
-
-    @first.listen
-    async def at_work(_: Dispatch[TypingStart]) -> None:
-        await gate.wait()
-
-    async with contextlib.AsyncExitStack() as stack:
-        batches = await stack.enter_async_context(first.batches(MessageCreate, ack=ack))
-        await first.open(timeout=10)
-        sim.dispatch("TYPING_START", {})
-        await eventually(lambda: first.metrics().pending == 1)
-        closing = asyncio.create_task(first.close(drain=30))
-        assert [batch async for batch in batches] == []
-        if left:
-            await stack.aclose()
-        sim.dispatch("MESSAGE_CREATE", message())
-        await eventually(lambda: first.metrics().received == 3)
-        gate.set()
-        await closing
-    assert store.only is not None
-    assert store.only.sequence == 2
-    assert not [entry for entry in first._listening.registry.entries if entry.name == "batches()"]
-    second = bot(sim, store)
-    async with second.batches(MessageCreate, ack=ack) as batches, second:
-        assert [dispatch.sequence for dispatch in await anext(batches)] == [3]
-
-
-async def test_a_reader_that_closes_does_not_wait_for_itself(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
-    store = MemoryStore()
-    async with bot(sim, store) as gateway, gateway.batches(MessageCreate, ack=True) as batches:
-        sim.dispatch("MESSAGE_CREATE", message())
-        await anext(batches)
-        async with asyncio.timeout(5):
-            await gateway.close(drain=3600)
-    assert store.only is not None
-    assert store.only.sequence == 1
 
 
 @pytest.mark.parametrize("eager", [True, False])
