@@ -32,6 +32,7 @@ class Shard:
 
     waiting = False
     held = False
+    mark = None
 
     def hold(self, held: bool) -> None:
         self.held = held

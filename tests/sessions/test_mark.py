@@ -167,10 +167,8 @@ class TestAcknowledged:
             # Nobody needs the object for that.
             del batches
             gc.collect()
-        (holds,) = gateway._listening._left.values()
-        assert len(holds) < 20, "what is behind another one tells nothing"
-        assert mark(gateway) == 1
-        assert len(holds) == 1
+            assert mark(gateway) == 1
+        assert len(gateway._listening._left) == 1
         assert "were left with 5 events that nobody acknowledged" in caplog.text
 
     async def test_leaving_when_all_is_acknowledged_leaves_nothing(
@@ -205,7 +203,6 @@ class TestAcknowledged:
                 sim.dispatch(event, message(), session=new)
             await eventually(lambda: gateway.metrics().received == 6)
             assert mark(gateway) == 2, "3 is not acknowledged"
-            assert gateway._listening._left[gateway._life.shard.key] == []
             batch.ack()
             assert mark(gateway) == 2
             (await anext(open_one)).ack()

@@ -121,6 +121,12 @@ class Consumer:
         """Listener calls that have not finished."""
         return len(self._tasks)
 
+    @property
+    def session(self) -> tuple[int, float] | None:
+        """The key of the shard, and since when its session is; None without one."""
+        mark = self._shard.mark
+        return None if mark is None else (self._shard.key, mark[1])
+
     def count_as_finished(self, task: asyncio.Task[Any]) -> None:
         """A call goes on, but has finished with its event. Any other task is none of its business."""
         if task in self._tasks:

@@ -7,10 +7,10 @@ import asyncio
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from propylon._arguments import check_seconds, count_of
 from propylon._arrow import batch_of, schema_of, stream_of
@@ -19,7 +19,7 @@ from propylon._listening.buffered import Buffered
 from propylon._listening.entry import Entry, Wanted
 from propylon._listening.unfinished import Unfinished
 
-__all__ = ["Batch", "Batches", "Left", "acknowledged", "unfinished"]
+__all__ = ["Batch", "Batches", "acknowledged", "unfinished"]
 
 _log: Final = logging.getLogger("propylon")
 
@@ -28,9 +28,6 @@ _PATIENCE: Final = 10.0
 
 # A batch and its reader know each other.
 # pyright: reportPrivateUsage=false
-
-Left: TypeAlias = Mapping[int, list[tuple[int, float]]]
-"""What a reader leaves unacknowledged, by the key of the shard: number and time of receipt of each session's first."""
 
 
 class Batch(list[Dispatch[Any]]):
@@ -94,9 +91,9 @@ class Batches(Buffered[Dispatch[Any]]):
         bytes: int | None = None,
         seconds: float | None = None,
         ack: bool = False,
-        leave: Callable[[Left], None] | None = None,
+        leave: Callable[["Batches"], None] | None = None,
     ) -> None:
-        """Made by `Gateway.batches`. ``leave`` takes what is not acknowledged when it is left."""
+        """Made by `Gateway.batches`. ``leave`` is told when it is left with events that are not acknowledged."""
         self._size: Final = count_of("size", size, 1)
         self._bytes: Final = None if bytes is None else count_of("bytes", bytes, 1)
         check_seconds("batches()", seconds=seconds)
@@ -131,9 +128,9 @@ class Batches(Buffered[Dispatch[Any]]):
 
     async def __aexit__(self, *_: object) -> None:
         """Stop hearing. What was not read is let go; with ``ack=True`` it counts as unacknowledged, as what was."""
-        if self._ack and not self._left and (rest := self._marks.rest()):
+        if self._unacknowledged and not self._left:
             if self._leave is not None:
-                self._leave(rest)
+                self._leave(self)
             if not self._closed:
                 _log.warning(
                     "batches(ack=True) were left with %d events that nobody acknowledged: the saved session stays "

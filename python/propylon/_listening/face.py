@@ -14,7 +14,7 @@ import propylon._core as _core
 from propylon._arguments import check_seconds, count_of
 from propylon._filters.expression import Filter, Where, compiled
 from propylon._filters.where import is_async, parted
-from propylon._listening.batches import Batches, Left, acknowledged, unfinished
+from propylon._listening.batches import Batches, acknowledged, unfinished
 from propylon._listening.buffered import Buffered, end, let_go
 from propylon._listening.entry import ALL, Entry, Options, Wanted, name_of
 from propylon._listening.groups import Listeners, added, handler_of, marked_methods
@@ -32,9 +32,6 @@ __all__ = ["Feed", "ListenerFace"]
 
 G = TypeVar("G", bound=Listeners)
 
-_LEFT: Final = 16
-"""What readers leave unacknowledged of one shard, before such of it is passed over as adds nothing."""
-
 _EVENT_NAME: Final = re.compile("[A-Z][A-Z0-9_]*")
 
 
@@ -46,6 +43,11 @@ class Feed(Protocol):
 
     def waits(self, number: int) -> None:
         """So many tasks wait for an event."""
+
+    @property
+    def session(self) -> tuple[int, float] | None:
+        """The key of the shard, and since when its session is; None without one."""
+        ...
 
 
 class ListenerFace:
@@ -80,8 +82,9 @@ class ListenerFace:
         """Streams whose buffers are full."""
         self._streams: Final[WeakSet[Buffered[Any]]] = WeakSet()
         self._waits: Final[set[Wait]] = set()
-        self._left: Final[dict[int, list[tuple[int, float]]]] = {}
-        """By the key of the shard, what readers left unacknowledged: sequence and time of receipt."""
+        self._left: Final[dict[int, tuple[int, float]]] = {}
+        """What readers left unacknowledged, by the key of the shard: the first sequence number, and since when its
+        session is."""
         self._ending = False
         """Whether the owner has ended but is not closed yet: what begins to wait now waits for nothing."""
         self._cause: PropylonError | None = None
@@ -275,19 +278,18 @@ class ListenerFace:
                 if first is not None:
                     yield first
         left = self._left.get(key)
-        if left is not None:
-            # All of one session now, so the first one tells.
-            left[:] = sorted(hold for hold in left if hold[1] >= since)[:1]
-            yield from (sequence for sequence, _ in left)
+        if left is not None and left[1] >= since:
+            yield left[0]
 
-    def _leave(self, rest: Left) -> None:
-        for key, holds in rest.items():
-            left = self._left.setdefault(key, [])
-            for hold in holds:
-                # Where nobody keeps the session, nobody asks, and they would gather. What is behind another one of the
-                # session tells nothing.
-                if len(left) < _LEFT or hold[0] < left[-1][0]:
-                    left.append(hold)
+    def _leave(self, batches: Batches) -> None:
+        for feed in self._feeds:
+            session = feed.session
+            if session is None:
+                continue
+            key, since = session
+            first, left = unfinished(batches).first(key, since), self._left.get(key)
+            if first is not None and (left is None or left[1] < since or first < left[0]):
+                self._left[key] = (first, since)
 
     def stream(self, event: Any, where: Where | None, buffer: int) -> Stream[Any]:
         """Events one by one."""

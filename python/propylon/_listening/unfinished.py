@@ -63,20 +63,6 @@ class Unfinished:
             if not self._look(self.taken + len(self._buffer), until=key):
                 return None
 
-    def rest(self) -> dict[int, list[tuple[int, float]]]:
-        """What is left of each shard: sequence and time of receipt of the first event, and of the first of each session
-        that has begun since."""
-        self._forget()
-        self._look(self.taken + len(self._buffer))
-        left: dict[int, list[tuple[int, float]]] = {}
-        for key, events in self._of.items():
-            last: int | None = None
-            for _, sequence, received_at in events:
-                if key is not None and (last is None or sequence < last):
-                    left.setdefault(key, []).append((sequence, received_at))
-                last = sequence
-        return left
-
     def _look(self, end: int, *, until: int | None = None) -> bool:
         """Look at those below ``end`` that nobody has looked at; whether one of the shard ``until`` was the last."""
         begin = max(self._seen, self.taken)
