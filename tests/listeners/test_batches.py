@@ -399,6 +399,16 @@ class TestBatch:
             with pytest.raises(RuntimeError, match=r"ask for batches\(ack=True\)"):
                 (await anext(batches)).ack()
 
+    async def test_another_thread_is_told_where_to_acknowledge(self, owner: Owner) -> None:
+        async with owner.batches(ack=True) as batches:
+            owner.feed(1)
+            batch = await anext(batches)
+            with pytest.raises(RuntimeError, match=r"ack\(\) is called in the thread of the event loop"):
+                await asyncio.to_thread(batch.ack)
+            assert batches._marks.finished == 0
+            batch.ack()
+            assert batches._marks.finished == 1
+
     @pytest.mark.parametrize("copied", [copy.copy, lambda batch: pickle.loads(pickle.dumps(batch))])
     async def test_a_copy_has_the_events_only(self, owner: Owner, copied: Callable[[Batch], Batch]) -> None:
         async with owner.batches(ack=True) as batches:

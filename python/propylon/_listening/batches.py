@@ -43,11 +43,12 @@ class Batch(list[Dispatch[Any]]):
     def ack(self) -> None:
         """Say that these events, and those of all batches before, are dealt with: no restart needs to repeat them.
 
-        To be called in the thread of the event loop. Another time does nothing, nor does it when the batches have been
-        left.
+        A second time does no harm, nor does it after the end of the gateway. Once the batches have been left it comes
+        too late, and does nothing.
 
         Raises:
-            RuntimeError: The batches were asked for without ``ack=True``, or this is a copy.
+            RuntimeError: The batches were asked for without ``ack=True``, this is a copy, or this is not the thread of
+                the event loop.
         """
         if self._source is None:
             raise RuntimeError(
@@ -281,6 +282,14 @@ class Batches(Buffered[Dispatch[Any]]):
         """All events below the number ``end`` are dealt with."""
         if self._left or end <= self._marks.finished:
             return
+        if not self._closed:
+            # It may set the consumer going.
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                raise RuntimeError(
+                    "ack() is called in the thread of the event loop: when what runs in another thread has returned"
+                ) from None
         self._marks.finish(end)
         while self._given and self._given[0][0] <= end:
             _, length = self._given.popleft()
