@@ -20,6 +20,7 @@ from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
 from propylon._listening.registry import EVENT_INDEX
 from propylon.events import MessageCreate
+from propylon.testing import Simulator
 
 asynchronous = pytest.mark.asyncio
 
@@ -435,3 +436,31 @@ class TestBatch:
 async def test_a_gateway_takes_the_limits(gateway: Gateway) -> None:
     batches = gateway.batches(MessageCreate, size=2, bytes=3, seconds=4, ack=True)
     assert (batches._size, batches._bytes, batches._seconds, batches._ack) == (2, 3, 4, True)
+
+
+@asynchronous
+async def test_who_never_acknowledges_holds_the_socket_back_and_loses_nothing(
+    propylon_simulator: Callable[..., Simulator], gateway_to: Callable[..., Gateway]
+) -> None:
+    count = 3_000
+    sim = propylon_simulator(
+        guilds=0, events=["MESSAGE_CREATE"], rate=None, count=count, start="manual", send_buffer=65_536
+    )
+    gateway = gateway_to(sim, queue_bytes=50_000, compression=None)
+    async with gateway.batches(MessageCreate, size=64, ack=True) as batches:
+        await gateway.open(timeout=10)
+        sim.flood()
+        await eventually(lambda: batches._blocking and gateway.metrics().queue_bytes > 25_000)
+        taken: list[Batch] = []
+        while batches._buffer:
+            taken.append(await anext(batches))
+        # What a drain brings may be beyond the limit.
+        assert 512 <= sum(map(len, taken)) <= 512 + 256
+        await turns()
+        assert not batches._buffer
+        taken[-1].ack()
+        while sum(map(len, taken)) < count:
+            taken.append(await anext(batches))
+            taken[-1].ack()
+    assert [dispatch.sequence for batch in taken for dispatch in batch] == list(range(2, count + 2))
+    assert gateway.metrics().overflowed == 0
