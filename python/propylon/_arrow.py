@@ -14,11 +14,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from propylon._core import Dispatch
+from propylon._playback import Line
 
-__all__ = ["Facts", "batch_of", "batches_of", "parquet_writer", "schema_of", "stream_of"]
-
-Facts: TypeAlias = tuple[str, int | None, tuple[int, int], float, str | None, list[str], bytes]
-"""An event of a recording as the engine reads it: type, sequence, shard, at, guild_change, redacted, raw."""
+__all__ = ["batch_of", "batches_of", "parquet_writer", "schema_of", "stream_of"]
 
 _Raw: TypeAlias = bytes | Dispatch[Any]
 """The JSON text of ``d``, or what gives it as a buffer."""
@@ -108,13 +106,13 @@ def batch_of(dispatches: Sequence[Dispatch[Any]]) -> Any:
     return _made(schema_of(recorded=False), columns, dispatches)
 
 
-def batches_of(events: Iterable[Facts], *, rows: int, size: int) -> Iterator[Any]:
+def batches_of(events: Iterable[Line], *, rows: int, size: int) -> Iterator[Any]:
     """Record batches of a recording's events, each of ``rows`` or until its payloads have reached ``size`` bytes.
 
     What `events` raises is raised when all before that has been given.
     """
     schema = schema_of(recorded=True)
-    kept: list[Facts] = []
+    kept: list[Line] = []
     length = 0
     failure: Exception | None = None
     try:
@@ -147,7 +145,7 @@ def parquet_writer(file: object) -> Any:
     )
 
 
-def _recorded(schema: Any, events: list[Facts]) -> Any:
+def _recorded(schema: Any, events: list[Line]) -> Any:
     types, sequences, shards, times, changes, redacted, raws = zip(*events, strict=True)
     columns: dict[str, Sequence[Any]] = {
         "type": types,

@@ -213,7 +213,7 @@ def test_batches_are_bounded_and_read_when_they_are_asked_for(tmp_path: Path, mo
     monkeypatch.setattr("propylon.recording._TEXT", 1_000)
     given: list[int] = []
 
-    def counted(self: Recording) -> Iterator[_arrow.Facts]:
+    def counted(self: Recording) -> Iterator[_arrow.Line]:
         for facts in facts_of(self):
             given.append(1)
             yield facts

@@ -11,9 +11,10 @@ from typing import Final
 
 import propylon._core as _core
 from propylon import Filter
-from propylon._arrow import Facts, batches_of, parquet_writer, schema_of
+from propylon._arrow import batches_of, parquet_writer, schema_of
 from propylon._filters.expression import compiled, fitted
 from propylon._listening.entry import ALL
+from propylon._playback import Line
 from propylon._signals import Stoppable
 from propylon.cli._process import complain
 from propylon.recording import Recording, TornRecordingWarning
@@ -73,7 +74,7 @@ def _filters(events: Sequence[str], where: Filter | None) -> dict[str, _core.Fil
     return {event: None if where is None else compiled(fitted(where, event)) for event in events or [ALL]}
 
 
-def _chosen(facts: Iterable[Facts], filters: dict[str, _core.Filter | None], signals: Stoppable) -> Iterator[Facts]:
+def _chosen(facts: Iterable[Line], filters: dict[str, _core.Filter | None], signals: Stoppable) -> Iterator[Line]:
     every = ALL in filters
     for event in facts:
         # It is no coroutine that could be cancelled.
