@@ -22,22 +22,24 @@ def without(calls: int, end: float) -> None:
             return
 
 
-def counted(calls: int, end: float, timing: Timing, run: Run, entry: Entry, sole: Entry | None) -> None:
-    for _ in range(calls):
+def counted(calls_to_make: int, end: float, timing: Timing, run: Run, entry: Entry, sole: Entry | None) -> None:
+    calls, then = 0, run.then
+    for _ in range(calls_to_make):
         now = perf_counter()
-        if now - run.then > NOTABLE:
-            timing.notable(run, entry.tally, now)
+        if now - then > NOTABLE:
+            timing.notable(run, entry.tally, now - then)
         elif sole is not None:
-            run.calls += 1
+            calls += 1
         else:
             tally = entry.tally
             if not (tally.calls or tally.errors):
                 timing.called.append(tally)
             tally.calls += 1
-            tally.seconds += now - run.then
-        run.then = now
-        if run.then > end:
+            tally.seconds += now - then
+        then = now
+        if then > end:
             return
+    run.calls, run.then = calls, then
 
 
 def main() -> None:

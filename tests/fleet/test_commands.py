@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from commands.conftest import sent
+from face.support import eventually
 from fleet.support import connections_of, guild_on, worlds_guild
-from propylon import CommandError, NotConnected, Presence, RequestTimeout, ShardManager
+from propylon import CommandError, GatewayStatus, NotConnected, Presence, RequestTimeout, ShardManager
 from propylon.testing import Simulator, steps
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -177,6 +178,14 @@ async def test_a_command_waits_for_a_shard_that_is_coming_back(propylon_simulato
     manager = manager_to(sim, shards=2)
     await manager.open(timeout=10)
     guild = worlds_guild(1)
-    sim.act(steps.reset(), shard=manager.shard_of(guild))
-    info = await manager.request_channel_info(guild)
+    shard_id = manager.shard_of(guild)
+    # What has left on a connection that is lost is lost with it: so it is known to be before anything is asked.
+    sim.act(steps.stop_listening())
+    sim.act(steps.reset(), shard=shard_id)
+    await eventually(lambda: manager.shards[shard_id].status is not GatewayStatus.READY)
+    asking = asyncio.create_task(manager.request_channel_info(guild))
+    await asyncio.sleep(0)
+    assert not asking.done()
+    sim.act(steps.listen())
+    info = await asking
     assert info.channels

@@ -338,92 +338,100 @@ class Consumer:
             dispatch, resumed = self._partly
             self._partly = None
             pairs = chain(((dispatch, _RESUMED),), pairs)
-        for dispatch, route in pairs:
-            # Once more for the event that a pump has looked at and left.
-            while True:
-                # Most events are of the kind before them, and then the engine gives the same object.
-                if route is not known:
-                    kept = plans.get(route)
-                    if kept is not None and kept[0] <= generation:
-                        known = route
-                        _, plan, sole, pumped = kept
-                        pumped = pumped and self._eager
-                    else:
-                        known, pumped = None, False
-                        plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
-                        sole = sole_of(plan)
-                    timing.begin(run, None if sole is None else sole.tally)
-                ahead: tuple[Dispatch[Any], Route] | None = None
-                for step in plan:
-                    decode, kind, calls = step
-                    value: Any = dispatch
-                    if decode is not None:
-                        try:
-                            value = decode(dispatch)
-                        except Exception as error:
-                            try:
-                                if kind is None:
-                                    raise
-                                value = mend(dispatch, kind, error)
-                            except Exception as failure:
-                                self._undecodable(dispatch, failure, decode, calls)
-                                run.skip(perf_counter())
-                                continue
-                    for called in calls:
-                        entry, call, inject, isolated = called
-                        if entry.removed:
-                            run.skip(perf_counter())
-                            continue
-                        try:
-                            if inject is not None:
-                                call = partial(call, **{inject: dispatch})
-                            # What a listener sets in its context is not the next one's to see.
-                            result = copy_context().run(call, value) if isolated else call(value)
-                        except asyncio.CancelledError:
-                            # The listener gave up; no error.
-                            result = None
-                        except Exception as error:
-                            self._failed(error, dispatch, entry)
-                            result = None
-                        except (KeyboardInterrupt, SystemExit):
-                            raise
-                        except BaseException as error:
-                            self._tell_loop(error, dispatch, entry)
-                            result = None
-                        starts = True
-                        if pumped and type(result) is CoroutineType:
-                            pump = _Pump(dispatch, route, step, pairs, run, end)
-                            ahead = self._pump(pump, cast("Any", result))
-                            if pump.counted:
-                                continue
-                        elif result is not None:
-                            starts = self._spawn(entry, dispatch, result)
-                        now = perf_counter()
-                        if now - run.then > NOTABLE:
-                            timing.notable(run, entry.tally, now)
-                        elif sole is not None:
-                            run.calls += 1
+        counted, then = 0, run.then
+        try:
+            for dispatch, route in pairs:
+                # Once more for the event that a pump has looked at and left.
+                while True:
+                    # Most events are of the kind before them, and then the engine gives the same object.
+                    if route is not known:
+                        kept = plans.get(route)
+                        if kept is not None and kept[0] <= generation:
+                            known = route
+                            _, plan, sole, pumped = kept
+                            pumped = pumped and self._eager
                         else:
-                            # `Timing.add`, without the call: an event that several want is counted for each.
-                            tally = entry.tally
-                            if not (tally.calls or tally.errors):
-                                timing.called.append(tally)
-                            tally.calls += 1
-                            tally.seconds += now - run.then
-                        run.then = now
-                        if not starts:
-                            # It starts when the loop gets its turn, and only then may the next listener be called.
-                            self._partly = _rest(dispatch, value, called, step, plan)
-                            if self._partly is not None:
-                                self._must_yield = False
-                                return False
-                if ahead is None:
-                    break
-                dispatch, route = ahead
-            if self._must_yield or run.then > end:
-                self._must_yield = False
-                return False
-        return True
+                            known, pumped = None, False
+                            plan = resumed if route == _RESUMED else self._plans.plan(route, dispatch, generation)
+                            sole = sole_of(plan)
+                        run.calls, run.then = counted, then
+                        counted = 0
+                        timing.begin(run, None if sole is None else sole.tally)
+                    ahead: tuple[Dispatch[Any], Route] | None = None
+                    for step in plan:
+                        decode, kind, calls = step
+                        value: Any = dispatch
+                        if decode is not None:
+                            try:
+                                value = decode(dispatch)
+                            except Exception as error:
+                                try:
+                                    if kind is None:
+                                        raise
+                                    value = mend(dispatch, kind, error)
+                                except Exception as failure:
+                                    self._undecodable(dispatch, failure, decode, calls)
+                                    then = run.skip(then, perf_counter())
+                                    continue
+                        for called in calls:
+                            entry, call, inject, isolated = called
+                            if entry.removed:
+                                then = run.skip(then, perf_counter())
+                                continue
+                            try:
+                                if inject is not None:
+                                    call = partial(call, **{inject: dispatch})
+                                # What a listener sets in its context is not the next one's to see.
+                                result = copy_context().run(call, value) if isolated else call(value)
+                            except asyncio.CancelledError:
+                                # The listener gave up; no error.
+                                result = None
+                            except Exception as error:
+                                self._failed(error, dispatch, entry)
+                                result = None
+                            except (KeyboardInterrupt, SystemExit):
+                                raise
+                            except BaseException as error:
+                                self._tell_loop(error, dispatch, entry)
+                                result = None
+                            starts = True
+                            if pumped and type(result) is CoroutineType:
+                                run.calls, run.then = counted, then
+                                pump = _Pump(dispatch, route, step, pairs, run, end)
+                                ahead = self._pump(pump, cast("Any", result))
+                                counted, then = run.calls, run.then
+                                if pump.counted:
+                                    continue
+                            elif result is not None:
+                                starts = self._spawn(entry, dispatch, result)
+                            now = perf_counter()
+                            if now - then > NOTABLE:
+                                timing.notable(run, entry.tally, now - then)
+                            elif sole is not None:
+                                counted += 1
+                            else:
+                                # `Timing.add`, without the call: an event that several want is counted for each.
+                                tally = entry.tally
+                                if not (tally.calls or tally.errors):
+                                    timing.called.append(tally)
+                                tally.calls += 1
+                                tally.seconds += now - then
+                            then = now
+                            if not starts:
+                                # It starts when the loop gets its turn, and only then may the next listener be called.
+                                self._partly = _rest(dispatch, value, called, step, plan)
+                                if self._partly is not None:
+                                    self._must_yield = False
+                                    return False
+                    if ahead is None:
+                        break
+                    dispatch, route = ahead
+                if self._must_yield or then > end:
+                    self._must_yield = False
+                    return False
+            return True
+        finally:
+            run.calls, run.then = counted, then
 
     def _pump(self, pump: "_Pump", coroutine: "CoroutineType[Any, Any, Any]") -> tuple[Dispatch[Any], Route] | None:
         """Runs a listener's coroutine and, in the same task, those of the events that follow and are its alone.
@@ -454,7 +462,7 @@ class Consumer:
                 return gave
             now = perf_counter()
             if now - run.then > NOTABLE:
-                timing.notable(run, entry.tally, now)
+                timing.notable(run, entry.tally, now - run.then)
             else:
                 run.calls += 1
             run.then = now

@@ -46,10 +46,10 @@ class Run:
         self.then = now
         """What comes from this time on is the next call's."""
 
-    def skip(self, now: float) -> None:
-        """What was done until now is nobody's."""
-        self.begun += now - self.then
-        self.then = now
+    def skip(self, then: float, now: float) -> float:
+        """What was done between the two is nobody's; the later one."""
+        self.begun += now - then
+        return now
 
 
 class Timing:
@@ -93,9 +93,8 @@ class Timing:
         tally.calls += calls
         tally.seconds += seconds
 
-    def notable(self, run: Run, tally: Tally, now: float) -> None:
+    def notable(self, run: Run, tally: Tally, seconds: float) -> None:
         """A call took so long that it is told by itself."""
-        seconds = now - run.then
         run.begun += seconds
         if self.watch is not None:
             self.watch.record(self.number(tally), seconds)
