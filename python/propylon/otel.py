@@ -160,7 +160,8 @@ def trace(bot: Gateway | ShardManager, *, tracer_provider: "TracerProvider | Non
     tracer = get_tracer("propylon", __version__, tracer_provider)
 
     def traced(entry: Entry) -> Callable[..., Any]:
-        call, inject, name = entry.call, entry.inject, entry.tally.name
+        # What a function as ``where=`` refuses is no call.
+        call, inject, name = entry.unguarded, entry.inject, entry.tally.name
 
         def begun(dispatch: Dispatch[Any]) -> "Span":
             attributes: dict[str, str | int] = {"listener": name, "event": dispatch.type, "shard": dispatch.shard_id}
@@ -195,7 +196,7 @@ def trace(bot: Gateway | ShardManager, *, tracer_provider: "TracerProvider | Non
             span.end()
             return result
 
-        return call_plain if entry.isolated else call_async
+        return entry.guarded(call_plain if entry.isolated else call_async)
 
     bot._life.listening.trace(traced)  # pyright: ignore[reportPrivateUsage]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from face.support import eventually, loop_factories, message, run_and_abandon
-from fleet.support import make_manager
+from fleet.support import guild_on, make_manager, say
 from propylon import GatewayStatus, ShardManager
 from propylon._delivery.loop import Delivery
 from propylon.events import MessageCreate
@@ -201,3 +201,39 @@ def test_fleets_leave_no_descriptor_behind(propylon_simulator: Start, factory: F
     sim.wait("open", count=0)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@FACTORIES
+def test_a_reader_whose_loop_has_died_holds_no_shard_back(
+    propylon_simulator: Start, factory: Factory, caplog: pytest.LogCaptureFixture
+) -> None:
+    sim = propylon_simulator(guilds=0, max_concurrency=8)
+    manager = make_manager(sim, shards=2)
+    heard: list[str] = []
+    manager.listen(MessageCreate)(lambda event: heard.append(event.content))
+    kept: list[asyncio.Task[None]] = []
+
+    async def read(reading: asyncio.Event) -> None:
+        async with manager.batches(MessageCreate):
+            reading.set()
+            await asyncio.Event().wait()
+
+    async def first() -> None:
+        reading = asyncio.Event()
+        kept.append(asyncio.create_task(read(reading)))
+        await reading.wait()
+        await manager.open(timeout=10)
+        for shard_id in (0, 1):
+            for _ in range(600):
+                say(sim, guild_on(shard_id, 2), "x")
+        await eventually(lambda: manager._listening._full and manager.metrics().received == 1_202)
+
+    async def second() -> None:
+        async with manager:
+            await eventually(lambda: len(heard) == 1_200)
+
+    run_and_abandon(first(), factory)
+    # A task that is destroyed leaves what it was in.
+    kept.clear()
+    gc.collect()
+    run(second, factory)

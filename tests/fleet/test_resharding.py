@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from face.support import eventually, message
-from fleet.support import balances, guild_on, identified, make_manager, worlds_guild
+from fleet.support import balances, guild_on, identified, make_manager, say, worlds_guild
 from propylon import (
     AuthenticationFailed,
     Closed,
@@ -660,3 +660,38 @@ def test_a_loop_that_dies_in_the_middle_leaves_the_old_fleet_to_the_next(propylo
         task._log_destroy_pending = False  # type: ignore[attr-defined]
     asyncio.run(second())
     assert account.heard == {"still": 1}
+
+
+@pytest.mark.asyncio
+async def test_old_shards_wait_for_readers_of_batches(
+    propylon_simulator: Start, manager_to: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody opens them again: what is not handed out then is heard by nobody."""
+    # An upload takes longer than an ended gateway waits for its listeners.
+    monkeypatch.setattr("propylon._gateway.life._DRAIN_PATIENCE", 0.1)
+    sim = propylon_simulator(guilds=10, **QUICK)
+    manager = manager_to(sim, shards=1)
+    heard: list[str] = []
+    resharded = asyncio.Event()
+    async with manager.batches(MessageCreate, size=256, ack=True) as batches:
+
+        async def export() -> None:
+            async for batch in batches:
+                heard.extend(dispatch.json()["content"] for dispatch in batch)
+                await resharded.wait()
+                await asyncio.sleep(0.3)
+                batch.ack()
+
+        async with manager:
+            await manager.wait_guilds_ready(timeout=10)
+            for number in range(1_200):
+                say(sim, worlds_guild(1), str(number))
+            exporting = asyncio.create_task(export())
+            await eventually(lambda: manager.metrics().received >= 1_200 and manager.metrics().queued > 0)
+            resharding = asyncio.create_task(manager.reshard(2, window=WINDOW))
+            await sim.wait_for("open", count=3)
+            resharded.set()
+            await asyncio.wait_for(resharding, 50)
+            await eventually(lambda: len(heard) == 1_200)
+            exporting.cancel()
+    assert heard == [str(number) for number in range(1_200)]

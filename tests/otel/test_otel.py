@@ -258,3 +258,22 @@ async def test_listeners_may_be_traced_while_events_come(propylon_simulator: Sta
 def test_it_traces_no_other_thing() -> None:
     with pytest.raises(TypeError, match="takes a Gateway or a ShardManager, not str"):
         trace("gateway")  # type: ignore[arg-type]
+
+
+@pytest.mark.asyncio
+async def test_what_a_function_refuses_is_no_call(propylon_simulator: Start, spans: Spans) -> None:
+    simulator = propylon_simulator(guilds=0)
+    gateway = Gateway("token", gateway_url=simulator.url, intents=Intents.GUILD_MESSAGES)
+    trace(gateway, tracer_provider=spans.provider)
+    heard: list[str] = []
+
+    @gateway.listen(where=lambda event: event.content == "yes")
+    async def wanted(event: MessageCreate) -> None:
+        heard.append(event.content)
+
+    async with gateway:
+        for content in ("no", "yes", "no", "yes"):
+            simulator.dispatch("MESSAGE_CREATE", message(content))
+        await eventually(lambda: gateway.metrics().received == 5 and not gateway.metrics().queued)
+        await eventually(lambda: len(heard) == 2)
+    assert len(spans.of("wanted")) == len(spans.ended) == 2

@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from face.support import eventually, make_gateway
 from propylon import Gateway
 from propylon._playback import Pace, chunks
 from propylon.recording import Recording, TornRecordingWarning, replay
@@ -85,3 +87,15 @@ def test_a_time_beyond_all_years_is_an_error_of_its_dispatch_alone(at: float, tm
     assert event.at == at
     with pytest.raises((OverflowError, ValueError)):
         _ = event.dispatch
+
+
+@pytest.mark.asyncio
+async def test_the_record_knows_a_session_that_nobody_can_resume_any_more(
+    propylon_simulator: Callable[..., Simulator],
+) -> None:
+    """Or who plays to it waits for a client that has died."""
+    sim = propylon_simulator(guilds=0, session_ttl=0.05)
+    gateway = make_gateway(sim)
+    await gateway.open(timeout=10)
+    await gateway.close(resumable=True)
+    await eventually(lambda: sim.record()["sessions"][0]["dead"])

@@ -365,3 +365,30 @@ def test_what_a_simulator_sent_is_heard_again_as_it_came(tmp_path: Path) -> None
     metrics = gateway.metrics()
     assert metrics.received == metrics.delivered == len(live)
     assert json.loads(live[0][1])["v"] == 10
+
+
+@pytest.mark.parametrize("listener", [False, True])
+def test_readers_of_batches_go_by_that_clock(tmp_path: Path, listener: bool) -> None:
+    path = written(tmp_path / "x", [line(str(second), float(second)) for second in range(600)])
+    told: list[tuple[int, float]] = []
+
+    @contextlib.asynccontextmanager
+    async def reading(bot: Gateway) -> AsyncIterator[None]:
+        async def read() -> None:
+            async with bot.batches(seconds=60, size=1000, ack=True) as batches:
+                async for batch in batches:
+                    told.append((len(batch), now()))
+                    await asyncio.sleep(1)
+                    batch.ack()
+
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        yield
+        await task
+
+    bot = Gateway("token", lifespan=reading)
+    if listener:
+        bot.listen(MessageCreate)(lambda _: None)
+    assert replay(path, bot) == 600
+    assert sum(count for count, _ in told) == 600
+    assert [round(at) for _, at in told] == [*range(60, 600, 60), 599]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from face.support import SHORT, eventually, message
+from fleet.support import guild_on, make_manager, say
 from propylon import Batches, Dispatch, Gateway, Intents
 from propylon.events import MessageCreate, TypingStart
 from propylon.testing import Simulator
@@ -150,3 +151,67 @@ async def test_a_reader_that_closes_does_not_wait_for_itself(propylon_simulator:
             await gateway.close(drain=3600)
     assert store.only is not None
     assert store.only.sequence == 1
+
+
+async def test_ready_that_nobody_acknowledged_holds_nothing_back(propylon_simulator: Start) -> None:
+    """Or there would be no session to go on from, and what came behind it would be lost."""
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    first = bot(sim, store)
+    async with first.batches(size=100, seconds=3600, ack=True) as batches, first:
+        for _ in range(5):
+            sim.dispatch("MESSAGE_CREATE", message())
+        await eventually(lambda: len(batches._buffer) == 6)
+        await eventually(lambda: store.only is not None)
+        assert store.only is not None
+        assert store.only.sequence == 1
+
+
+async def test_what_was_left_holds_the_session_back_for_five_minutes(
+    propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sim = propylon_simulator(guilds=0)
+    store = MemoryStore()
+    gateway = bot(sim, store)
+    async with gateway:
+        async with gateway.batches(MessageCreate, ack=True) as batches:
+            sim.dispatch("MESSAGE_CREATE", message())
+            await anext(batches)
+        # Begun anew, and all goes well again.
+        async with gateway.batches(MessageCreate, ack=True) as batches:
+            for _ in range(3):
+                sim.dispatch("MESSAGE_CREATE", message())
+                (await anext(batches)).ack()
+        await eventually(lambda: store.only is not None)
+        assert store.only is not None
+        assert store.only.sequence == 1
+        monkeypatch.setattr("propylon._listening.face._LEFT", 0.0)
+        await eventually(lambda: store.only == gateway.session)
+    assert "event 2 and those behind it, which batches(ack=True) were left with, do not come again" in caplog.text
+
+
+async def test_what_waits_because_of_a_reader_that_leaves_is_heard_again(propylon_simulator: Start) -> None:
+    """Also of a shard of which it has nothing in hand."""
+    sim = propylon_simulator(guilds=0, max_concurrency=16, replay_buffer=10_000)
+    store = MemoryStore()
+    first = make_manager(sim, token="left", sessions=store, shards=2)
+    async with first:
+        async with first.batches(MessageCreate, size=256, ack=True) as batches:
+            for _ in range(600):
+                say(sim, guild_on(0, 2), "a")
+            await eventually(lambda: batches._blocking)
+            for _ in range(40):
+                say(sim, guild_on(1, 2), "b")
+            await eventually(lambda: first.shards[1].metrics().queued > 0)
+            await eventually(lambda: first.metrics().received == 642)
+            await anext(batches)
+        # What waits is handed out now, and nobody hears it.
+        await eventually(lambda: first.metrics().queued == 0)
+    second = make_manager(sim, token="left", sessions=store, shards=2)
+    again = 0
+    async with second.batches(MessageCreate, size=1000, ack=True) as batches, second:
+        while again < 640:
+            batch = await anext(batches)
+            batch.ack()
+            again += len(batch)
+    assert (second.metrics().identifies, second.metrics().resumes) == (0, 2)

@@ -117,6 +117,11 @@ class Consumer:
         return self._suspended
 
     @property
+    def is_held_by_reader(self) -> bool:
+        """Whether a stream's buffer is full."""
+        return self._full_streams > 0
+
+    @property
     def pending(self) -> int:
         """Listener calls that have not finished."""
         return len(self._tasks)
@@ -126,6 +131,15 @@ class Consumer:
         """The key of the shard, and since when its session is; None without one."""
         mark = self._shard.mark
         return None if mark is None else (self._shard.key, mark[1])
+
+    @property
+    def first_waiting(self) -> int | None:
+        """The sequence number of the first event that waits here or in the engine; None: none does."""
+        for dispatch in self.waiting():
+            if dispatch.sequence is not None:
+                return dispatch.sequence
+        mark = self._shard.mark if self._shard.waiting else None
+        return None if mark is None else mark[0][1] + 1
 
     def count_as_finished(self, task: asyncio.Task[Any]) -> None:
         """A call goes on, but has finished with its event. Any other task is none of its business."""
@@ -156,8 +170,11 @@ class Consumer:
         busy = later or self._backlog or self._suspended
         if alone is not None and alone.take_all is not None and not busy:
             alone.take_all(dispatches)
+            self._turns += 1
             if self._blocked:
                 self._hold(True)
+            elif self._idle is not None:
+                self._tell_idle()
             return
         left = iter(dispatches)
         self._backlog.append((generation, dispatches, left, zip(left, routes, strict=True)))
@@ -250,6 +267,8 @@ class Consumer:
         self._full_streams += 1 if full else -1
         self._must_yield = self._must_yield or full
         if not full:
+            # Who waits for progress has seen some.
+            self._turns += 1
             self._go_on()
 
     def waits(self, number: int) -> None:
@@ -282,7 +301,11 @@ class Consumer:
 
     def _go_on(self) -> None:
         if self._held and not (self._scheduled or self._running or self._blocked):
-            self._schedule()
+            try:
+                self._schedule()
+            except RuntimeError:
+                # Its loop has died, and nobody runs in another one yet: that is for `resume`.
+                self._scheduled = False
 
     def _hold(self, held: bool) -> None:
         if held != self._held:

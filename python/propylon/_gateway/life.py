@@ -44,6 +44,8 @@ from propylon.logs import flush_bursts
 __all__ = ["Life", "close_code"]
 
 _MAX_CLOSE_REASON_BYTES: Final = 123
+_READERS_PATIENCE: Final = 120.0
+"""Seconds for which a shard that is closed for good waits for readers of batches that hold it back."""
 _DRAIN_PATIENCE: Final = 5.0
 """Seconds without progress after which an ended gateway waits no longer for its listeners and handlers."""
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING}
@@ -188,6 +190,7 @@ class Life:
         self._winding_up: asyncio.Task[None] | None = None
         self._waiters = 0
         self._closing = False
+        self._retiring = False
         self._last_failure = ""
         self._asks_store = False
         self.was_served = False
@@ -377,6 +380,7 @@ class Life:
         if self._ended is None or self._ended.done():
             return
         self._closing = not retiring
+        self._retiring = retiring
         if not (self.shard.close(code, reason) and self.shard.running) and not retiring:
             # It has ended by itself; what still waits for listeners is kept for the next opening.
             self.consumer.suspend()
@@ -579,7 +583,7 @@ class Life:
         if taken_over:
             # What still waits is the other process's by now.
             self._log.info("another process has taken the session over; this gateway ends when its listeners are done")
-        elif not self._closing and not await self.consumer.drained(_DRAIN_PATIENCE) and not self._closing:
+        elif not self._closing and not await self._handed_out() and not self._closing:
             self._log.warning("the gateway has ended, but listeners do not take the events that still wait")
         # No listener is called any more: what is saved below stays true.
         self.consumer.suspend()
@@ -590,6 +594,16 @@ class Life:
         await self._let_handlers_finish()
         if self._keeper.keeps:
             await self._keeper.finish()
+
+    async def _handed_out(self) -> bool:
+        """Whether what waits was handed out. Who reads batches may take long; of a shard that nobody opens again
+        nobody hears it later."""
+        begun = time.monotonic()
+        while not await self.consumer.drained(_DRAIN_PATIENCE):
+            waits = self._retiring and self.consumer.is_held_by_reader and not self.consumer.is_suspended
+            if not waits or time.monotonic() - begun > _READERS_PATIENCE:
+                return False
+        return True
 
     def _end_awaiting(self, error: PropylonError | None) -> None:
         self.commands.fail_all()

@@ -46,6 +46,7 @@ async def replayed(
             face.end(None)
             face.let_go()
             await consumer.settle(drain)
+            await face.acknowledged(drain)
             consumer.suspend()
             delivery.remove(shard)
             # What it was broken off before is not for who opens the gateway next.

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from propylon._arguments import check_seconds, count_of
 from propylon._arrow import batch_of, schema_of, stream_of
@@ -123,6 +123,10 @@ class Batches(Buffered[Dispatch[Any]]):
         self._left = False
         self._moved: Final = asyncio.Event()
         """Set when something was acknowledged, or it was left."""
+        self._due: float | None = None
+        """When the first event of the buffer has waited for long enough, where a time was asked for."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """That of its reader."""
         self._task: asyncio.Task[Any] | None = None
         """Who read last, where that acknowledges."""
         self._complaint: asyncio.TimerHandle | None = None
@@ -134,8 +138,8 @@ class Batches(Buffered[Dispatch[Any]]):
                 self._leave(self)
             if not self._closed:
                 _log.warning(
-                    "batches(ack=True) were left with %d events that nobody acknowledged: the saved session stays "
-                    "before them while this gateway lives, and they come again after a restart",
+                    "batches(ack=True) were left with %d events that nobody acknowledged: for 5 minutes the saved "
+                    "session stays before them, so that they come again after a restart",
                     self._unacknowledged,
                 )
         self._left = True
@@ -173,6 +177,8 @@ class Batches(Buffered[Dispatch[Any]]):
     def _after_put(self) -> None:
         if len(self._buffer) >= self._room:
             self._hold_back()
+        if self._seconds is not None and self._due is None:
+            self._note_due(self._seconds)
         if not self._gathering or self._is_full():
             self._wake()
 
@@ -233,7 +239,10 @@ class Batches(Buffered[Dispatch[Any]]):
                 await self._filled()
             if self._seconds is None or self._is_full() or self._closed:
                 break
-            rest = self._buffer[0].received_at + self._seconds - monotonic()
+            if self._due is None:
+                # Its batch was too full for it.
+                self._note_due(self._seconds)
+            rest = cast("float", self._due) - asyncio.get_running_loop().time()
             if rest <= 0:
                 break
             self._gathering = True
@@ -250,6 +259,7 @@ class Batches(Buffered[Dispatch[Any]]):
         if self._ack:
             # They cannot be looked at later.
             marks.look(count)
+        self._due = None
         if count == len(buffer):
             batch = Batch(buffer)
             buffer.clear()
@@ -258,7 +268,7 @@ class Batches(Buffered[Dispatch[Any]]):
         marks.taken += count
         if self._ack:
             batch._source, batch._end = self, marks.taken
-            self._task = asyncio.current_task()
+            self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
             self._given.append((marks.taken, length))
             self._given_bytes += length
             self._relieve()
@@ -267,6 +277,10 @@ class Batches(Buffered[Dispatch[Any]]):
             if self._blocking:
                 self._relieve()
         return batch
+
+    def _note_due(self, seconds: float) -> None:
+        """Until when the batch of the first event may be waited for: by the clock of the loop, which may leap."""
+        self._due = asyncio.get_running_loop().time() + seconds - (monotonic() - self._buffer[0].received_at)
 
     def _fitting(self, most: int, limit: int) -> tuple[int, int]:
         """How many of the next ``most`` events have at most ``limit`` bytes together, one at least; and their bytes."""
@@ -282,14 +296,11 @@ class Batches(Buffered[Dispatch[Any]]):
         """All events below the number ``end`` are dealt with."""
         if self._left or end <= self._marks.finished:
             return
-        if not self._closed:
-            # It may set the consumer going.
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                raise RuntimeError(
-                    "ack() is called in the thread of the event loop: when what runs in another thread has returned"
-                ) from None
+        # It may set the consumer going, or wake who waits for it.
+        if self._loop is not None and not self._loop.is_closed() and _running_loop() is not self._loop:
+            raise RuntimeError(
+                "ack() is called in the thread of the event loop: when what runs in another thread has returned"
+            )
         self._marks.finish(end)
         while self._given and self._given[0][0] <= end:
             _, length = self._given.popleft()
@@ -300,6 +311,13 @@ class Batches(Buffered[Dispatch[Any]]):
     @property
     def _unacknowledged(self) -> int:
         return self._marks.taken - self._marks.finished + len(self._buffer) if self._ack else 0
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def unfinished(batches: Batches) -> Unfinished:

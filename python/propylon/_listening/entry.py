@@ -103,6 +103,7 @@ class Entry:
     """What is called for which events, from when on, and in which order."""
 
     __slots__ = (
+        "_guard",
         "_remove",
         "call",
         "inject",
@@ -114,6 +115,7 @@ class Entry:
         "since",
         "take_all",
         "tally",
+        "unguarded",
         "wanted",
     )
 
@@ -147,13 +149,14 @@ class Entry:
                 call = self._once(call)
             if options.concurrency is not None:
                 call = self._in_turn(call, options.concurrency)
-        if guard is not None:
-            call = _guarded(call, guard)
+        self._guard: Final = guard
+        self.unguarded: Final = call
+        """What is called where ``guard`` is true of the event."""
         self.name: Final = name
         self.isolated: Final = isolated or guard is not None
         self.inject: Final = inject
         self.wanted: Final = wanted
-        self.call: Final = call
+        self.call: Final = self.guarded(call)
         self.order: tuple[int, int] = (-priority, 0)
         """Whoever has the least is called first: the second number counts the adding."""
         self.since: int = 0
@@ -166,6 +169,10 @@ class Entry:
         """Takes several events at once, where nobody else listens."""
         self.tally: Final = Tally(qualified)
         self._remove: Final = remove
+
+    def guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """``call``, made only for events of which its ``guard`` is true, where it has one."""
+        return call if self._guard is None else _guarded(call, self._guard)
 
     def remove(self) -> None:
         """Take it off; events that already wait for it are skipped. May be called inside a call of it."""

@@ -4,9 +4,12 @@ A `Gateway` has one, bound to its shard; whatever has several shards has one, bo
 their explanations stand at the owner. Calling the listeners is `propylon._delivery.consumer`'s.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -32,6 +35,11 @@ __all__ = ["Feed", "ListenerFace"]
 
 G = TypeVar("G", bound=Listeners)
 
+_log: Final = logging.getLogger("propylon")
+
+_LEFT: Final = 300.0
+"""Seconds for which what a reader left unacknowledged holds the saved session back: as a listener's call does."""
+
 _EVENT_NAME: Final = re.compile("[A-Z][A-Z0-9_]*")
 
 
@@ -48,6 +56,23 @@ class Feed(Protocol):
     def session(self) -> tuple[int, float] | None:
         """The key of the shard, and since when its session is; None without one."""
         ...
+
+    @property
+    def first_waiting(self) -> int | None:
+        """The sequence number of the first event that waits for listeners; None: none does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What a reader left unacknowledged of a shard."""
+
+    first: int
+    """The first sequence number."""
+    since: float
+    """When the session began that it is of."""
+    at: float
+    """When it was left: seconds of `time.monotonic`."""
 
 
 class ListenerFace:
@@ -82,9 +107,8 @@ class ListenerFace:
         """Streams whose buffers are full."""
         self._streams: Final[WeakSet[Buffered[Any]]] = WeakSet()
         self._waits: Final[set[Wait]] = set()
-        self._left: Final[dict[int, tuple[int, float]]] = {}
-        """What readers left unacknowledged, by the key of the shard: the first sequence number, and since when its
-        session is."""
+        self._left: Final[dict[int, _Left]] = {}
+        """What readers left unacknowledged, by the key of the shard."""
         self._ending = False
         """Whether the owner has ended but is not closed yet: what begins to wait now waits for nothing."""
         self._cause: PropylonError | None = None
@@ -278,8 +302,18 @@ class ListenerFace:
                 if first is not None:
                     yield first
         left = self._left.get(key)
-        if left is not None and left[1] >= since:
-            yield left[0]
+        if left is None or left.since < since:
+            return
+        if monotonic() - left.at < _LEFT:
+            yield left.first
+        else:
+            del self._left[key]
+            _log.warning(
+                "event %d and those behind it, which batches(ack=True) were left with, do not come again after a "
+                "restart: after %g s they hold the saved session back no longer",
+                left.first,
+                _LEFT,
+            )
 
     def _leave(self, batches: Batches) -> None:
         for feed in self._feeds:
@@ -287,9 +321,14 @@ class ListenerFace:
             if session is None:
                 continue
             key, since = session
-            first, left = unfinished(batches).first(key, since), self._left.get(key)
-            if first is not None and (left is None or left[1] < since or first < left[0]):
-                self._left[key] = (first, since)
+            # What the reader has, and what was held back because of it.
+            firsts = [unfinished(batches).first(key, since), feed.first_waiting]
+            left = self._left.get(key)
+            if left is not None and left.since >= since:
+                firsts.append(left.first)
+            first = min((each for each in firsts if each is not None), default=None)
+            if first is not None:
+                self._left[key] = _Left(first, since, monotonic())
 
     def stream(self, event: Any, where: Where | None, buffer: int) -> Stream[Any]:
         """Events one by one."""

@@ -4,6 +4,7 @@ Owns the numbering of what a reader gets. What an event does to the mark is `pro
 """
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
@@ -66,9 +67,12 @@ class Unfinished:
     def _look(self, end: int, *, until: int | None = None) -> bool:
         """Look at those below ``end`` that nobody has looked at; whether one of the shard ``until`` was the last."""
         begin = max(self._seen, self.taken)
-        for number, dispatch in enumerate(islice(self._buffer, begin - self.taken, end - self.taken), begin):
-            # Without a number it is news of the fleet's, which no session repeats.
-            if dispatch.sequence is None:
+        if begin >= end:
+            return False
+        for number, dispatch in enumerate(self._between(begin - self.taken, end - self.taken), begin):
+            # No session repeats its READY, nor news of the fleet's, which have no number. Were READY to hold the mark
+            # back, there would be nothing to go on from, and what comes behind it would be lost with it.
+            if dispatch.sequence is None or dispatch.type == "READY":
                 continue
             key = owner(dispatch)
             self._order.append((number, key))
@@ -78,6 +82,15 @@ class Unfinished:
                 return True
         self._seen = max(end, begin)
         return False
+
+    def _between(self, begin: int, end: int) -> Iterable[Dispatch[Any]]:
+        """Those of the buffer from ``begin`` to ``end``, from the nearer side: what is skipped is walked too."""
+        buffer = self._buffer
+        if begin <= len(buffer) - end:
+            return islice(buffer, begin, end)
+        few = list(islice(reversed(buffer), len(buffer) - end, len(buffer) - begin))
+        few.reverse()
+        return few
 
     def _forget(self) -> None:
         order = self._order

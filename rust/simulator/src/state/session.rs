@@ -401,7 +401,8 @@ impl Session {
     }
 
     pub(crate) fn record(&self) -> Value {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.expired(self.ttl);
         let mut events: BTreeMap<&str, u64> = state.other.iter().map(|(event, count)| (&**event, *count)).collect();
         if state.shared > 0 {
             *events.entry("MESSAGE_CREATE").or_default() += state.shared;
