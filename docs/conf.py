@@ -25,7 +25,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 nitpicky = True
 # OpenTelemetry's: it is no dependency of the documents.
-nitpick_ignore = [("py:class", "MeterProvider")]
+nitpick_ignore = [("py:class", "MeterProvider"), ("py:class", "TracerProvider")]
 
 autoclass_content = "both"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
