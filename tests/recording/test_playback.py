@@ -60,7 +60,7 @@ def test_a_wrong_clock_holds_nothing_up(tmp_path: Path) -> None:
 
     began = time.monotonic()
     asyncio.run(main())
-    assert 0.02 < time.monotonic() - began < 5
+    assert 0.02 < time.monotonic() - began < 30
 
 
 def test_a_torn_end_is_told_by_all_that_read_it(tmp_path: Path) -> None:
