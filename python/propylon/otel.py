@@ -103,6 +103,11 @@ def _shard_id(gateway: Gateway) -> int:
 _sources: Final[WeakKeyDictionary[object, list[_Source]]] = WeakKeyDictionary()
 
 
+def _check_bot(bot: object, who: str) -> None:
+    if not isinstance(bot, Gateway | ShardManager):
+        raise TypeError(f"{who} takes a Gateway or a ShardManager, not {type(bot).__name__}")
+
+
 def instrument(bot: Gateway | ShardManager, *, meter_provider: "MeterProvider | None" = None) -> None:
     """Tell a meter provider of OpenTelemetry what a gateway or a shard manager counts.
 
@@ -117,8 +122,7 @@ def instrument(bot: Gateway | ShardManager, *, meter_provider: "MeterProvider | 
         ImportError: The extra ``otel`` is not installed.
         TypeError: It is neither a gateway nor a shard manager.
     """
-    if not isinstance(bot, Gateway | ShardManager):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"instrument() takes a Gateway or a ShardManager, not {type(bot).__name__}")
+    _check_bot(bot, "instrument()")
     try:
         from opentelemetry.metrics import get_meter_provider
     except ImportError:
@@ -151,8 +155,7 @@ def trace(bot: Gateway | ShardManager, *, tracer_provider: "TracerProvider | Non
         ImportError: The extra ``otel`` is not installed.
         TypeError: It is neither a gateway nor a shard manager.
     """
-    if not isinstance(bot, Gateway | ShardManager):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"trace() takes a Gateway or a ShardManager, not {type(bot).__name__}")
+    _check_bot(bot, "trace()")
     try:
         from opentelemetry.trace import SpanKind, get_tracer, use_span
     except ImportError:

@@ -361,6 +361,7 @@ class Consumer:
             dispatch, resumed = self._partly
             self._partly = None
             pairs = chain(((dispatch, _RESUMED),), pairs)
+        # Of the run, and kept here meanwhile: as its attributes, counting a call takes 67 ns, so it takes 56.
         counted, then = 0, run.then
         try:
             for dispatch, route in pairs:

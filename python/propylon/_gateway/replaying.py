@@ -1,5 +1,6 @@
 """Handing events that no connection brings to the listeners of a gateway, or of a fleet by way of one of its shards."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -31,6 +32,7 @@ async def replayed(
     """Feed it chunk by chunk, each when the one before has been handed out; how many events there were."""
     check_seconds("replay()", drain=drain)
     count = 0
+    loop = asyncio.get_running_loop()
     async with lifespan.entered():
         delivery = Delivery.current()
         consumer.resume()
@@ -45,8 +47,10 @@ async def replayed(
         finally:
             face.end(None)
             face.let_go()
+            end = loop.time() + drain
             await consumer.settle(drain)
-            await face.acknowledged(drain)
+            # Those who read batches have had this time as well.
+            await face.acknowledged(max(end - loop.time(), 0))
             consumer.suspend()
             delivery.remove(shard)
             # What it was broken off before is not for who opens the gateway next.
