@@ -171,12 +171,14 @@ class TestReshard:
         account = Account(manager)
         await manager.open(timeout=10)
         guild = guild_on(1, 4)
-        resharding = asyncio.create_task(manager.reshard(4, window=0.4))
+        resharding = asyncio.create_task(manager.reshard(4, window=3.0))
         sent = 0
         while not resharding.done():
-            sim.dispatch("MESSAGE_CREATE", message("the same", guild_id=str(guild)), guild_id=guild)
-            sent += 1
-            await asyncio.sleep(0.005)
+            for _ in range(5):
+                sim.dispatch("MESSAGE_CREATE", message("the same", guild_id=str(guild)), guild_id=guild)
+                sent += 1
+            # Longer than the engine takes for a lull, in which a count of the same bytes is sure of itself.
+            await asyncio.wait([resharding], timeout=0.5)
         await resharding
         await eventually(lambda: account.heard["the same"] >= sent)
         await eventually(lambda: manager.metrics().queued == 0)

@@ -27,6 +27,9 @@ pub enum Side {
 /// How long an event is remembered that only one side has brought, before the old fleet has closed: as long as a
 /// connection may be gone before it is noticed, by a heartbeat that is not acknowledged, and resumed.
 const HORIZON: Duration = Duration::from_mins(2);
+/// The same bytes that come again and again are counted, and a count cannot tell what is on its way on one side from
+/// what it never brings. After so long without any of them nothing is on its way.
+const LULL: Duration = Duration::from_millis(250);
 /// Between two looks for what is older.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -41,12 +44,17 @@ struct Account {
     borrowed: u32,
     /// Brought by the new fleet before the switch, and left to the old one to deliver.
     left: u32,
+    /// When either side brought it last.
     at: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Accounts {
     by_hash: HashMap<u128, Account>,
+    /// Whether all of the new fleet is there.
+    is_ready: bool,
+    /// Whether it has replayed what it had to.
+    is_settled: bool,
     swept: Duration,
     horizon: Option<Duration>,
 }
@@ -68,10 +76,7 @@ impl Overlap {
     /// All shards of the new fleet are ready. What the old one delivered before that the new one has either brought, or
     /// was not there for; it brings it still only where it has to replay.
     pub fn ready(&self) {
-        for account in self.accounts.lock().by_hash.values_mut() {
-            account.before += account.ahead.max(0).unsigned_abs();
-            account.ahead = account.ahead.min(0);
-        }
+        self.accounts.lock().is_ready = true;
     }
 
     /// From now on both deliver, each what the other has not.
@@ -86,10 +91,7 @@ impl Overlap {
 
     /// Each connection has shown that it lives: what the new fleet had to replay it has replayed.
     pub fn settle(&self) {
-        for account in self.accounts.lock().by_hash.values_mut() {
-            account.before = 0;
-            account.borrowed = 0;
-        }
+        self.accounts.lock().is_settled = true;
     }
 
     /// The old fleet has closed. What it brought longer than `window` ago the new one has brought by now, or never
@@ -120,7 +122,12 @@ impl Overlap {
         let hash = hash_of(event, name, data);
         let mut accounts = self.accounts.lock();
         accounts.sweep(now);
+        let (is_ready, is_settled) = (accounts.is_ready, accounts.is_settled);
         let account = accounts.by_hash.entry(hash).or_default();
+        if is_settled && now >= account.at + LULL {
+            (account.before, account.borrowed) = (0, 0);
+        }
+        account.at = now;
         let delivers = match side {
             Side::Old if account.left > 0 => {
                 account.left -= 1;
@@ -131,8 +138,11 @@ impl Overlap {
                 account.before += 1;
                 true
             }
+            Side::Old if !is_ready => {
+                account.before += 1;
+                true
+            }
             Side::Old => {
-                account.at = now;
                 account.ahead += 1;
                 // Else the new fleet has delivered it.
                 account.ahead > 0
@@ -147,12 +157,10 @@ impl Overlap {
                 false
             }
             Side::New if switched => {
-                account.at = now;
                 account.ahead -= 1;
                 true
             }
             Side::New => {
-                account.at = now;
                 account.left += 1;
                 false
             }
@@ -207,6 +215,7 @@ mod tests {
     #[test]
     fn before_the_switch_the_old_fleet_delivers_all_and_the_new_one_nothing() {
         let overlap = Overlap::new();
+        overlap.ready();
         assert!(typing(&overlap, Side::Old, "1"));
         assert!(!typing(&overlap, Side::New, "1"));
         assert!(!typing(&overlap, Side::New, "2"));
@@ -226,6 +235,7 @@ mod tests {
     #[test]
     fn after_the_switch_whoever_is_first_delivers_and_the_same_bytes_may_come_twice() {
         let overlap = Overlap::new();
+        overlap.ready();
         overlap.switch();
         assert!(typing(&overlap, Side::New, "1"));
         assert!(typing(&overlap, Side::New, "1"));
@@ -239,6 +249,7 @@ mod tests {
     #[test]
     fn types_and_unknown_names_are_told_apart() {
         let overlap = Overlap::new();
+        overlap.ready();
         overlap.switch();
         let unknown = |side, name| overlap.delivers(side, EventType::UNKNOWN, Some(name), b"{}", AT);
         assert!(unknown(Side::Old, "A_B"));
@@ -250,6 +261,7 @@ mod tests {
     #[test]
     fn when_the_old_fleet_has_closed_only_what_it_brought_just_now_is_remembered() {
         let overlap = Overlap::new();
+        overlap.ready();
         overlap.switch();
         let window = Duration::from_secs(2);
         let at = |side, data: &str, now| overlap.delivers(side, EventType::TYPING_START, None, data.as_bytes(), now);
@@ -281,10 +293,34 @@ mod tests {
             assert!(typing(&overlap, Side::Old, "again"));
         }
         overlap.settle();
-        assert!(typing(&overlap, Side::New, "again"));
-        assert!(!typing(&overlap, Side::Old, "again"));
+        let again = |side| overlap.delivers(side, EventType::TYPING_START, None, b"again", AT + LULL);
+        assert!(again(Side::New));
+        assert!(!again(Side::Old));
         overlap.finish(AT, Duration::from_secs(2));
-        assert!(typing(&overlap, Side::New, "again"));
+        assert!(again(Side::New));
+    }
+
+    #[test]
+    fn what_is_on_its_way_when_the_new_fleet_is_there_and_when_it_has_settled_is_counted_once() {
+        for new_is_first in [false, true] {
+            let overlap = Overlap::new();
+            assert!(typing(&overlap, Side::Old, "again"));
+            let both = |between: &dyn Fn(), now| {
+                let of = |side| overlap.delivers(side, EventType::TYPING_START, None, b"again", now);
+                let first = of(if new_is_first { Side::New } else { Side::Old });
+                between();
+                let second = of(if new_is_first { Side::Old } else { Side::New });
+                assert_eq!(u8::from(first) + u8::from(second), 1);
+            };
+            both(&|| (), AT);
+            both(&|| overlap.ready(), AT);
+            both(&|| overlap.switch(), AT);
+            both(&|| overlap.settle(), AT);
+            both(&|| (), AT);
+            both(&|| (), AT + LULL);
+            overlap.finish(AT + LULL, Duration::from_secs(2));
+            assert!(overlap.delivers(Side::New, EventType::TYPING_START, None, b"again", AT + LULL));
+        }
     }
 
     #[test]
@@ -318,6 +354,7 @@ mod tests {
             switch_at in 0_usize..130,
         ) {
             let overlap = Overlap::new();
+            overlap.ready();
             let mut delivered: HashMap<u8, usize> = HashMap::new();
             let (mut old, mut new) = (events.iter(), events.iter());
             for (turn, &is_old) in turns.iter().enumerate() {
