@@ -2,10 +2,11 @@
 //!
 //! Data flows one way: [`transport`] → [`inflate`] → [`protocol::envelope`] → [`session`] →
 //! [`delivery`]; the driver in [`shard`] joins them, [`fleet`] holds what shards share, and [`admin`] shows
-//! how they stand. A lower layer never uses a higher one.
+//! how they stand. [`cluster`] carries events to other processes. A lower layer never uses a higher one.
 
 pub mod admin;
 pub mod clock;
+pub mod cluster;
 pub mod delivery;
 pub mod fleet;
 pub mod inflate;

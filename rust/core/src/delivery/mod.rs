@@ -17,7 +17,7 @@ pub use filter::{Filter, FilterError};
 pub use hub::{Drained, Hub};
 pub use overlap::{Overlap, Side};
 pub use projection::{Parts, Projection, Projections};
-pub use queue::{Counts, Fill, Ledger, Level, Notice, Overflow, QueueConfig, ShardQueue, Tally};
+pub use queue::{Counts, Fill, Ledger, Level, Loan, Lot, Notice, Overflow, QueueConfig, ShardQueue, Tally};
 pub use room::CommonRoom;
 pub use slot::Slot;
 pub use subscriptions::{Heard, Slots, Subscriptions};

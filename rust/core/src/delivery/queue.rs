@@ -1,5 +1,7 @@
 //! The bounded queue of one shard: what is heard waits here for its event loop. Owns the limits, the
 //! overflow policies, the ledger in which every dispatch stands exactly once, and the mark up to which nothing waits.
+//!
+//! Over 500 lines because limits, ledger and mark are one state under one lock.
 
 use std::{
     collections::VecDeque,
@@ -166,6 +168,12 @@ struct State {
     accepted: u64,
     /// When the session began; what waits from before is another session's.
     session_since: Duration,
+    /// What tells the session, and the one before it, from others.
+    tags: [u64; 2],
+    /// Takes the events in the engine, in place of an event loop.
+    outlet: Option<Arc<Notify>>,
+    /// What the outlet has taken and is not done with.
+    lent: Lent,
 }
 
 /// The queue of one shard.
@@ -276,7 +284,7 @@ impl ShardQueue {
         let before = state.bytes;
         let common = self.common.as_deref();
         // What this queue may hold at most, as the others stand now.
-        let limit = self.limit(before);
+        let limit = self.limit(before + state.lent.bytes());
         for dispatch in batch.drain(..) {
             state.ledger.received[dispatch.event.index()] += 1;
             state.bytes += dispatch.cost();
@@ -295,27 +303,39 @@ impl ShardQueue {
                 None => common.give_back(before - state.bytes),
             }
         }
-        let fill = self.fill(&state);
+        let fill = self.fill_of(&state);
         state.starved = match fill {
             Fill::Low => None,
             Fill::High => Some((HIGH_BYTES / 2, HIGH_EVENTS / 2)),
             // Of what it has reached: with a common room that may be less than its own limit, and the others, which
             // fill the room, do not wake it.
-            Fill::Full => Some((self.config.bytes.min(state.bytes) / 2, self.config.events / 2)),
+            Fill::Full => Some((self.config.bytes.min(state.bytes + state.lent.bytes()) / 2, self.config.events / 2)),
         };
-        let signal = if state.held && !told { None } else { state.signal.clone() };
+        let aside = state.held || state.outlet.is_some();
+        let signal = if aside && !told { None } else { state.signal.clone() };
+        let outlet = state.outlet.clone();
         // The descriptor is written after unlocking: the woken thread would only run into the lock.
         drop(state);
+        if let Some(outlet) = outlet {
+            outlet.notify_one();
+        }
         if let Some(signal) = signal {
             self.signal(&signal);
         }
         fill
     }
 
-    fn fill(&self, state: &State) -> Fill {
+    /// How full it is now.
+    pub fn fill(&self) -> Fill {
+        self.fill_of(&self.state.lock())
+    }
+
+    fn fill_of(&self, state: &State) -> Fill {
         let reaches = |bytes, events| state.bytes >= bytes || state.items.len() >= events;
-        let full = reaches(self.config.bytes, self.config.events)
-            || self.common.as_ref().is_some_and(|common| !state.items.is_empty() && common.left(state.bytes) == 0);
+        let (held, number) = (state.bytes + state.lent.bytes(), state.items.len() + state.lent.len());
+        let full = held >= self.config.bytes
+            || number >= self.config.events
+            || self.common.as_ref().is_some_and(|common| number > 0 && common.left(held) == 0);
         if self.config.overflow == Overflow::Pause && full {
             Fill::Full
         } else if reaches(HIGH_BYTES, HIGH_EVENTS) && !state.held {
@@ -331,10 +351,11 @@ impl ShardQueue {
             return (usize::MAX, usize::MAX);
         }
         let state = self.state.lock();
-        let bytes = self.limit(state.bytes).saturating_sub(state.bytes);
+        let (held, number) = (state.bytes + state.lent.bytes(), state.items.len() + state.lent.len());
+        let bytes = self.limit(held).saturating_sub(held);
         // An empty queue takes one event whatever it weighs: nothing would ever wake its reader.
-        let bytes = if state.items.is_empty() { bytes.max(1) } else { bytes };
-        (bytes, self.config.events.saturating_sub(state.items.len()))
+        let bytes = if number == 0 { bytes.max(1) } else { bytes };
+        (bytes, self.config.events.saturating_sub(number))
     }
 
     /// Bytes that the queue may hold, where `own` wait in it.
@@ -389,11 +410,13 @@ impl ShardQueue {
         }
     }
 
-    /// From `since` on, events belong to another session, whose last sequence number is `accepted`.
-    pub fn begin_session(&self, accepted: u64, since: Duration) {
+    /// From `since` on, events belong to another session, whose last sequence number is `accepted`; `tag` tells it from
+    /// others.
+    pub fn begin_session(&self, accepted: u64, since: Duration, tag: u64) {
         let mut state = self.state.lock();
         state.accepted = accepted;
         state.session_since = since;
+        state.tags = [tag, state.tags[0]];
     }
 
     /// The largest sequence number of the session up to which no event waits here, and when the session began. What
@@ -401,8 +424,10 @@ impl ShardQueue {
     pub fn mark(&self) -> (u64, Duration) {
         let state = self.state.lock();
         let since = state.session_since;
-        let first = state.items.partition_point(|dispatch| dispatch.received_at < since);
-        let waiting = state.items.range(first..).find_map(|dispatch| dispatch.sequence);
+        let waiting = state.lent.first(since).or_else(|| {
+            let first = state.items.partition_point(|dispatch| dispatch.received_at < since);
+            state.items.range(first..).find_map(|dispatch| dispatch.sequence)
+        });
         let before = waiting.map_or(u64::MAX, |sequence| sequence.saturating_sub(1));
         (state.accepted.min(before), since)
     }
@@ -422,7 +447,7 @@ impl ShardQueue {
     /// Whether a drain would find anything.
     pub fn has_work(&self) -> bool {
         let state = self.state.lock();
-        !state.notices.is_empty() || (!state.held && !state.items.is_empty())
+        !state.notices.is_empty() || (!state.held && state.outlet.is_none() && !state.items.is_empty())
     }
 
     pub(super) fn take(&self, limit: usize, notices: &mut Vec<(u64, Notice)>) -> Vec<Dispatch> {
@@ -436,7 +461,7 @@ impl ShardQueue {
         }
         state.reply_bytes = 0;
         state.replies_dropped = false;
-        if state.held || state.items.is_empty() {
+        if state.held || state.outlet.is_some() || state.items.is_empty() {
             return Vec::new();
         }
         let count = limit.min(state.items.len());
@@ -455,16 +480,23 @@ impl ShardQueue {
         if let Some(common) = &self.common {
             common.give_back(before - state.bytes);
         }
-        if state.starved.is_some_and(|(bytes, events)| state.bytes <= bytes && state.items.len() <= events) {
-            state.starved = None;
-            self.room.notify_one();
-        }
+        self.tell_room(&mut state);
         taken
     }
 
-    /// Whether events wait, be they held or not.
+    /// Lets the reader go on, once enough is gone of what stopped it.
+    fn tell_room(&self, state: &mut State) {
+        let (held, number) = (state.bytes + state.lent.bytes(), state.items.len() + state.lent.len());
+        if state.starved.is_some_and(|(bytes, events)| held <= bytes && number <= events) {
+            state.starved = None;
+            self.room.notify_one();
+        }
+    }
+
+    /// Whether no events wait for the event loop, be they held or not.
     pub fn is_empty(&self) -> bool {
-        self.state.lock().items.is_empty()
+        let state = self.state.lock();
+        state.outlet.is_some() || state.items.is_empty()
     }
 
     /// The ledger, the bytes and the number by type of the events that wait: taken together, so that they add up.
@@ -488,10 +520,17 @@ impl Drop for ShardQueue {
     /// What waited in it is nobody's any more.
     fn drop(&mut self) {
         if let Some(common) = &self.common {
-            common.give_back(self.state.get_mut().bytes);
+            let state = self.state.get_mut();
+            common.give_back(state.bytes + state.lent.bytes());
         }
     }
 }
+
+#[path = "queue_lending.rs"]
+mod lending;
+
+use lending::Lent;
+pub use lending::{Loan, Lot};
 
 #[cfg(test)]
 #[path = "queue_tests.rs"]

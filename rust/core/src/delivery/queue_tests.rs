@@ -71,7 +71,7 @@ fn an_event_without_a_number_holds_no_mark_up() {
 fn what_waits_of_an_earlier_session_holds_no_mark_up() {
     let queue = queue(Overflow::Pause);
     push(&queue, &[event(Some(2), 1), event(Some(3), 1)], 3);
-    queue.begin_session(0, Duration::from_secs(5));
+    queue.begin_session(0, Duration::from_secs(5), 7);
     assert_eq!(queue.mark(), (0, Duration::from_secs(5)), "READY is yet to be queued");
     push(&queue, &[event(Some(1), 5)], 9);
     assert_eq!(queue.mark().0, 0);
@@ -185,4 +185,41 @@ fn an_empty_queue_takes_an_event_however_full_the_room_is() {
     assert_eq!(queue.room_left().0, 1);
     assert_eq!(push(&queue, std::slice::from_ref(&one), 1), Fill::Full);
     assert_eq!(queue.room_left().0, 0);
+}
+
+#[test]
+fn what_an_outlet_has_taken_holds_the_mark_and_the_room_until_it_is_done_with() {
+    let queue = queue(Overflow::Pause);
+    queue.divert(Some(Arc::default()));
+    push(&queue, &[event(Some(3), 1), event(Some(4), 1), event(Some(5), 1)], 7);
+    assert!(take(&queue, 9).0.is_empty(), "the event loop got what is the outlet's");
+    let lot = queue.lend(2);
+    assert_eq!(lot.iter().map(|loan| loan.dispatch.sequence).collect::<Vec<_>>(), [Some(3), Some(4)]);
+    assert_eq!(queue.mark().0, 2);
+    assert_eq!(queue.room_left().1, 1);
+    assert_eq!(push(&queue, &[event(Some(8), 1)], 8), Fill::Full);
+    queue.done([lot[1].number]);
+    assert_eq!(queue.mark().0, 2, "3 is not there yet");
+    queue.done([lot[0].number, lot[1].number]);
+    assert_eq!(queue.mark().0, 4);
+    let rest = queue.lend(9);
+    assert!(!queue.is_settled());
+    queue.done(rest.iter().map(|loan| loan.number));
+    assert_eq!(queue.mark().0, 8);
+    assert!(queue.is_settled());
+}
+
+#[test]
+fn what_is_lent_says_of_which_session_it_is() {
+    let queue = queue(Overflow::Pause);
+    queue.divert(Some(Arc::default()));
+    queue.begin_session(0, Duration::from_secs(1), 11);
+    push(&queue, &[event(Some(1), 1)], 1);
+    queue.begin_session(0, Duration::from_secs(2), 22);
+    push(&queue, &[event(Some(1), 2)], 1);
+    let lot = queue.lend(9);
+    assert_eq!(lot.iter().map(|loan| loan.tag).collect::<Vec<_>>(), [11, 22]);
+    assert_eq!(queue.mark().0, 0, "what the earlier session lent is none of this one's");
+    queue.done([lot[1].number]);
+    assert_eq!(queue.mark().0, 1);
 }

@@ -19,4 +19,4 @@ pub use config::{ConfigError, ShardConfig, System};
 pub use handle::ShardHandle;
 pub use inquiry::inquire;
 pub use journal::{Journal, Reconnect};
-pub use shared::{Ages, Request, SharedState, Told, WireCounts};
+pub use shared::{Ages, Request, SharedState, Told, WireCounts, tag_of};

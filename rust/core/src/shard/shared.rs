@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::Journal;
 use crate::{
     clock,
-    delivery::{Dispatch, Overlap, Parts, ShardQueue, Side, Slots, Subscriptions, Tally},
+    delivery::{Dispatch, Fill, Overlap, Parts, ShardQueue, Side, Slots, Subscriptions, Tally},
     fleet::{Blocked, IdentifyGate},
     protocol::event::EventSet,
     recording::Recorders,
@@ -178,7 +178,8 @@ impl SharedState {
         session: Option<Session>,
     ) -> Arc<Self> {
         let sequence = session.as_ref().map_or(0, |session| session.sequence);
-        queue.begin_session(sequence, Duration::ZERO);
+        let tag = session.as_ref().map_or(0, |session| tag_of(&session.id));
+        queue.begin_session(sequence, Duration::ZERO, tag);
         Arc::new(Self {
             status: AtomicU8::new(Status::Unconnected as u8),
             latency: AtomicU64::new(u64::MAX),
@@ -251,7 +252,8 @@ impl SharedState {
         let sequence = session.as_ref().map_or(0, |session| session.sequence);
         self.sequence.store(sequence, Relaxed);
         // Under this lock, so that no mark of one session is taken for one of the other.
-        self.queue.begin_session(sequence, since);
+        let tag = session.as_ref().map_or(0, |session| tag_of(&session.id));
+        self.queue.begin_session(sequence, since, tag);
         *current = session;
     }
 
@@ -301,7 +303,9 @@ impl SharedState {
 
     /// Takes events that no connection brought, as if one had: matched, counted and queued, whatever the queue's limit. The
     /// session knows nothing of them.
-    pub fn feed(&self, dispatches: Vec<Dispatch>) {
+    ///
+    /// `accepted`: the number of the last of them, where a mark is kept of what is fed.
+    pub fn feed(&self, dispatches: Vec<Dispatch>, accepted: Option<u64>) -> Fill {
         let (mut batch, mut tally, mut parts) =
             (Vec::with_capacity(dispatches.len()), Tally::default(), Parts::default());
         for dispatch in dispatches {
@@ -316,7 +320,7 @@ impl SharedState {
             }
             tally.any = true;
         }
-        self.queue.push(&mut batch, &mut tally, None, None);
+        self.queue.push(&mut batch, &mut tally, accepted, None)
     }
 
     /// The counters.
@@ -363,4 +367,10 @@ impl SharedState {
     pub fn is_running(&self) -> bool {
         self.running.load(Relaxed)
     }
+}
+
+/// What tells a session from others, where its id is not to be told.
+pub fn tag_of(session_id: &str) -> u64 {
+    let digest = ring::digest::digest(&ring::digest::SHA256, session_id.as_bytes());
+    u64::from_le_bytes(digest.as_ref()[..8].try_into().unwrap_or_default())
 }
