@@ -90,6 +90,11 @@ async def test_without_on_error_it_is_logged_with_its_traceback(
     assert isinstance(record.exc_info[1], Oops)
 
 
+def errors_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Without the warning that a listener holds the loop, which a busy machine brings."""
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.mark.asyncio
 @KINDS
 async def test_a_failing_listener_logs_its_first_traceback_and_then_a_count(
@@ -99,11 +104,11 @@ async def test_a_failing_listener_logs_its_first_traceback_and_then_a_count(
     await stage.open()
     await stage.say("MESSAGE_CREATE", *[message()] * 500)
     await eventually(lambda: gateway.metrics().listener_errors == 500)
-    (first,) = caplog.records
+    (first,) = errors_of(caplog)
     assert first.exc_info is not None
     # What is counted when the gateway ends is told then.
     await gateway.close()
-    _, count = caplog.records
+    _, count = errors_of(caplog)
     assert count.exc_info is None
     text = count.getMessage()
     assert " failed like this 499 more times in 0 s: Oops: oops\\nand more" in text

@@ -369,6 +369,8 @@ class FleetLife:
     def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        # A loop that ends without cancelling its tasks needs no word about these.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
         return task
 
     # ------------------------------------------------------------------ what the shards tell
