@@ -19,7 +19,7 @@ pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 pub(crate) const RANGES: &str = "Propylon-Ranges";
 /// Which part of how many: `0-3`. What is whole has none.
 pub(crate) const PART: &str = "Propylon-Part";
-/// Whose message it is, and the how manieth of it in the partition: `publisher-number`.
+/// Whose message it is, the how manieth of it in the partition, and where the one before is: `publisher-number-previous`.
 pub(crate) const NUMBER: &str = "Propylon-Number";
 
 /// Headers take from what a message may have; these and the server's own are far below.
@@ -49,7 +49,7 @@ impl JetStreamSink {
 }
 
 impl EventSink for JetStreamSink {
-    async fn publish(&self, message: &Message) -> Result<(), String> {
+    async fn publish(&self, message: &Message) -> Result<u64, String> {
         if !self.broker.is_connected() {
             // What is sent now would reach the server whenever there is one again.
             return Err("not connected".to_owned());
@@ -60,10 +60,11 @@ impl EventSink for JetStreamSink {
         let ranges = ranges.join(",");
         let most = self.broker.max_payload().saturating_sub(HEADERS).max(HEADERS);
         let parts = message.frame.len().div_ceil(most).max(1);
+        let mut position = 0;
         for part in 0..parts {
             let mut headers = HeaderMap::new();
             headers.insert(MESSAGE_ID, format!("{}-{part}", message.id));
-            headers.insert(NUMBER, format!("{}-{}", self.publisher, message.number));
+            headers.insert(NUMBER, format!("{}-{}-{}", self.publisher, message.number, message.previous));
             if parts > 1 {
                 headers.insert(PART, format!("{part}-{parts}"));
             }
@@ -74,9 +75,9 @@ impl EventSink for JetStreamSink {
             let data = message.frame.slice(part * most..message.frame.len().min((part + 1) * most));
             let sent = self.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
             let kept = sent.map_err(|error| error.to_string())?;
-            kept.await.map_err(|error| error.to_string())?;
+            position = kept.await.map_err(|error| error.to_string())?.sequence;
         }
-        Ok(())
+        Ok(position)
     }
 }
 

@@ -17,7 +17,8 @@ use async_nats::{
     HeaderMap,
     jetstream::{
         self, AckKind,
-        consumer::{AckPolicy, DeliverPolicy, pull, pull::MessagesErrorKind},
+        consumer::{AckPolicy, DeliverPolicy, pull},
+        context::ConsumerInfoErrorKind,
         message::Acker,
     },
 };
@@ -44,8 +45,10 @@ use crate::{
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Between two words that what is unfinished is worked on.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Messages that may be unfinished.
-const UNFINISHED: i64 = 1_024;
+/// Messages that may be unfinished. What stops the reading is the room for events; while fleets overlap, much is held.
+const UNFINISHED: i64 = 20_000;
+/// How often a dead letter was delivered; it is with what is sent again, too.
+const DELIVERED: &str = "Propylon-Deliveries";
 /// After so many deliveries a message is a dead letter.
 pub const DELIVERIES: u64 = 5;
 /// A part whose others have not come after so long belongs to a publisher that is gone.
@@ -67,6 +70,8 @@ struct Seen {
     tries: u64,
     /// Total, shard and epoch.
     epochs: Vec<(u32, u32, u64)>,
+    /// Of two fleets that overlap in what is not acknowledged, the number of shards of the old one.
+    overlap: Option<u32>,
 }
 
 /// What has become of a partition's messages.
@@ -86,6 +91,8 @@ pub struct SourceCounts {
     pub stale: AtomicU64,
     /// Events that another fleet had brought.
     pub overlapped: AtomicU64,
+    /// Events that an earlier owner of their shard had published as well.
+    pub known: AtomicU64,
     /// Messages that are not acknowledged.
     pub unfinished: AtomicU64,
     /// Messages in the stream that were not taken yet.
@@ -105,12 +112,14 @@ pub enum News {
     Failed(String),
 }
 
+type Consumer = jetstream::consumer::Consumer<pull::Config>;
+
 /// News that nobody has read are not kept beyond this.
 const NEWS: usize = 1_000;
 
 enum Command {
     Finished(u64),
-    Overlap(bool),
+    Overlap(Option<u32>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -143,47 +152,53 @@ impl Source {
             Some(entry) => serde_json::from_slice(&entry.value).map_err(|error| failed(error.to_string()))?,
             None => Seen::default(),
         };
-        let old = std::mem::replace(&mut seen.consumer, format!("partition-{partition}-{epoch}"));
         let mut floor = seen.floor;
         let mut waits = true;
-        if !old.is_empty()
-            && let Ok(info) = stream.consumer_info(&old).await
+        if !seen.consumer.is_empty()
+            && let Ok(info) = stream.consumer_info(&seen.consumer).await
         {
             floor = floor.max(info.ack_floor.stream_sequence);
             waits = info.num_ack_pending > 0;
         }
         seen.tries = if waits && floor == seen.floor && before.is_some() { seen.tries + 1 } else { 0 };
-        seen.floor = floor;
-        broker.put(&bucket, &key, encoded(&seen), None).await?;
-        let config = pull::Config {
-            durable_name: Some(seen.consumer.clone()),
-            filter_subject: subject_of(app, partition),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: floor + 1 },
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: UNFINISHED,
-            ..pull::Config::default()
-        };
-        let consumer = stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
-        if !old.is_empty() && old != seen.consumer {
-            // Whoever still has it gets nothing more, and what it acknowledges counts for nothing.
-            let _ = stream.delete_consumer(&old).await;
-        }
-        let (commands, told) = mpsc::unbounded_channel();
-        let (counts, news) = (Arc::<SourceCounts>::default(), Arc::<Mutex<Vec<News>>>::default());
-        let epochs: Epochs = seen.epochs.iter().map(|&(total, shard, epoch)| ((total, shard), epoch)).collect();
-        let owner = Owner {
+        let mut record = Record {
             broker: broker.clone(),
             app: app.to_owned(),
+            partition,
+            epoch,
+            begun: 0,
             key,
-            tries: seen.tries,
             seen,
+            revision: before.map_or(0, |entry| entry.revision),
+            stream,
+        };
+        let consumer = match record.begin(floor).await? {
+            Some(consumer) => consumer,
+            None => return Err(failed("another worker takes it over".to_owned())),
+        };
+        let (commands, told) = mpsc::unbounded_channel();
+        let (counts, news) = (Arc::<SourceCounts>::default(), Arc::<Mutex<Vec<News>>>::default());
+        let overlap = record.seen.overlap;
+        let epochs: Epochs = record.seen.epochs.iter().map(|&(total, shard, epoch)| ((total, shard), epoch)).collect();
+        let owner = Owner {
+            tries: record.seen.tries,
+            record,
             state: Arc::clone(state),
-            partition: Partition::new(Arc::clone(state), epochs),
+            partition: {
+                let mut partition = Partition::new(Arc::clone(state), epochs);
+                if let Some(old) = overlap {
+                    partition.begin_overlap(old);
+                }
+                partition
+            },
             consumer,
             counts: Arc::clone(&counts),
             news: Arc::clone(&news),
             finished: 0,
+            taken: floor,
+            delivered: 0,
+            until: None,
+            forgotten_at: None,
             parts: HashMap::new(),
             numbers: HashMap::new(),
         };
@@ -196,9 +211,9 @@ impl Source {
         let _ = self.commands.send(Command::Finished(number));
     }
 
-    /// Two fleets of the bot bring events at the same time, or no longer.
-    pub fn set_overlap(&self, overlaps: bool) {
-        let _ = self.commands.send(Command::Overlap(overlaps));
+    /// Two fleets of the bot bring events at the same time, the old one of so many shards; `None`: no longer.
+    pub fn set_overlap(&self, old: Option<u32>) {
+        let _ = self.commands.send(Command::Overlap(old));
     }
 
     /// What has happened since the last call.
@@ -225,39 +240,114 @@ fn encoded(seen: &Seen) -> Bytes {
     serde_json::to_vec(seen).unwrap_or_default().into()
 }
 
+/// Where a message is in the stream, and what acknowledges it.
+type Token = Vec<(u64, Acker)>;
+
 /// Parts of one message.
 struct Parts {
     since: Instant,
     parts: Vec<Option<Bytes>>,
-    ackers: Vec<Acker>,
+    ackers: Token,
 }
 
 /// A message that is whole.
 struct Whole {
     frame: Bytes,
-    ackers: Vec<Acker>,
+    ackers: Token,
     subject: String,
     headers: HeaderMap,
     deliveries: u64,
 }
 
-struct Owner {
+/// What this owner has written for the next one, and its consumer.
+struct Record {
     broker: Broker,
     app: String,
+    partition: u32,
+    epoch: u64,
+    /// How many consumers it has made.
+    begun: u64,
     key: String,
     seen: Seen,
+    /// Of the key; 0: it is not there.
+    revision: u64,
+    stream: jetstream::stream::Stream<()>,
+}
+
+impl Record {
+    /// Writes it; whether the partition is still ours.
+    async fn write(&mut self) -> Result<bool, BrokerError> {
+        let (bucket, value) = (names::bucket(&self.app), encoded(&self.seen));
+        let written = match self.revision {
+            0 => self.broker.create(&bucket, &self.key, value, None).await?,
+            revision => self.broker.update(&bucket, &self.key, value, revision, None).await?,
+        };
+        self.revision = written.unwrap_or(self.revision);
+        Ok(written.is_some())
+    }
+
+    /// A consumer of what comes behind `floor`, in place of the one before; `None`: another worker has the partition.
+    async fn begin(&mut self, floor: u64) -> Result<Option<Consumer>, BrokerError> {
+        let partition = self.partition;
+        let failed = |what: String| BrokerError::Refused(format!("partition {partition}: {what}"));
+        self.begun += 1;
+        let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
+        let old = std::mem::replace(&mut self.seen.consumer, name.clone());
+        self.seen.floor = floor;
+        // Written first, and with the revision that we know: of two who begin, one goes on.
+        if !self.write().await? {
+            return Ok(None);
+        }
+        let config = pull::Config {
+            durable_name: Some(name),
+            filter_subject: subject_of(&self.app, self.partition),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: floor + 1 },
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: UNFINISHED,
+            ..pull::Config::default()
+        };
+        let consumer = self.stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
+        if !old.is_empty() {
+            // Whoever still has it gets nothing more, and what it acknowledges counts for nothing.
+            let _ = self.stream.delete_consumer(&old).await;
+        }
+        Ok(Some(consumer))
+    }
+}
+
+struct Owner {
+    record: Record,
     /// Of the first message: owners who had it before.
     tries: u64,
     state: Arc<SharedState>,
-    partition: Partition<Vec<Acker>>,
-    consumer: jetstream::consumer::Consumer<pull::Config>,
+    partition: Partition<Token>,
+    consumer: Consumer,
     counts: Arc<SourceCounts>,
     news: Arc<Mutex<Vec<News>>>,
     /// Every event up to this number is dealt with.
     finished: u64,
+    /// All messages up to this place in the stream have been taken.
+    taken: u64,
+    /// How many messages the consumer has delivered.
+    delivered: u64,
+    /// Where the old one of two fleets has ended in the stream.
+    until: Option<u64>,
+    /// The number of the last event of the time when there were two fleets.
+    forgotten_at: Option<u64>,
     parts: HashMap<String, Parts>,
-    /// The last number of each publisher.
-    numbers: HashMap<String, u64>,
+    /// The last number of each publisher, and where that message is.
+    numbers: HashMap<String, (u64, u64)>,
+}
+
+/// What became of a message.
+enum Taken {
+    /// It is with the listeners, or out of the way.
+    Done(Fill),
+    /// Something before it was delivered and has not arrived.
+    Gap,
+    /// Another worker has the partition.
+    Lost,
 }
 
 impl Owner {
@@ -265,12 +355,21 @@ impl Owner {
         let mut progress = time::interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut messages = None;
         let mut is_over = false;
+        // A delivery was lost on its way: everything that is not acknowledged has to come again, in order.
+        let mut is_torn = false;
         // Where the queue is full, until there is room.
         let mut room: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
         loop {
-            if messages.is_none() && !is_over {
+            if is_torn && !is_over {
+                match self.begin_again().await {
+                    Ok(true) => is_torn = false,
+                    Ok(false) => is_over = self.lost(),
+                    // The server is away; it is asked again.
+                    Err(_) => {}
+                }
+            }
+            if messages.is_none() && !is_over && !is_torn {
                 let stream = self.consumer.stream().max_messages_per_batch(256).expires(Duration::from_secs(10));
-                // Where the server is away, it is asked again.
                 messages = stream.heartbeat(Duration::from_secs(3)).messages().await.ok();
             }
             let (is_reading, is_away) = (room.is_none(), messages.is_none() && !is_over);
@@ -278,11 +377,20 @@ impl Owner {
             tokio::select! {
                 biased;
                 command = told.recv() => match command {
-                    Some(Command::Finished(number)) => self.finish(number).await,
-                    Some(Command::Overlap(overlaps)) => self.partition.set_overlap(overlaps),
+                    Some(Command::Finished(number)) => {
+                        self.finish(number).await;
+                        is_over = is_over || self.forget_overlap().await;
+                    }
+                    Some(Command::Overlap(Some(old))) => {
+                        (self.until, self.forgotten_at) = (None, None);
+                        self.partition.begin_overlap(old);
+                        is_over = is_over || self.keep_overlap(Some(old)).await;
+                    }
+                    Some(Command::Overlap(None)) => is_over = is_over || self.look_for_end().await,
                     Some(Command::Stop(tell)) => {
                         (messages, room, is_over) = (None, None, true);
-                        let _ = time::timeout(self.broker.timeout(), self.broker.client().flush()).await;
+                        let broker = &self.record.broker;
+                        let _ = time::timeout(broker.timeout(), broker.client().flush()).await;
                         let _ = tell.send(());
                     }
                     None => return,
@@ -290,8 +398,9 @@ impl Owner {
                 _ = progress.tick() => self.tell_progress().await,
                 Some(()) = OptionFuture::from(room.as_mut()) => room = None,
                 Some(message) = next => match message {
-                    Some(Ok(message)) => {
-                        if self.take(message).await != Fill::Low {
+                    Some(Ok(message)) => match self.take(message).await {
+                        Taken::Done(Fill::Low) => {}
+                        Taken::Done(_) => {
                             let queue = Arc::clone(self.state.queue());
                             room = Some(Box::pin(async move {
                                 // Looked at again now and then: a queue that has emptied meanwhile tells nobody.
@@ -300,19 +409,38 @@ impl Owner {
                                 }
                             }));
                         }
-                    }
-                    Some(Err(error)) => {
+                        Taken::Gap => (messages, is_torn) = (None, true),
+                        Taken::Lost => (messages, is_over) = (None, true),
+                    },
+                    Some(Err(_)) | None => {
                         messages = None;
-                        if error.kind() == MessagesErrorKind::ConsumerDeleted {
-                            is_over = true;
-                            self.tell(News::Failed("another worker has taken the partition over".to_owned()));
+                        // It may have been taken away between two requests, of which only the next one would tell.
+                        if let Err(error) = self.consumer.get_info().await
+                            && error.kind() == ConsumerInfoErrorKind::NotFound
+                        {
+                            is_over = self.lost();
                         }
                     }
-                    None => messages = None,
                 },
                 () = time::sleep(AGAIN), if is_away => {}
             }
         }
+    }
+
+    fn lost(&self) -> bool {
+        self.tell(News::Failed("another worker has taken the partition over".to_owned()));
+        true
+    }
+
+    /// A new consumer, of all that is not acknowledged; whether the partition is still ours.
+    async fn begin_again(&mut self) -> Result<bool, BrokerError> {
+        let parts = self.parts.values().flat_map(|parts| &parts.ackers);
+        let open = self.partition.unfinished().flatten().chain(parts).map(|(sequence, _)| *sequence).min();
+        let floor = open.map_or(self.taken, |first| first - 1);
+        let Some(consumer) = self.record.begin(floor).await? else { return Ok(false) };
+        self.consumer = consumer;
+        self.delivered = 0;
+        Ok(true)
     }
 
     fn tell(&self, news: News) {
@@ -322,54 +450,140 @@ impl Owner {
         }
     }
 
-    async fn take(&mut self, message: jetstream::Message) -> Fill {
-        let Ok(info) = message.info() else { return Fill::Low };
+    /// Two fleets overlap no longer: what is in the stream by now is looked at first. Whether the partition is lost.
+    async fn look_for_end(&mut self) -> bool {
+        if !self.partition.overlaps() {
+            return false;
+        }
+        match self.consumer.get_info().await {
+            Ok(info) if info.num_pending == 0 && info.delivered.consumer_sequence == self.delivered => {
+                self.end_overlap().await
+            }
+            _ => {
+                let stream = self.record.stream.get_info().await;
+                self.until = Some(stream.map_or(self.taken + 1, |stream| stream.state.last_sequence));
+                false
+            }
+        }
+    }
+
+    /// Whether the partition is lost.
+    async fn end_overlap(&mut self) -> bool {
+        self.until = None;
+        self.partition.end_overlap();
+        self.tell_counts();
+        // Whoever begins before all of it is acknowledged has both fleets' events before it.
+        self.forgotten_at = Some(self.partition.number());
+        self.forget_overlap().await
+    }
+
+    /// Whether the partition is lost.
+    async fn forget_overlap(&mut self) -> bool {
+        if self.forgotten_at.is_none_or(|number| number > self.finished) {
+            return false;
+        }
+        self.forgotten_at = None;
+        self.keep_overlap(None).await
+    }
+
+    /// For the next owner, who begins with what is not acknowledged. Whether the partition is lost.
+    async fn keep_overlap(&mut self, old: Option<u32>) -> bool {
+        self.record.seen.overlap = old;
+        self.record.write().await.is_ok_and(|is_ours| !is_ours) && self.lost()
+    }
+
+    async fn take(&mut self, message: jetstream::Message) -> Taken {
+        let Ok(info) = message.info() else { return Taken::Done(Fill::Low) };
+        let (sequence, pending) = (info.stream_sequence, info.pending);
         let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
-        self.counts.lag.store(info.pending, Relaxed);
+        if info.consumer_sequence != self.delivered + 1 {
+            return Taken::Gap;
+        }
+        self.delivered += 1;
+        self.counts.lag.store(pending, Relaxed);
+        if sequence <= self.taken {
+            self.counts.redelivered.fetch_add(1, Relaxed);
+            self.take_again(sequence, message).await;
+            return Taken::Done(Fill::Low);
+        }
+        self.taken = sequence;
         let deliveries = deliveries + std::mem::take(&mut self.tries);
         self.counts.redelivered.fetch_add(u64::from(deliveries > 1), Relaxed);
-        let Some(whole) = self.joined(message, deliveries) else { return Fill::Low };
+        let taken = match self.joined(message, deliveries, sequence) {
+            Some(whole) => self.take_whole(whole).await,
+            None => Taken::Done(Fill::Low),
+        };
+        if self.until.is_some_and(|until| sequence >= until || pending == 0) {
+            if self.end_overlap().await {
+                return Taken::Lost;
+            }
+        }
+        self.tell_counts();
+        taken
+    }
+
+    /// One that is with the listeners already, or done with: another acknowledgement is asked for.
+    async fn take_again(&mut self, sequence: u64, message: jetstream::Message) {
+        let (_, acker) = message.split();
+        let parts = self.parts.values_mut().flat_map(|parts| &mut parts.ackers);
+        let open = self.partition.unfinished_mut().flatten().chain(parts);
+        match open.into_iter().find(|(other, _)| *other == sequence) {
+            Some((_, old)) => *old = acker,
+            None => {
+                let _ = acker.ack().await;
+            }
+        }
+    }
+
+    async fn take_whole(&mut self, whole: Whole) -> Taken {
         self.counts.messages.fetch_add(1, Relaxed);
         if whole.deliveries > DELIVERIES {
             let reason =
                 format!("not finished in {DELIVERIES} deliveries: a listener takes too long, or ends the process");
             self.bury(whole, &reason).await;
-            return Fill::Low;
+            return Taken::Done(Fill::Low);
         }
-        match self.partition.read(&whole.frame) {
-            Ok(events) => {
-                if let Some(epochs) = self.partition.note(&events) {
-                    self.seen.epochs = epochs.iter().map(|(&(total, shard), &epoch)| (total, shard, epoch)).collect();
-                    let (bucket, value) = (names::bucket(&self.app), encoded(&self.seen));
-                    // Kept before anything of it is handled; where that fails, so does this connection, and it comes again.
-                    let _ = self.broker.put(&bucket, &self.key, value, None).await;
-                }
-                let fill = self.partition.feed(events, whole.ackers);
-                self.counts.last.store(self.partition.number(), Relaxed);
-                // All of it may be stale: then it is done with.
-                self.finish(self.finished).await;
-                fill
-            }
+        let events = match self.partition.read(&whole.frame) {
+            Ok(events) => events,
             Err(error) => {
                 self.bury(whole, &error.to_string()).await;
-                Fill::Low
+                return Taken::Done(Fill::Low);
+            }
+        };
+        if let Some(epochs) = self.partition.note(&events) {
+            self.record.seen.epochs = epochs.iter().map(|(&(total, shard), &epoch)| (total, shard, epoch)).collect();
+            // Kept before anything of it is handled. Where nobody answers, the lease runs out before long.
+            if self.record.write().await.is_ok_and(|is_ours| !is_ours) {
+                self.lost();
+                return Taken::Lost;
             }
         }
+        // A dead letter that somebody has sent again.
+        let again = whole.headers.get(DELIVERED).is_some();
+        let before = self.partition.number();
+        let fill = self.partition.feed(events, again, whole.ackers);
+        self.counts.last.store(self.partition.number(), Relaxed);
+        if self.partition.number() == before {
+            // All of it may be stale, and so be done with.
+            self.finish(self.finished).await;
+        }
+        Taken::Done(fill)
     }
 
     /// The message, where it is whole with this part.
-    fn joined(&mut self, message: jetstream::Message, deliveries: u64) -> Option<Whole> {
+    fn joined(&mut self, message: jetstream::Message, deliveries: u64, sequence: u64) -> Option<Whole> {
         let (message, acker) = message.split();
         let headers = message.headers.unwrap_or_default();
         let number = headers.get(NUMBER).map(|number| number.as_str().to_owned()).unwrap_or_default();
-        self.note_number(&number);
+        self.note_number(&number, sequence);
         let subject = message.subject.to_string();
         let part = headers.get(PART).and_then(|part| {
             let (part, parts) = part.as_str().split_once('-')?;
             Some((part.parse::<usize>().ok()?, parts.parse::<usize>().ok()?))
         });
         let Some((part, parts)) = part.filter(|&(part, parts)| part < parts && parts <= 4_096) else {
-            return Some(Whole { frame: message.payload, ackers: vec![acker], subject, headers, deliveries });
+            let ackers = vec![(sequence, acker)];
+            return Some(Whole { frame: message.payload, ackers, subject, headers, deliveries });
         };
         let waiting = self.parts.entry(number.clone()).or_insert_with(|| Parts {
             since: Instant::now(),
@@ -379,7 +593,7 @@ impl Owner {
         if let Some(place) = waiting.parts.get_mut(part) {
             *place = Some(message.payload);
         }
-        waiting.ackers.push(acker);
+        waiting.ackers.push((sequence, acker));
         if waiting.parts.iter().any(Option::is_none) {
             return None;
         }
@@ -392,12 +606,20 @@ impl Owner {
     }
 
     /// Sees whether messages of this publisher are missing: then they were too old.
-    fn note_number(&mut self, number: &str) {
-        let Some((publisher, number)) = number.rsplit_once('-') else { return };
-        let Ok(number) = number.parse::<u64>() else { return };
-        let last = self.numbers.entry(publisher.to_owned()).or_insert(number);
-        let expired = number.saturating_sub(*last + 1);
-        *last = number.max(*last);
+    fn note_number(&mut self, number: &str, sequence: u64) {
+        let mut facts = number.rsplitn(3, '-');
+        let (previous, number) = (facts.next().map(str::parse::<u64>), facts.next().map(str::parse::<u64>));
+        let (Some(Ok(previous)), Some(Ok(number)), Some(publisher)) = (previous, number, facts.next()) else { return };
+        let floor = self.record.seen.floor;
+        let last = self.numbers.get(publisher).copied();
+        let expired = match last {
+            // All up to the floor was acknowledged. Of what came after it and is not here, one at least was this one's.
+            None => u64::from(previous > floor),
+            Some((last, _)) => number.saturating_sub(last + 1),
+        };
+        if last.is_none_or(|(_, at)| sequence > at) {
+            self.numbers.insert(publisher.to_owned(), (number, sequence));
+        }
         if expired > 0 {
             self.counts.expired.fetch_add(expired, Relaxed);
             self.tell(News::Expired(expired));
@@ -406,7 +628,7 @@ impl Owner {
 
     async fn finish(&mut self, number: u64) {
         self.finished = number.max(self.finished);
-        for acker in self.partition.finish(number).into_iter().flatten() {
+        for (_, acker) in self.partition.finish(number).into_iter().flatten() {
             // One that does not arrive is a message that comes again.
             let _ = acker.ack().await;
         }
@@ -420,13 +642,13 @@ impl Owner {
         };
         for number in orphans {
             if let Some(parts) = self.parts.remove(&number) {
-                for acker in parts.ackers {
+                for (_, acker) in parts.ackers {
                     let _ = acker.ack().await;
                 }
             }
         }
         let parts = self.parts.values().flat_map(|parts| &parts.ackers);
-        for acker in self.partition.unfinished().flatten().chain(parts) {
+        for (_, acker) in self.partition.unfinished().flatten().chain(parts) {
             let _ = acker.ack_with(AckKind::Progress).await;
         }
     }
@@ -436,9 +658,9 @@ impl Owner {
         let mut headers = whole.headers;
         headers.insert("Propylon-Subject", whole.subject.as_str());
         headers.insert("Propylon-Reason", reason);
-        headers.insert("Propylon-Deliveries", whole.deliveries.to_string().as_str());
-        let subject = format!("{}dead", names::prefix(&self.app));
-        let most = self.broker.max_payload().saturating_sub(16 * 1024).max(1);
+        headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
+        let subject = format!("{}dead", names::prefix(&self.record.app));
+        let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);
         let parts = whole.frame.len().div_ceil(most).max(1);
         for part in 0..parts {
             let mut headers = headers.clone();
@@ -446,7 +668,7 @@ impl Owner {
                 headers.insert(PART, format!("{part}-{parts}"));
             }
             let data = whole.frame.slice(part * most..whole.frame.len().min((part + 1) * most));
-            let sent = self.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
+            let sent = self.record.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
             let is_kept = match sent {
                 Ok(kept) => kept.await.is_ok(),
                 Err(_) => false,
@@ -458,13 +680,15 @@ impl Owner {
         }
         self.counts.dead.fetch_add(1, Relaxed);
         self.tell(News::Dead(reason.to_owned()));
-        for acker in whole.ackers {
+        for (_, acker) in whole.ackers {
             let _ = acker.ack().await;
         }
     }
 
     fn tell_counts(&self) {
-        let IntakeCounts { events, stale, overlapped, .. } = self.partition.counts();
+        let IntakeCounts { events, stale, overlapped, known, .. } = self.partition.counts();
+        self.counts.known.store(known, Relaxed);
+        self.counts.last.store(self.partition.number(), Relaxed);
         self.counts.events.store(events, Relaxed);
         self.counts.stale.store(stale, Relaxed);
         self.counts.overlapped.store(overlapped, Relaxed);

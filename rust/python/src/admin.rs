@@ -9,8 +9,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use propylon_cluster::broker::Broker;
 use propylon_core::{
-    admin::{AdminConfig, AdminServer, Exhibit, Process, Watch},
+    admin::{AdminConfig, AdminServer, Contribution, Contributor, Exhibit, Process, View, Watch},
     clock,
     shard::SharedState,
 };
@@ -19,7 +20,13 @@ use pyo3::{
     prelude::*,
 };
 
-use crate::{errors, runtime, runtime::OfThisProcess, shard::PyShard};
+use crate::{
+    cluster::PyBroker,
+    cluster_events::{PyIntake, PyPublisher},
+    errors, runtime,
+    runtime::OfThisProcess,
+    shard::PyShard,
+};
 
 /// When the engine was loaded, in Unix seconds.
 static LOADED: LazyLock<f64> = LazyLock::new(clock::unix_now);
@@ -138,11 +145,30 @@ fn refused(config: AdminConfig, error: &io::Error) -> PyErr {
 /// A server, and what one gateway shows there.
 type Shown = (Arc<AdminServer>, Vec<Weak<SharedState>>);
 
+/// A connection to NATS, as long as that is there.
+struct Link(Weak<Broker>);
+
+impl Contributor for Link {
+    fn contribution(&self) -> Contribution {
+        Contribution::Connection(self.0.upgrade().is_some_and(|broker| broker.is_connected()))
+    }
+}
+
+/// What a host or worker has shown besides its shards.
+#[derive(Default)]
+struct Member {
+    /// Its id, once it has told of its cluster.
+    id: Option<String>,
+    /// Its connection, and by which number that is known.
+    link: Option<(Arc<Link>, u64)>,
+}
+
 struct Inner {
     config: AdminConfig,
     facts: Process,
     /// While its gateway is open.
     server: Mutex<Option<Shown>>,
+    member: Mutex<Member>,
 }
 
 impl Inner {
@@ -150,6 +176,13 @@ impl Inner {
         let Some((server, shown)) = self.server.lock().take() else { return };
         for state in shown.iter().filter_map(Weak::upgrade) {
             server.exhibit().hide(&state);
+        }
+        let member = std::mem::take(&mut *self.member.lock());
+        if let Some(id) = member.id {
+            server.exhibit().forget_member(&id);
+        }
+        if let Some((link, ticket)) = member.link {
+            server.exhibit().withdraw(ticket, &link.contribution());
         }
         // Where nobody else has it, this is its end, and another one may want the address at once.
         let ours = servers();
@@ -181,7 +214,7 @@ impl PyAdmin {
     fn new(address: &str, remote: bool, propylon: String, python: String) -> PyResult<Self> {
         let config = AdminConfig::parse(address, remote).map_err(PyValueError::new_err)?;
         let facts = Process { started_at: *LOADED, propylon, python };
-        Ok(Self(OfThisProcess::new(Inner { config, facts, server: Mutex::default() })))
+        Ok(Self(OfThisProcess::new(Inner { config, facts, server: Mutex::default(), member: Mutex::default() })))
     }
 
     /// Listens, or joins the server that another gateway has there. Raises `OSError` where neither can be.
@@ -226,6 +259,54 @@ impl PyAdmin {
             server.exhibit().watch(&watch.0);
         }
         Ok(())
+    }
+
+    /// Shows whether there is a connection to NATS, while it is open.
+    fn show_broker(&self, broker: &PyBroker) -> PyResult<()> {
+        let inner = self.get()?;
+        if let Some((server, _)) = &*inner.server.lock() {
+            let link = Arc::new(Link(Arc::downgrade(broker.get()?)));
+            let shown: Weak<Link> = Arc::downgrade(&link);
+            let ticket = server.exhibit().contribute(shown);
+            if let Some((link, ticket)) = inner.member.lock().link.replace((link, ticket)) {
+                server.exhibit().withdraw(ticket, &link.contribution());
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a publisher for as long as that lives, while this is open.
+    fn show_publisher(&self, publisher: &PyPublisher) -> PyResult<()> {
+        match &*self.get()?.server.lock() {
+            Some((server, _)) => publisher.show(server.exhibit()),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows an intake for as long as that lives, while this is open.
+    fn show_intake(&self, intake: &PyIntake) -> PyResult<()> {
+        match &*self.get()?.server.lock() {
+            Some((server, _)) => intake.show(server.exhibit()),
+            None => Ok(()),
+        }
+    }
+
+    /// How the cluster stands, as JSON; while it is open.
+    fn tell_cluster(&self, view: &[u8]) -> PyResult<()> {
+        let view: View = serde_json::from_slice(view).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let inner = self.get()?;
+        if let Some((server, _)) = &*inner.server.lock() {
+            inner.member.lock().id = Some(view.id.clone());
+            server.exhibit().tell_cluster(view);
+        }
+        Ok(())
+    }
+
+    /// How many seconds ago somebody looked at a snapshot; `None` where nobody has.
+    #[getter]
+    fn looked(&self) -> PyResult<Option<f64>> {
+        let server = self.get()?.server.lock();
+        Ok(server.as_ref().and_then(|(server, _)| server.exhibit().looked()).map(|ago| ago.as_secs_f64()))
     }
 
     /// Shows nothing any more, and stops listening where nobody else does.

@@ -5,6 +5,9 @@
 use pyo3::prelude::*;
 
 mod admin;
+mod cluster;
+mod cluster_events;
+mod control;
 mod dispatch;
 mod errors;
 mod filter;
@@ -27,6 +30,10 @@ mod _core {
 
     #[pymodule_export]
     use super::admin::{PyAdmin, PyWatch};
+    #[pymodule_export]
+    use super::cluster::{PyBroker, PyKeyWatch, PyQuestions};
+    #[pymodule_export]
+    use super::cluster_events::{PyIntake, PyPublisher};
     #[pymodule_export]
     use super::dispatch::{PyDispatch, note_mended, owner, set_decoders, widen};
     #[pymodule_export]

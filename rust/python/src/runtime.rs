@@ -9,6 +9,8 @@ use propylon_core::moderation::Moderation;
 use pyo3::{exceptions::PyValueError, prelude::*};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use crate::control;
+
 /// So many shards get a thread before there is another one. One reads, inflates and scans 600,000 unheard events in a
 /// second, more than Discord sends to any bot; a second one beside it only adds wake-ups. What needs more is a flood over
 /// many shards.
@@ -116,10 +118,12 @@ pub(crate) fn engine() -> PyResult<(Handle, Arc<Moderation>)> {
 #[pyfunction]
 pub(crate) fn shutdown(py: Python<'_>, timeout: f64) {
     py.detach(|| {
+        let timeout = Duration::from_secs_f64(timeout);
+        // Those attach to Python; what they do may need the engine's.
+        control::shutdown(timeout);
         let engine = ENGINE.lock().take();
         match engine {
             Some(engine) if engine.pid == process::id() => {
-                let timeout = Duration::from_secs_f64(timeout);
                 // One that does not end takes no time from the others.
                 thread::scope(|scope| {
                     for thread in engine.threads {

@@ -272,7 +272,7 @@ impl PyShard {
             }
         });
         let dispatches: Vec<_> = dispatches.collect();
-        py.detach(|| state.feed(dispatches));
+        py.detach(|| state.feed(dispatches, None));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time;
 
 use super::{
-    ApiError, Broker,
+    Answer, ApiError, Broker, MESSAGE_ID,
     error::{BrokerError, Result},
     watch::{Next, Read, Reader},
 };
@@ -166,7 +166,7 @@ impl Broker {
     /// No answer came, there is no such bucket, or the key cannot be one.
     pub async fn put(&self, bucket: &str, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64> {
         let subject = subject_of(bucket, key, false)?;
-        let stored = self.within(&subject, self.store(&subject, value, ttl, None, false)).await?;
+        let stored = self.within(&subject, self.store(bucket, &subject, value, ttl, None, false)).await?;
         stored.ok_or_else(|| BrokerError::Refused(format!("NATS refused to write {subject}")))
     }
 
@@ -179,7 +179,7 @@ impl Broker {
         self.within(&subject, async {
             let mut expected = 0;
             for _ in 0..CONTENDED {
-                if let Some(revision) = self.store(&subject, value.clone(), ttl, Some(expected), false).await? {
+                if let Some(revision) = self.store(bucket, &subject, value.clone(), ttl, Some(expected), false).await? {
                     return Ok(Some(revision));
                 }
                 expected = match self.last(bucket, &subject).await? {
@@ -207,7 +207,7 @@ impl Broker {
         ttl: Option<Duration>,
     ) -> Result<Option<u64>> {
         let subject = subject_of(bucket, key, false)?;
-        self.within(&subject, self.store(&subject, value, ttl, Some(revision), false)).await
+        self.within(&subject, self.store(bucket, &subject, value, ttl, Some(revision), false)).await
     }
 
     /// Removes the key, where it has this revision; whether that was so. Without a revision it always is.
@@ -216,13 +216,14 @@ impl Broker {
     /// No answer came, there is no such bucket, or the key cannot be one.
     pub async fn delete(&self, bucket: &str, key: &str, revision: Option<u64>) -> Result<bool> {
         let subject = subject_of(bucket, key, false)?;
-        let stored = self.store(&subject, Bytes::new(), Some(MARKER), revision, true);
+        let stored = self.store(bucket, &subject, Bytes::new(), Some(MARKER), revision, true);
         Ok(self.within(&subject, stored).await?.is_some())
     }
 
     /// Writes one message; none where the subject's last one is not the `expected`.
     async fn store(
         &self,
+        bucket: &str,
         subject: &str,
         value: Bytes,
         ttl: Option<Duration>,
@@ -230,6 +231,9 @@ impl Broker {
         marker: bool,
     ) -> Result<Option<u64>> {
         let mut headers = HeaderMap::new();
+        // What is asked twice is written once: the server knows it by this, and so do we.
+        let id = self.inbox();
+        headers.insert(MESSAGE_ID, id.as_str());
         if let Some(ttl) = ttl {
             headers.insert("Nats-TTL", ttl_header(ttl)?);
         }
@@ -239,11 +243,18 @@ impl Broker {
         if marker {
             headers.insert("KV-Operation", "DEL");
         }
-        match self.ask_jetstream(subject, (!headers.is_empty()).then_some(headers), value).await? {
+        let Answer { said, again } = self.ask_jetstream(subject, Some(headers), value).await?;
+        match said {
             Ok(ack) => match ack.get("seq").and_then(Value::as_u64) {
                 Some(revision) => Ok(Some(revision)),
                 None => Err(BrokerError::Refused(format!("what serves {subject} is not JetStream"))),
             },
+            // A single server looks at the expectation first, which its own first attempt has made wrong.
+            Err(error) if error.is_stale() && again => {
+                let last = self.stored(&stream_of(bucket), &json!({ "last_by_subj": subject })).await?;
+                let ours = |stored: &Stored| stored.headers().contains(&(MESSAGE_ID.to_owned(), id));
+                Ok(last.filter(ours).map(|stored| stored.seq))
+            }
             Err(error) if error.is_stale() => Ok(None),
             Err(error) => Err(self.server_said(subject, &error)),
         }

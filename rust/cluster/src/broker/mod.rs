@@ -38,8 +38,14 @@ pub use watch::{Change, Watch};
 
 /// The first server that lets a single key expire.
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
+/// What every call of `JetStream`'s own interface begins with.
+const API: &str = "$JS.API.";
+/// The server takes a message with a known one of these for what it has already.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Between two attempts where the server has nobody yet who could answer.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So long one attempt may take: what reaches a stream while it elects a leader is never answered.
+const ATTEMPT: Duration = Duration::from_millis(1500);
 
 /// What is known of the connection beyond the client's own state.
 #[derive(Default)]
@@ -82,15 +88,26 @@ impl ApiError {
     const NAME_IN_USE: u32 = 10058;
     const WRONG_LAST_SEQUENCE: u32 = 10071;
     const WRONG_LAST_SEQUENCE_CONSTANT: u32 = 10164;
+    const DUPLICATE_IN_PROCESS: u32 = 10158;
 
-    /// The server will do it, though not just now: it elects a leader, or reads its files.
+    /// The server will do it, though not just now: it elects a leader, reads its files, or is at it already.
     fn passes(&self) -> bool {
-        self.code == 503
+        self.code == 503 || self.err_code == Self::DUPLICATE_IN_PROCESS
     }
 
     fn is_stale(&self) -> bool {
         matches!(self.err_code, Self::WRONG_LAST_SEQUENCE | Self::WRONG_LAST_SEQUENCE_CONSTANT)
     }
+}
+
+/// An answer of `JetStream`, or what it has against the question.
+type Said = std::result::Result<Value, ApiError>;
+
+/// What `JetStream` says.
+struct Answer {
+    said: Said,
+    /// It was asked more than once, and may have done it the first time.
+    again: bool,
 }
 
 impl Broker {
@@ -118,8 +135,8 @@ impl Broker {
         });
         let client = match time::timeout(options.timeout, client.connect(addresses)).await {
             Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(refused(&error, &servers)),
-            Err(_) => {
+            Ok(Err(error)) if error.kind() != ConnectErrorKind::TimedOut => return Err(refused(&error, &servers)),
+            Ok(Err(_)) | Err(_) => {
                 let seconds = options.timeout.as_secs_f64();
                 return Err(BrokerError::Refused(format!("no NATS server answered within {seconds} s at {servers}")));
             }
@@ -291,40 +308,40 @@ impl Broker {
         }
     }
 
-    /// One question to `JetStream`, asked again while nobody there can answer it yet. Only what had no effect is asked again.
-    async fn ask_jetstream(
-        &self,
-        subject: &str,
-        headers: Option<HeaderMap>,
-        data: Bytes,
-    ) -> Result<std::result::Result<Value, ApiError>> {
+    /// One question to `JetStream`, asked again while nobody there can answer it. The server may have heard it before: what must
+    /// not happen twice has an id by which it is known.
+    async fn ask_jetstream(&self, subject: &str, headers: Option<HeaderMap>, data: Bytes) -> Result<Answer> {
+        let mut again = false;
         loop {
             self.connected().await;
-            if let Some(message) = self.ask(subject, headers.clone(), data.clone(), self.0.timeout).await? {
-                let answer: Value = serde_json::from_slice(&message.payload)
-                    .map_err(|_| BrokerError::Refused(format!("JetStream's answer to {subject} is not JSON")))?;
-                match answer.get("error") {
-                    None => return Ok(Ok(answer)),
-                    Some(error) => {
-                        let error = ApiError::deserialize(error).unwrap_or(ApiError {
-                            code: 500,
-                            err_code: 0,
-                            description: error.to_string(),
-                        });
-                        if !error.passes() {
-                            return Ok(Err(error));
-                        }
-                    }
-                }
+            if let Some(said) = self.ask_once(subject, headers.clone(), data.clone()).await? {
+                return Ok(Answer { said, again });
             }
+            again = true;
             time::sleep(PAUSE).await;
         }
     }
 
+    /// One attempt; none where nobody there could answer it.
+    async fn ask_once(&self, subject: &str, headers: Option<HeaderMap>, data: Bytes) -> Result<Option<Said>> {
+        match self.ask(subject, headers, data, ATTEMPT.min(self.0.timeout)).await {
+            Ok(None) | Err(BrokerError::TimedOut(_)) => Ok(None),
+            Ok(Some(message)) => match answered(subject, &message.payload)? {
+                Err(error) if error.passes() => Ok(None),
+                said => Ok(Some(said)),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     /// A call of `JetStream`'s own interface: `call` is what follows `$JS.API.`.
-    async fn api(&self, call: &str, body: &Value) -> Result<std::result::Result<Value, ApiError>> {
-        let data = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        self.ask_jetstream(&format!("$JS.API.{call}"), None, data).await
+    async fn api(&self, call: &str, body: &Value) -> Result<Said> {
+        Ok(self.ask_jetstream(&format!("{API}{call}"), None, encoded(body)).await?.said)
+    }
+
+    /// The same, tried once; none where nobody there could answer it.
+    async fn api_once(&self, call: &str, body: &Value) -> Result<Option<Said>> {
+        self.ask_once(&format!("{API}{call}"), None, encoded(body)).await
     }
 
     fn server_said(&self, call: &str, error: &ApiError) -> BrokerError {
@@ -341,6 +358,18 @@ impl Broker {
         self.0.client.flush().await.map_err(gone)?;
         echo.next().await.map(drop).ok_or(BrokerError::Closed)
     }
+}
+
+fn encoded(body: &Value) -> Bytes {
+    if body.is_null() { Bytes::new() } else { body.to_string().into() }
+}
+
+fn answered(subject: &str, payload: &[u8]) -> Result<Said> {
+    let answer: Value = serde_json::from_slice(payload)
+        .map_err(|_| BrokerError::Refused(format!("JetStream's answer to {subject} is not JSON")))?;
+    let Some(error) = answer.get("error") else { return Ok(Ok(answer)) };
+    let unknown = |_| ApiError { code: 500, err_code: 0, description: error.to_string() };
+    Ok(Err(ApiError::deserialize(error).unwrap_or_else(unknown)))
 }
 
 /// Why the first connection failed, in words that help.

@@ -1,10 +1,14 @@
 //! Requests to one subject, one after the other.
 
+use std::time::Duration;
+
+use async_nats::Subscriber;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch as signal},
     task::AbortHandle,
+    time::{self, Instant},
 };
 
 use super::{
@@ -23,10 +27,13 @@ pub struct Question {
 
 /// Read, and not yet asked for; more wait in the client, which holds 65,536.
 const AHEAD: usize = 64;
+/// A time that does not come.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Who serves a subject, until it is dropped.
 pub struct Questions {
-    questions: Mutex<mpsc::Receiver<Question>>,
+    asked: Mutex<mpsc::Receiver<Question>>,
+    stop: signal::Sender<bool>,
     /// Holds the subscription: it ends with it.
     reader: AbortHandle,
 }
@@ -40,30 +47,54 @@ impl Broker {
         let mut subscriber = self
             .within(subject, async {
                 self.connected().await;
-                let subscribed = self.client().subscribe(subject.to_owned()).await;
-                let subscriber = subscribed
-                    .map_err(|error| BrokerError::Invalid(format!("{subject:?} cannot be served: {error}")))?;
+                let made = self.client().subscribe(subject.to_owned()).await;
+                let subscriber =
+                    made.map_err(|error| BrokerError::Invalid(format!("{subject:?} cannot be served: {error}")))?;
                 self.round_trip().await?;
                 Ok(subscriber)
             })
             .await?;
-        let (sender, questions) = mpsc::channel(AHEAD);
+        let (sender, asked) = mpsc::channel(AHEAD);
+        let (stop, stopped) = signal::channel(false);
         let broker = self.clone();
         let reader = self.handle().spawn(async move {
-            let read = async {
-                while let Some(message) = subscriber.next().await {
-                    let reply = message.reply.map(|subject| subject.as_str().to_owned()).unwrap_or_default();
-                    if sender.send(Question { data: message.payload, reply }).await.is_err() {
-                        break;
-                    }
-                }
-            };
             tokio::select! {
                 () = broker.closed() => {}
-                () = read => {}
+                () = read(&broker, &mut subscriber, &sender, stopped) => {}
             }
         });
-        Ok(Questions { questions: Mutex::new(questions), reader: reader.abort_handle() })
+        Ok(Questions { asked: Mutex::new(asked), stop, reader: reader.abort_handle() })
+    }
+}
+
+async fn read(
+    broker: &Broker,
+    subscriber: &mut Subscriber,
+    sender: &mpsc::Sender<Question>,
+    mut stopped: signal::Receiver<bool>,
+) {
+    let mut last = Instant::now() + FOREVER;
+    let mut draining = false;
+    loop {
+        let message = tokio::select! {
+            biased;
+            gone = async { stopped.wait_for(|stopped| *stopped).await.is_err() }, if !draining => {
+                // The server is told, and says when nothing more is on its way; without one nothing is.
+                if gone || !broker.is_connected() || subscriber.drain().await.is_err() {
+                    return;
+                }
+                draining = true;
+                last = Instant::now() + broker.timeout();
+                continue;
+            }
+            message = subscriber.next() => message,
+            () = time::sleep_until(last) => None,
+        };
+        let Some(message) = message else { return };
+        let reply = message.reply.map(|subject| subject.as_str().to_owned()).unwrap_or_default();
+        if sender.send(Question { data: message.payload, reply }).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -71,19 +102,19 @@ impl Questions {
     /// The next one. Nothing is lost where the future is dropped.
     ///
     /// # Errors
-    /// [`BrokerError::Closed`] when the broker was closed, or [`Questions::stop`] called.
+    /// [`BrokerError::Closed`] when the broker was closed, or after the last one where [`Questions::stop`] was called.
     pub async fn next(&self) -> Result<Question> {
-        self.questions.lock().await.recv().await.ok_or(BrokerError::Closed)
+        self.asked.lock().await.recv().await.ok_or(BrokerError::Closed)
     }
 
-    /// No more: whoever asks from now on hears at once that nobody is there.
+    /// No more: whoever asks from now on hears at once that nobody is there. What was asked before still comes.
     pub fn stop(&self) {
-        self.reader.abort();
+        self.stop.send_replace(true);
     }
 }
 
 impl Drop for Questions {
     fn drop(&mut self) {
-        self.stop();
+        self.reader.abort();
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ApiError, Broker,
+    ApiError, Broker, MESSAGE_ID,
     error::{BrokerError, Result},
     keys::{MARKER, Stored, stream_of},
 };
@@ -16,7 +16,6 @@ use super::{
 const SUBJECT: &str = "Propylon-Subject";
 /// Where a dead letter says why it is one.
 const REASON: &str = "Propylon-Reason";
-const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 const AGE: Duration = Duration::from_mins(5);
 const BYTES: u64 = 1 << 30;
@@ -181,6 +180,7 @@ impl Broker {
                     "deny_delete": true,
                     "allow_direct": true,
                     "allow_msg_ttl": true,
+                    "duplicate_window": nanoseconds(DUPLICATES),
                     "subject_delete_marker_ttl": nanoseconds(MARKER),
                 }),
                 &few,
@@ -369,10 +369,11 @@ impl Broker {
             // Its old one may be known to the server still, which would drop it. One of its own, for who replays it twice.
             sent.insert(MESSAGE_ID, format!("dead:{sequence}:{id}"));
             let acknowledged = self.ask_jetstream(&subject, Some(sent), data).await?;
-            acknowledged.map_err(|error| self.server_said(&subject, &error))?;
+            acknowledged.said.map_err(|error| self.server_said(&subject, &error))?;
             let call = format!("STREAM.MSG.DELETE.{stream}");
             match self.api(&call, &json!({ "seq": sequence, "no_erase": true })).await? {
                 Ok(_) => Ok(true),
+                Err(error) if error.err_code == ApiError::NO_MESSAGE => Ok(true),
                 Err(error) => Err(self.server_said(&call, &error)),
             }
         })

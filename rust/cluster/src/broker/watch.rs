@@ -27,9 +27,9 @@ use super::{
 };
 
 /// The server says so often that it has nothing to say.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// After so long without a word, another is asked.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(3);
 /// The server keeps what nobody listens to for so long.
 const INACTIVE: Duration = Duration::from_secs(10);
 /// Between two attempts.
@@ -75,6 +75,8 @@ pub(super) struct Reader {
     connects: signal::Receiver<u64>,
     /// So many of those that were there are still to come; none: all have.
     left: Option<u64>,
+    /// The stream's leader has these, and they have not come. Who reads for us may be a copy that is a little behind.
+    missing: HashSet<String>,
     /// The consumer's number of the last one.
     delivered: u64,
     /// The stream's last number before it began.
@@ -97,43 +99,55 @@ impl Reader {
         connects.mark_unchanged();
         let stream = stream_of(bucket);
         let call = format!("STREAM.INFO.{stream}");
-        let info = broker.api(&call, &Value::Null).await?.map_err(|error| broker.server_said(&call, &error))?;
-        let inbox = broker.inbox();
-        let messages = broker.client().subscribe(inbox.clone()).await.map_err(|_| BrokerError::Closed)?;
-        let consumer = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
-        let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{subject}");
-        let config = json!({ "stream_name": stream, "config": {
-            "name": consumer,
-            "deliver_subject": inbox,
-            "deliver_policy": "last_per_subject",
-            "ack_policy": "none",
-            "max_deliver": 1,
-            "filter_subject": subject,
-            "replay_policy": "instant",
-            "flow_control": true,
-            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
-            "inactive_threshold": INACTIVE.as_nanos() as u64,
-            "mem_storage": true,
-            "num_replicas": 1,
-        }});
-        let made = broker.api(&call, &config).await?.map_err(|error| broker.server_said(&call, &error))?;
-        Ok(Self {
-            broker: broker.clone(),
-            stream,
-            prefix: format!("$KV.{bucket}."),
-            consumer,
-            messages,
-            connects,
-            left: Some(number(&made, "/num_pending")),
-            delivered: 0,
-            began_at: number(&info, "/state/last_seq"),
-        })
+        let wanted = json!({ "subjects_filter": subject });
+        let info = broker.api(&call, &wanted).await?.map_err(|error| broker.server_said(&call, &error))?;
+        let subjects = info.pointer("/state/subjects").and_then(Value::as_object);
+        let missing = subjects.map(|subjects| subjects.keys().cloned().collect()).unwrap_or_default();
+        loop {
+            let inbox = broker.inbox();
+            let messages = broker.client().subscribe(inbox.clone()).await.map_err(|_| BrokerError::Closed)?;
+            let consumer = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
+            let call = format!("CONSUMER.CREATE.{stream}.{consumer}.{subject}");
+            let config = json!({ "stream_name": stream, "config": {
+                "name": consumer,
+                "deliver_subject": inbox,
+                "deliver_policy": "last_per_subject",
+                "ack_policy": "none",
+                "max_deliver": 1,
+                "filter_subject": subject,
+                "replay_policy": "instant",
+                "flow_control": true,
+                "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+                "inactive_threshold": INACTIVE.as_nanos() as u64,
+                "mem_storage": true,
+                "num_replicas": 1,
+            }});
+            let Some(made) = broker.api_once(&call, &config).await? else {
+                // Of several servers it may have been given to one that is gone. Another name, another place.
+                time::sleep(PAUSE).await;
+                broker.connected().await;
+                continue;
+            };
+            let made = made.map_err(|error| broker.server_said(&call, &error))?;
+            return Ok(Self {
+                broker: broker.clone(),
+                stream,
+                prefix: format!("$KV.{bucket}."),
+                consumer,
+                messages,
+                connects,
+                left: Some(number(&made, "/num_pending")),
+                missing,
+                delivered: 0,
+                began_at: number(&info, "/state/last_seq"),
+            });
+        }
     }
 
     /// The next thing that is known. Not to be dropped half-way.
     pub(super) async fn next(&mut self) -> Next {
         loop {
-            if self.left == Some(0) {
+            if self.left == Some(0) && self.missing.is_empty() {
                 self.left = None;
                 return Next::Complete;
             }
@@ -170,6 +184,7 @@ impl Reader {
         self.delivered += 1;
         if self.left.is_some() {
             self.left = Some(info.pending);
+            self.missing.remove(message.subject.as_str());
         }
         let (revision, created) = (info.stream_sequence, info.published.unix_timestamp_nanos() as f64 / 1e9);
         let key = message.subject.strip_prefix(&self.prefix)?.to_owned();
@@ -191,15 +206,16 @@ impl Reader {
             return Some(Next::Lost);
         }
         if self.left.is_some() {
-            // What was still to come may have expired on its way.
+            // What was still to come may have expired on its way, and its mark too.
             let call = format!("CONSUMER.INFO.{}.{}", self.stream, self.consumer);
-            match self.broker.api(&call, &Value::Null).await {
-                Ok(Ok(info)) if number(&info, "/num_pending") == 0 => {
+            match self.broker.api_once(&call, &Value::Null).await {
+                Ok(Some(Ok(info))) if number(&info, "/num_pending") == 0 => {
                     if number(&info, "/delivered/consumer_seq") == self.delivered {
                         self.left = Some(0);
+                        self.missing.clear();
                     }
                 }
-                Ok(Ok(_)) => {}
+                Ok(Some(Ok(_))) => {}
                 _ => return Some(Next::Lost),
             }
         }

@@ -1,14 +1,18 @@
-//! What there is to be shown: shards, event loops and what was lost. Holds none of them alive.
+//! What there is to be shown: shards, event loops, what was lost, and parts of a cluster. Holds none of them alive.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
 use super::{
+    cluster::{Contribution, Contributor, Members, Standings, View},
     history::{History, Moment},
     totals::Totals,
     watch::Watch,
@@ -103,6 +107,9 @@ pub struct Exhibit {
     watches: Mutex<Vec<Weak<Watch>>>,
     pub(super) journal: Arc<Journal>,
     history: Mutex<(History, Duration)>,
+    members: Members,
+    /// When somebody looked last, in nanoseconds of the clock; 0: nobody has.
+    looked: AtomicU64,
 }
 
 fn standing(id: u32, count: u32, state: &SharedState) -> Standing {
@@ -135,6 +142,8 @@ impl Exhibit {
             watches: Mutex::default(),
             journal: Arc::default(),
             history: Mutex::default(),
+            members: Members::default(),
+            looked: AtomicU64::new(0),
         }
     }
 
@@ -170,6 +179,42 @@ impl Exhibit {
         if !watches.iter().any(|known| known.as_ptr() == Arc::as_ptr(watch)) {
             watches.push(Arc::downgrade(watch));
         }
+    }
+
+    /// Shows a part of a cluster for as long as it lives; by the number [`Exhibit::withdraw`] knows it.
+    pub fn contribute(&self, of: Weak<dyn Contributor>) -> u64 {
+        self.members.contribute(of)
+    }
+
+    /// The part goes, and this was its last word: what it has counted stays in the sums.
+    pub fn withdraw(&self, ticket: u64, last: &Contribution) {
+        self.members.withdraw(ticket, last);
+    }
+
+    /// How a member of a cluster sees it.
+    pub fn tell_cluster(&self, view: View) {
+        self.members.tell(view);
+    }
+
+    /// The member with this id has left.
+    pub fn forget_member(&self, id: &str) {
+        self.members.forget(id);
+    }
+
+    /// What there is of a cluster.
+    pub(super) fn cluster(&self) -> Standings {
+        self.members.standings()
+    }
+
+    /// How long ago somebody looked at a snapshot; none where nobody has.
+    pub fn looked(&self) -> Option<Duration> {
+        let at = self.looked.load(Relaxed);
+        (at > 0).then(|| clock::now().saturating_sub(Duration::from_nanos(at)))
+    }
+
+    /// Somebody looks.
+    pub(super) fn look(&self) {
+        self.looked.store(clock::now().as_nanos() as u64, Relaxed);
     }
 
     /// The loops that are there.
@@ -211,12 +256,14 @@ impl Exhibit {
     pub(super) fn sample(&self) {
         let mut moment = Moment { time: clock::unix_now(), ..Moment::default() };
         let (shards, gone) = self.standings();
-        for totals in shards.iter().map(|shard| &shard.totals).chain(gone.values()) {
+        let cluster = self.cluster();
+        let heard = std::iter::once(&cluster.counted.heard);
+        for totals in shards.iter().map(|shard| &shard.totals).chain(gone.values()).chain(heard) {
             moment.received += totals.received;
             moment.delivered += totals.delivered;
             moment.dropped += totals.dropped();
         }
-        moment.queued = shards.iter().map(|shard| shard.queued).sum();
+        moment.queued = shards.iter().map(|shard| shard.queued).sum::<u64>() + cluster.queued().0;
         moment.latency_seconds = shards.iter().filter_map(|shard| shard.latency_seconds).reduce(f64::max);
         let (history, at) = &mut *self.history.lock();
         let now = clock::now();

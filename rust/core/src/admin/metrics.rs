@@ -10,15 +10,15 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet, text::encode_registry,
-    },
+    encoding::{DescriptorEncoder, NoLabelSet, text::encode_registry},
     metrics::MetricType,
     registry::{Registry, Unit},
 };
 
 use super::{
+    cluster_metrics::ClusterScrape,
     exhibit::{Exhibit, Process, Standing},
+    families::{Families, NONE},
     snapshot,
     totals::{OUTCOMES, Totals},
     watch::{BOUNDS, ListenerCounts},
@@ -60,10 +60,11 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn of(exhibit: &Exhibit) -> Self {
+    fn of(exhibit: &Exhibit, heard: &Totals) -> Self {
         let now = clock::now();
         let (shards, mut totals) = exhibit.standings();
-        let sum = snapshot::sum(&shards, &totals);
+        let mut sum = snapshot::sum(&shards, &totals);
+        sum.add(heard);
         for shard in &shards {
             totals.entry(shard.id).or_default().add(&shard.totals);
         }
@@ -103,41 +104,6 @@ impl Scrape {
         self.totals.iter().map(move |(id, totals)| ([("shard", *id)], of(totals)))
     }
 }
-
-/// Writes one family of a kind after the other.
-struct Families<'a>(DescriptorEncoder<'a>);
-
-impl Families<'_> {
-    fn counter<L: EncodeLabelSet, V: EncodeCounterValue>(
-        &mut self,
-        name: &str,
-        unit: Option<&Unit>,
-        help: &str,
-        rows: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        for (labels, value) in rows {
-            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
-        }
-        Ok(())
-    }
-
-    fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
-        &mut self,
-        name: &str,
-        unit: Option<&Unit>,
-        help: &str,
-        rows: impl IntoIterator<Item = (L, V)>,
-    ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            family.encode_family(&labels)?.encode_gauge(&value)?;
-        }
-        Ok(())
-    }
-}
-
-const NONE: [(&str, &str); 0] = [];
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
@@ -382,7 +348,11 @@ impl Scrape {
 /// As `OpenMetrics` 1.0.
 pub(super) fn open_metrics(exhibit: &Exhibit) -> String {
     let mut registry = Registry::with_prefix("propylon");
-    registry.register_collector(Box::new(Scrape::of(exhibit)));
+    let cluster = exhibit.cluster();
+    registry.register_collector(Box::new(Scrape::of(exhibit, &cluster.counted.heard)));
+    if cluster.is_there() {
+        registry.register_collector(Box::new(ClusterScrape(cluster)));
+    }
     let mut text = String::with_capacity(16 * 1024);
     // Writing to a String fails where a value does, and none of these can.
     let _ = encode_registry(&mut text, &registry);

@@ -4,8 +4,11 @@
 //! Shown is what an [`Exhibit`] holds; tokens, session ids, resume URLs and payloads are not in it.
 
 mod answer;
+mod cluster;
+mod cluster_metrics;
 mod config;
 mod exhibit;
+mod families;
 mod history;
 mod metrics;
 mod page;
@@ -15,6 +18,7 @@ mod totals;
 mod watch;
 mod wire;
 
+pub use cluster::{Contribution, Contributor, HeldLease, HeldPartition, Published, Taken, View};
 pub use config::AdminConfig;
 pub use exhibit::{Exhibit, Process};
 pub use server::AdminServer;

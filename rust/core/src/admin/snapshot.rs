@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, process, time::Duration};
 use serde::Serialize;
 
 use super::{
+    cluster::{Published, Role, Standings, Taken, View},
     exhibit::{Exhibit, Standing},
     totals::{OUTCOMES, Totals},
     watch::{DEAD, LISTENERS, ListenerCounts},
@@ -21,12 +22,20 @@ pub(super) struct Live {
     listener: Option<String>,
 }
 
-/// Whether all shards are READY.
+/// Whether all shards are READY, and whether a worker reads all partitions that are its own.
 #[derive(Debug, Serialize)]
 pub(super) struct Readiness {
     pub(super) ok: bool,
     shards: usize,
     ready: usize,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    partitions: Option<PartitionsReady>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartitionsReady {
+    partitions: usize,
+    taken: usize,
 }
 
 #[derive(Serialize)]
@@ -91,6 +100,45 @@ struct BudgetRow {
     resets_at: f64,
 }
 
+/// The lease of a shard of this process.
+#[derive(Serialize)]
+struct HeldLeaseRow {
+    shard: u32,
+    epoch: u64,
+    left_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct PublisherRow {
+    #[serde(flatten)]
+    counters: Published,
+    lag_seconds: f64,
+    leases: Vec<HeldLeaseRow>,
+}
+
+#[derive(Serialize)]
+struct IntakeRow {
+    #[serde(flatten)]
+    counters: Taken,
+    partitions: usize,
+    unfinished: u64,
+    lag: u64,
+    /// Of all partitions that this process has and had: what a shard has in a process of its own.
+    heard: Totals,
+    queued: u64,
+    queue_bytes: usize,
+}
+
+/// The cluster as this process sees it, and what it does there itself.
+#[derive(Serialize)]
+struct ClusterRow {
+    #[serde(flatten)]
+    view: View,
+    connected: Option<bool>,
+    publisher: Option<PublisherRow>,
+    intake: Option<IntakeRow>,
+}
+
 #[derive(Serialize)]
 struct Snapshot<'a> {
     version: u32,
@@ -104,6 +152,8 @@ struct Snapshot<'a> {
     listeners: Vec<ListenerRow>,
     reconnects: Vec<ReconnectRow>,
     budget: Option<BudgetRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterRow>,
 }
 
 /// Bytes of memory that the process has in use; `None` where the system does not tell.
@@ -160,15 +210,63 @@ pub(super) fn live(exhibit: &Exhibit) -> Live {
 
 /// `GET /readyz`.
 pub(super) fn readiness(exhibit: &Exhibit) -> Readiness {
+    readiness_of(exhibit, &exhibit.cluster())
+}
+
+fn readiness_of(exhibit: &Exhibit, cluster: &Standings) -> Readiness {
     let (shards, ready) = exhibit.readiness();
-    Readiness { ok: shards > 0 && ready == shards, shards, ready }
+    let (leased, partitions) = (cluster.wanted(Role::Host), cluster.wanted(Role::Worker));
+    // A lease comes before its shard. A host without any is as ready as it can be, and so is a worker.
+    let shards = shards.max(leased.unwrap_or_default());
+    let is_member = leased.is_some() || partitions.is_some();
+    let taken = cluster.partitions().len();
+    let all_taken = partitions.is_none_or(|partitions| taken >= partitions);
+    Readiness {
+        ok: (shards > 0 || is_member) && ready == shards && all_taken,
+        shards,
+        ready,
+        partitions: partitions.map(|partitions| PartitionsReady { partitions, taken }),
+    }
+}
+
+fn cluster_row(cluster: &Standings) -> Option<ClusterRow> {
+    let publisher = cluster.publish_lag().map(|lag| PublisherRow {
+        counters: cluster.counted.published,
+        lag_seconds: lag.as_secs_f64(),
+        leases: cluster
+            .leases()
+            .into_values()
+            .map(|lease| HeldLeaseRow {
+                shard: lease.shard,
+                epoch: lease.epoch,
+                left_seconds: lease.left.as_secs_f64(),
+            })
+            .collect(),
+    });
+    let intake = cluster.wanted(Role::Worker).map(|_| {
+        let partitions = cluster.partitions();
+        let (queued, queue_bytes) = cluster.queued();
+        IntakeRow {
+            counters: cluster.counted.taken,
+            partitions: partitions.len(),
+            unfinished: partitions.values().map(|partition| partition.unfinished).sum(),
+            lag: partitions.values().map(|partition| partition.lag).sum(),
+            heard: cluster.counted.heard.clone(),
+            queued,
+            queue_bytes,
+        }
+    });
+    Some(ClusterRow { view: cluster.view()?, connected: cluster.is_connected(), publisher, intake })
 }
 
 /// `GET /snapshot`.
 pub(super) fn snapshot_json(exhibit: &Exhibit) -> Vec<u8> {
+    exhibit.look();
     let now = clock::now();
     let (shards, gone) = exhibit.standings();
-    let events = sum(&shards, &gone);
+    let cluster = exhibit.cluster();
+    let mut events = sum(&shards, &gone);
+    events.add(&cluster.counted.heard);
     let events = events.by_event().map(|(event, counts)| (event, OUTCOMES.into_iter().zip(counts).collect()));
     let listeners = listeners(exhibit).into_iter().map(|(name, counts)| ListenerRow {
         name,
@@ -190,7 +288,7 @@ pub(super) fn snapshot_json(exhibit: &Exhibit) -> Vec<u8> {
             rss_bytes: resident_bytes(),
         },
         live: live_at(exhibit, now),
-        ready: readiness(exhibit),
+        ready: readiness_of(exhibit, &cluster),
         loops: loops
             .iter()
             .map(|watch| LoopRow {
@@ -238,6 +336,7 @@ pub(super) fn snapshot_json(exhibit: &Exhibit) -> Vec<u8> {
             remaining: left.remaining,
             resets_at: left.resets_at,
         }),
+        cluster: cluster_row(&cluster),
     };
     serde_json::to_vec(&snapshot).unwrap_or_default()
 }

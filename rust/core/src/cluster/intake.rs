@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,9 +15,6 @@ use crate::{
     shard::SharedState,
 };
 
-/// While two fleets overlap, so long it is remembered what came.
-const REMEMBERED: Duration = Duration::from_mins(1);
-
 /// What a partition has seen.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct IntakeCounts {
@@ -26,6 +22,8 @@ pub struct IntakeCounts {
     pub events: u64,
     /// Events of an epoch that had been followed by a later one.
     pub stale: u64,
+    /// Events that an earlier owner of the shard had published as well.
+    pub known: u64,
     /// Events that another fleet of the same bot had brought.
     pub overlapped: u64,
     /// Messages that could not be read.
@@ -35,6 +33,18 @@ pub struct IntakeCounts {
 /// The epochs that a partition has seen, by total and shard.
 pub type Epochs = HashMap<(u32, u32), u64>;
 
+/// Two fleets of the bot bring events at the same time. What the old one brings is given out as it comes. What the new one
+/// brings waits, because the old one may be late and still bring what was before it; it is given out, without what the old
+/// one has brought, when that has ended.
+#[derive(Debug)]
+struct Overlap<A> {
+    /// The number of shards of the old fleet.
+    old: u32,
+    /// Brought by the old one more often than by the new one; below zero the other way round.
+    ahead: HashMap<u128, i64>,
+    held: VecDeque<(Vec<(u128, Event)>, A)>,
+}
+
 /// One partition in the worker that has it. `A` is what acknowledges a message.
 pub struct Partition<A> {
     state: Arc<SharedState>,
@@ -42,19 +52,12 @@ pub struct Partition<A> {
     /// Of the last event: its number since the partition was taken.
     number: u64,
     epochs: Epochs,
+    /// By total and shard, the session's tag and the last sequence number that came.
+    sessions: HashMap<(u32, u32), (u64, u64)>,
     /// By the number of their last event, messages whose events are not all finished.
     unfinished: VecDeque<(u64, A)>,
-    /// What came of which total, while fleets overlap.
-    overlap: Option<HashMap<u128, Seen>>,
-    swept: Duration,
+    overlap: Option<Overlap<A>>,
     counts: IntakeCounts,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    at: Duration,
-    handled: u32,
-    by_total: Vec<(u32, u32)>,
 }
 
 impl<A> Partition<A> {
@@ -65,9 +68,9 @@ impl<A> Partition<A> {
             inflater: Inflater::new(),
             number: 0,
             epochs,
+            sessions: HashMap::new(),
             unfinished: VecDeque::new(),
             overlap: None,
-            swept: Duration::ZERO,
             counts: IntakeCounts::default(),
         }
     }
@@ -98,18 +101,63 @@ impl<A> Partition<A> {
     }
 
     /// Gives events to the listeners; `token` comes back from [`Partition::finish`] when all are done with.
-    pub fn feed(&mut self, events: Vec<Event>, token: A) -> Fill {
-        let now = clock::now();
-        let mut dispatches = Vec::with_capacity(events.len());
+    ///
+    /// `again`: somebody wants them handled although they are old.
+    pub fn feed(&mut self, events: Vec<Event>, again: bool, token: A) -> Fill {
+        let mut fresh = Vec::with_capacity(events.len());
+        let mut held = Vec::new();
         for event in events {
-            if self.epochs.get(&(event.total, event.shard)).is_some_and(|&seen| seen > event.epoch) {
+            if again {
+                fresh.push(event);
+                continue;
+            }
+            let shard = (event.total, event.shard);
+            if self.epochs.get(&shard).is_some_and(|&seen| seen > event.epoch) {
                 self.counts.stale += 1;
                 continue;
             }
-            if !self.is_first(&event, now) {
-                self.counts.overlapped += 1;
-                continue;
+            if let Some(sequence) = event.sequence {
+                let (tag, last) = self.sessions.entry(shard).or_insert((event.tag, 0));
+                if *tag == event.tag && sequence <= *last {
+                    self.counts.known += 1;
+                    continue;
+                }
+                (*tag, *last) = (event.tag, sequence);
             }
+            match &mut self.overlap {
+                Some(overlap) if !matches!(&*event.name, "READY" | "RESUMED") => {
+                    let hash = wire::content_hash(&event.name, &event.data);
+                    let ahead = overlap.ahead.entry(hash).or_default();
+                    if event.total == overlap.old {
+                        *ahead += 1;
+                        fresh.push(event);
+                        continue;
+                    }
+                    *ahead -= 1;
+                    if *ahead >= 0 {
+                        self.counts.overlapped += 1;
+                    } else {
+                        held.push((hash, event));
+                    }
+                }
+                _ => fresh.push(event),
+            }
+        }
+        let fill = self.give_out(fresh);
+        match &mut self.overlap {
+            Some(overlap) if !held.is_empty() => overlap.held.push_back((held, token)),
+            _ => self.unfinished.push_back((self.number, token)),
+        }
+        fill
+    }
+
+    fn give_out(&mut self, events: Vec<Event>) -> Fill {
+        if events.is_empty() {
+            return Fill::Low;
+        }
+        let now = clock::now();
+        let mut dispatches = Vec::with_capacity(events.len());
+        for event in events {
             self.number += 1;
             self.counts.events += 1;
             let known = EventType::from_name(event.name.as_bytes());
@@ -125,40 +173,50 @@ impl<A> Partition<A> {
                 heard: Heard::default(),
             });
         }
-        self.unfinished.push_back((self.number, token));
-        if dispatches.is_empty() { Fill::Low } else { self.state.feed(dispatches, Some(self.number)) }
+        self.state.feed(dispatches, Some(self.number))
     }
 
-    /// Whether no other fleet has brought it.
-    fn is_first(&mut self, event: &Event, now: Duration) -> bool {
-        let Some(overlap) = &mut self.overlap else { return true };
-        if matches!(&*event.name, "READY" | "RESUMED") {
-            return true;
+    /// From now on another fleet brings events as well as this one, which had so many shards.
+    pub fn begin_overlap(&mut self, old: u32) {
+        if self.overlap.as_ref().is_none_or(|overlap| overlap.old != old) {
+            self.end_overlap();
+            self.overlap = Some(Overlap { old, ahead: HashMap::new(), held: VecDeque::new() });
         }
-        if now > self.swept + REMEMBERED {
-            self.swept = now;
-            overlap.retain(|_, seen| seen.at + REMEMBERED > now);
+    }
+
+    /// All that the old fleet brought has come: what the new one has brought alone is given out.
+    pub fn end_overlap(&mut self) -> Fill {
+        let Some(mut overlap) = self.overlap.take() else { return Fill::Low };
+        let mut fill = Fill::Low;
+        // What the old one has brought are the first ones of the same bytes.
+        let mut matched: HashMap<u128, i64> = HashMap::new();
+        for (hash, _) in overlap.held.iter().flat_map(|(events, _)| events) {
+            *matched.entry(*hash).or_default() += 1;
         }
-        let seen = overlap.entry(wire::content_hash(&event.name, &event.data)).or_default();
-        seen.at = now;
-        let count = match seen.by_total.iter_mut().find(|(total, _)| *total == event.total) {
-            Some((_, count)) => count,
-            None => {
-                seen.by_total.push((event.total, 0));
-                &mut seen.by_total.last_mut().expect("just pushed").1
+        for (hash, count) in &mut matched {
+            *count += overlap.ahead.remove(hash).unwrap_or_default().min(0);
+        }
+        for (events, token) in overlap.held {
+            let mut left = Vec::with_capacity(events.len());
+            for (hash, event) in events {
+                let matched = matched.entry(hash).or_default();
+                if *matched > 0 {
+                    *matched -= 1;
+                    self.counts.overlapped += 1;
+                } else {
+                    left.push(event);
+                }
             }
-        };
-        *count += 1;
-        let is_first = *count > seen.handled;
-        seen.handled = seen.handled.max(*count);
-        is_first
+            let one = self.give_out(left);
+            fill = if one == Fill::Low { fill } else { one };
+            self.unfinished.push_back((self.number, token));
+        }
+        fill
     }
 
-    /// Whether two fleets of the bot bring events at the same time.
-    pub fn set_overlap(&mut self, overlaps: bool) {
-        if overlaps != self.overlap.is_some() {
-            self.overlap = overlaps.then(HashMap::new);
-        }
+    /// Whether two fleets bring events.
+    pub fn overlaps(&self) -> bool {
+        self.overlap.is_some()
     }
 
     /// Every event up to `number` is finished: the tokens of the messages that are done with.
@@ -167,9 +225,16 @@ impl<A> Partition<A> {
         self.unfinished.drain(..done).map(|(_, token)| token).collect()
     }
 
-    /// The messages that are not done with, oldest first.
+    /// The messages that are not done with.
     pub fn unfinished(&self) -> impl Iterator<Item = &A> {
-        self.unfinished.iter().map(|(_, token)| token)
+        let held = self.overlap.iter().flat_map(|overlap| overlap.held.iter().map(|(_, token)| token));
+        self.unfinished.iter().map(|(_, token)| token).chain(held)
+    }
+
+    /// The same, to be changed.
+    pub fn unfinished_mut(&mut self) -> impl Iterator<Item = &mut A> {
+        let held = self.overlap.iter_mut().flat_map(|overlap| overlap.held.iter_mut().map(|(_, token)| token));
+        self.unfinished.iter_mut().map(|(_, token)| token).chain(held)
     }
 
     /// The number of the last event.
@@ -209,7 +274,8 @@ mod tests {
             shard: shard.0,
             total: shard.1,
             epoch,
-            sequence: Some(9),
+            tag: 7,
+            sequence: None,
             received_at: 0,
             guild_change: None,
             data: Bytes::from(content.to_owned()),
@@ -229,7 +295,7 @@ mod tests {
             let events = vec![event((0, 1), epoch, content)];
             let is_new = partition.note(&events).is_some();
             assert_eq!(is_new, number == 0 || number == 2);
-            partition.feed(events, number);
+            partition.feed(events, false, number);
         }
         assert_eq!(contents(&state), ["1", "2", "3", "4"]);
         assert_eq!(partition.counts().stale, 1);
@@ -238,9 +304,9 @@ mod tests {
     #[test]
     fn a_message_is_done_with_when_its_last_event_is() {
         let (mut partition, _state) = partition();
-        partition.feed(vec![event((0, 1), 5, "1"), event((0, 1), 5, "2")], 1);
-        partition.feed(vec![], 2);
-        partition.feed(vec![event((0, 1), 5, "3")], 3);
+        partition.feed(vec![event((0, 1), 5, "1"), event((0, 1), 5, "2")], false, 1);
+        partition.feed(vec![], false, 2);
+        partition.feed(vec![event((0, 1), 5, "3")], false, 3);
         assert_eq!(partition.finish(1), Vec::<u32>::new());
         assert_eq!(partition.finish(2), [1, 2]);
         assert_eq!(partition.finish(3), [3]);
@@ -248,16 +314,43 @@ mod tests {
     }
 
     #[test]
-    fn of_two_fleets_each_event_is_taken_as_often_as_it_was_sent() {
+    fn what_an_earlier_owner_published_late_or_before_is_known_unless_it_is_wanted_again() {
         let (mut partition, state) = partition();
-        partition.set_overlap(true);
-        for (total, content) in [(8, "a"), (16, "a"), (16, "b"), (16, "a"), (8, "b"), (8, "a"), (8, "c")] {
-            partition.feed(vec![event((0, total), 5, content)], 0);
+        let numbered = |epoch, tag, sequence: u64| {
+            let content = sequence.to_string();
+            vec![Event { tag, sequence: Some(sequence), ..event((0, 1), epoch, &content) }]
+        };
+        for (epoch, tag, sequence) in [(5, 1, 1), (5, 1, 2), (9, 1, 2), (9, 1, 3), (9, 2, 1), (9, 2, 2)] {
+            let events = numbered(epoch, tag, sequence);
+            partition.note(&events);
+            partition.feed(events, false, 0);
         }
-        assert_eq!(contents(&state), ["a", "b", "a", "c"]);
+        partition.feed(numbered(5, 1, 2), true, 0);
+        assert_eq!(contents(&state), ["1", "2", "3", "1", "2", "2"]);
+        assert_eq!(partition.counts().known, 1);
+    }
+
+    #[test]
+    fn of_two_fleets_the_old_one_is_heard_and_then_what_the_new_one_alone_has_brought() {
+        let (mut partition, state) = partition();
+        partition.begin_overlap(8);
+        let feed = |partition: &mut Partition<u32>, total, content: &str, token| {
+            partition.feed(vec![event((0, total), 5, content)], false, token);
+        };
+        // The old fleet is late: the new one begins with what comes behind "a".
+        for (token, (total, content)) in
+            (0..).zip([(8, "a"), (16, "b"), (16, "c"), (16, "c"), (8, "b"), (8, "c"), (16, "d"), (8, "x"), (16, "x")])
+        {
+            feed(&mut partition, total, content, token);
+        }
+        assert_eq!(contents(&state), ["a", "b", "c", "x"]);
+        assert_eq!(partition.finish(u64::MAX), [0, 4, 5, 7, 8]);
+        assert_eq!(partition.unfinished().count(), 4);
+        partition.end_overlap();
+        assert_eq!(contents(&state), ["c", "d"]);
         assert_eq!(partition.counts().overlapped, 3);
-        partition.set_overlap(false);
-        partition.feed(vec![event((0, 16), 5, "c")], 0);
-        assert_eq!(contents(&state), ["c"]);
+        assert_eq!(partition.finish(partition.number()), [1, 2, 3, 6]);
+        feed(&mut partition, 16, "x", 9);
+        assert_eq!(contents(&state), ["x"]);
     }
 }

@@ -50,6 +50,8 @@ pub struct Message {
     pub partition: u32,
     /// Of the messages of this publisher in this partition, from 1: who reads them sees that one is missing.
     pub number: u64,
+    /// Where its previous message in the partition is kept, as [`EventSink::publish`] said; 0: there is none.
+    pub previous: u64,
     /// The same when it is sent again, and another for any other message.
     pub id: String,
     /// What it has of each session: its tag, the first and the last sequence number.
@@ -62,12 +64,13 @@ pub struct Message {
 
 /// What carries messages to other processes, in order within a partition.
 pub trait EventSink: Send + Sync + 'static {
-    /// Returns when the message is kept: whatever becomes of this process, somebody will get it.
+    /// Returns when the message is kept: whatever becomes of this process, somebody will get it. Where it is kept is larger
+    /// for a later one.
     ///
     /// # Errors
     ///
     /// It may not be kept; it is sent again.
-    fn publish(&self, message: &Message) -> impl Future<Output = Result<(), String>> + Send;
+    fn publish(&self, message: &Message) -> impl Future<Output = Result<u64, String>> + Send;
 }
 
 /// What a publisher has done.
@@ -137,8 +140,8 @@ struct Sent {
     partition: u32,
     /// Whose events were in it, and their numbers.
     of: Vec<(Arc<Lender>, Vec<u64>)>,
-    /// Whether it is kept.
-    is_kept: bool,
+    /// Where it is kept, if it is.
+    kept: Option<u64>,
 }
 
 #[derive(Default)]
@@ -146,6 +149,8 @@ struct Lane {
     waiting: VecDeque<(Arc<Lender>, Loan)>,
     /// Messages that are kept.
     kept: u64,
+    /// Where the last of them is.
+    last: u64,
     is_under_way: bool,
 }
 
@@ -193,6 +198,13 @@ impl<S: EventSink> Publisher<S> {
     /// Whether all that the shard has received is published and kept; so is the shard that is not here.
     pub fn is_settled(&self, key: u64) -> bool {
         self.0.lenders.lock().get(&key).is_none_or(|lender| lender.queue.is_settled())
+    }
+
+    /// The shards whose events it publishes: id, epoch, and until when the lease holds, by the [`clock`].
+    pub fn leases(&self) -> Vec<(u32, u64, Duration)> {
+        let lenders = self.0.lenders.lock();
+        let each = lenders.values();
+        each.map(|lender| (lender.shard, lender.epoch, Duration::from_nanos(lender.until.load(Relaxed)))).collect()
     }
 
     /// What it has done.
@@ -314,6 +326,7 @@ impl<S: EventSink> Publisher<S> {
                     shard: lender.shard,
                     total: lender.total,
                     epoch: lender.epoch,
+                    tag: loan.tag,
                     sequence: dispatch.sequence,
                     received_at,
                     guild_change: dispatch.guild_change,
@@ -327,29 +340,29 @@ impl<S: EventSink> Publisher<S> {
         // libzstd without memory: what was taken is not done with, so that it comes again in another process.
         let Ok(frame) = compressor.compress(&body) else { return };
         lane.is_under_way = true;
-        let message =
-            Message { partition, number: lane.kept + 1, id: wire::message_id(&ranges), ranges, frame, events };
+        let (number, previous, id) = (lane.kept + 1, lane.last, wire::message_id(&ranges));
+        let message = Message { partition, number, previous, id, ranges, frame, events };
         let (this, tell) = (self.clone(), tell.clone());
         tokio::spawn(async move {
-            let is_kept = this.deliver(&message, &of).await;
-            let _ = tell.send(Sent { partition, of, is_kept });
+            let kept = this.deliver(&message, &of).await;
+            let _ = tell.send(Sent { partition, of, kept });
         });
     }
 
-    /// Sends a message until it is kept, or all leases have run out.
-    async fn deliver(&self, message: &Message, of: &[(Arc<Lender>, Vec<u64>)]) -> bool {
+    /// Sends a message until it is kept, which is where, or all leases have run out.
+    async fn deliver(&self, message: &Message, of: &[(Arc<Lender>, Vec<u64>)]) -> Option<u64> {
         let counts = &self.0.counts;
         let mut wait = RETRY.0;
         loop {
             if self.0.is_closed.load(Relaxed) || !of.iter().any(|(lender, _)| lender.holds()) {
                 counts.fenced.fetch_add(message.events as u64, Relaxed);
-                return false;
+                return None;
             }
-            if self.0.sink.publish(message).await.is_ok() {
+            if let Ok(kept) = self.0.sink.publish(message).await {
                 counts.events.fetch_add(message.events as u64, Relaxed);
                 counts.messages.fetch_add(1, Relaxed);
                 counts.bytes.fetch_add(message.frame.len() as u64, Relaxed);
-                return true;
+                return Some(kept);
             }
             counts.retries.fetch_add(1, Relaxed);
             tokio::time::sleep(wait).await;
@@ -358,9 +371,11 @@ impl<S: EventSink> Publisher<S> {
     }
 
     fn finish(&self, lanes: &mut [Lane], sent: Sent) {
-        lanes[sent.partition as usize].is_under_way = false;
-        if sent.is_kept {
-            lanes[sent.partition as usize].kept += 1;
+        let lane = &mut lanes[sent.partition as usize];
+        lane.is_under_way = false;
+        if let Some(kept) = sent.kept {
+            lane.kept += 1;
+            lane.last = kept;
             for (lender, numbers) in sent.of {
                 lender.queue.done(numbers);
             }

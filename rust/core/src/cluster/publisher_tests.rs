@@ -27,7 +27,7 @@ struct Kept {
 struct Sink(Arc<(Mutex<Kept>, Notify)>);
 
 impl EventSink for Sink {
-    async fn publish(&self, message: &Message) -> Result<(), String> {
+    async fn publish(&self, message: &Message) -> Result<u64, String> {
         loop {
             {
                 let mut kept = self.0.0.lock();
@@ -39,7 +39,7 @@ impl EventSink for Sink {
                     if !kept.messages.iter().any(|other| other.id == message.id) {
                         kept.messages.push(message.clone());
                     }
-                    return Ok(());
+                    return Ok(kept.messages.len() as u64);
                 }
             }
             self.0.1.notified().await;

@@ -1,9 +1,9 @@
 //! A message of events: to which partition an event belongs, and its bytes on the way from a gateway host to a worker.
 //!
 //! All numbers are little endian. A body is one byte, [`VERSION`], and then for each event: the length of its name (1 byte)
-//! and the name; the shard and the total (4 bytes each); the epoch of the shard's lease, the sequence number and the time
-//! of receipt in microseconds of Unix time (8 bytes each); what it means for its guild (1 byte, 0 for nothing); the length
-//! of `d` (4 bytes) and `d` as it came. On the way a body is one zstd frame (RFC 8878).
+//! and the name; the shard and the total (4 bytes each); the epoch of the shard's lease, the tag of its session, the
+//! sequence number and the time of receipt in microseconds of Unix time (8 bytes each); what it means for its guild (1 byte,
+//! 0 for nothing); the length of `d` (4 bytes) and `d` as it came. On the way a body is one zstd frame (RFC 8878).
 
 use bytes::Bytes;
 use zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer};
@@ -34,6 +34,8 @@ pub struct Event {
     pub total: u32,
     /// Of the shard's lease, when it was published.
     pub epoch: u64,
+    /// What tells its session from others ([`crate::shard::tag_of`]).
+    pub tag: u64,
     /// `s`, where the server sent one.
     pub sequence: Option<u64>,
     /// When its bytes were read, in microseconds of Unix time.
@@ -113,6 +115,7 @@ pub fn write(body: &mut Vec<u8>, event: &Event) {
     body.extend_from_slice(&event.shard.to_le_bytes());
     body.extend_from_slice(&event.total.to_le_bytes());
     body.extend_from_slice(&event.epoch.to_le_bytes());
+    body.extend_from_slice(&event.tag.to_le_bytes());
     body.extend_from_slice(&event.sequence.unwrap_or(NO_SEQUENCE).to_le_bytes());
     body.extend_from_slice(&event.received_at.to_le_bytes());
     body.push(event.guild_change.map_or(0, |change| change as u8));
@@ -136,7 +139,7 @@ pub fn read(body: &Bytes) -> Result<Vec<Event>, Malformed> {
         let length = usize::from(at.byte()?);
         let name = String::from_utf8_lossy(&at.take(length)?).into_owned().into_boxed_str();
         let (shard, total) = (at.four()?, at.four()?);
-        let (epoch, sequence, received_at) = (at.eight()?, at.eight()?, at.eight()?);
+        let (epoch, tag, sequence, received_at) = (at.eight()?, at.eight()?, at.eight()?, at.eight()?);
         let change = at.byte()?;
         let length = at.four()? as usize;
         events.push(Event {
@@ -144,6 +147,7 @@ pub fn read(body: &Bytes) -> Result<Vec<Event>, Malformed> {
             shard,
             total,
             epoch,
+            tag,
             sequence: (sequence != NO_SEQUENCE).then_some(sequence),
             received_at,
             guild_change: GuildChange::ALL.into_iter().find(|known| *known as u8 == change),
@@ -295,7 +299,17 @@ mod tests {
 
     fn event(name: &str, sequence: Option<u64>, change: Option<GuildChange>, data: Vec<u8>) -> Event {
         let (shard, total, epoch, received_at) = (3, 8, 42, 1_700_000_000_000_000);
-        Event { name: name.into(), shard, total, epoch, sequence, received_at, guild_change: change, data: data.into() }
+        Event {
+            name: name.into(),
+            shard,
+            total,
+            epoch,
+            tag: 77,
+            sequence,
+            received_at,
+            guild_change: change,
+            data: data.into(),
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
   const KEPT = 900; // seconds that the charts show
   const FEW = 20; // rows of a table before "Show all"
   const ROOMY = 200; // shards up to which a cell has room for its id
+  const PUBLISH_LAG = 5; // seconds that an event may wait for NATS before that is marked
   const BLOCKED = 1; // seconds without a turn of the event loop that are worth a banner
 
   // Letter and shape (`kind`) of a status: colour is not all that tells them apart.
@@ -68,6 +69,9 @@
   const ago = (value, now) => (value == null ? NONE : `${duration(now - value)} ago`);
 
   // ---------------------------------------------------------------- the DOM, touched where something changed
+
+  // "2" before "10".
+  const inOrder = (a, b) => a.localeCompare(b, "en", { numeric: true });
 
   function put(node, text) {
     if (node.textContent !== text) node.textContent = text;
@@ -166,8 +170,8 @@
       const { key, down } = this.sort;
       const sign = down ? -1 : 1;
       return [...this.rows].sort((a, b) => {
-        const order = typeof a[key] === "string" ? a[key].localeCompare(b[key]) : a[key] - b[key];
-        return sign * order || a.name.localeCompare(b.name);
+        const order = typeof a[key] === "string" ? inOrder(a[key], b[key]) : a[key] - b[key];
+        return sign * order || inOrder(a.name, b.name);
       });
     }
 
@@ -436,6 +440,9 @@
   const sumsOf = (snapshot) => {
     const sums = Object.fromEntries(SUMMED.map((key) => [key, 0]));
     for (const shard of snapshot.shards) for (const key of SUMMED) sums[key] += shard[key];
+    // A worker has no shards: the events of its partitions are what it hears.
+    const intake = snapshot.cluster?.intake;
+    if (intake) for (const key of SUMMED) sums[key] += intake.heard[key] ?? intake[key] ?? 0;
     sums.dropped = DROPPED.reduce((sum, key) => sum + sums[key], 0);
     return sums;
   };
@@ -519,6 +526,55 @@
     { key: "how", title: "Session", tight: true },
   ]);
 
+  const NOBODY = "nobody";
+  const upFor = (value) => duration(latest.time - value);
+  const hosts = new Table(
+    "hosts",
+    [
+      { key: "name", title: "Host" },
+      number("shards", "Shards", count),
+      number("capacity", "Takes", count),
+      { key: "state", title: "State" },
+      number("started_at", "Up", upFor, true),
+      { key: "address", title: "Admin server", wide: true },
+      { key: "version", title: "Version", wide: true },
+    ],
+    { sort: { key: "name", down: false } },
+  );
+  const workers = new Table(
+    "workers",
+    [
+      { key: "name", title: "Worker" },
+      number("partitions", "Partitions", count),
+      number("lag", "Lag", count),
+      { key: "state", title: "State" },
+      number("started_at", "Up", upFor, true),
+      { key: "address", title: "Admin server", wide: true },
+      { key: "version", title: "Version", wide: true },
+    ],
+    { sort: { key: "name", down: false } },
+  );
+  const leases = new Table(
+    "leases",
+    [
+      { key: "name", title: "Shard", tight: true },
+      { key: "host", title: "Host" },
+      { key: "status", title: "Status" },
+      number("epoch", "Epoch", count),
+      number("since", "Held for", (value) => (value == null ? NONE : upFor(value)), true),
+    ],
+    { sort: { key: "host", down: false } },
+  );
+  const partitions = new Table(
+    "partitions",
+    [
+      { key: "name", title: "Partition", tight: true },
+      { key: "worker", title: "Worker" },
+      number("lag", "Lag", count),
+    ],
+    { sort: { key: "worker", down: false } },
+  );
+
   const charts = new Charts();
   const recent = new Recent();
   let latest = null; // the last snapshot
@@ -538,7 +594,9 @@
     const { ready, process, loops, budget } = latest;
     const blocked = blockedOf(latest);
     fillList(element("figures"), [
-      ["Shards ready", `${count(ready.ready)}/${count(ready.shards)}`, !ready.ok],
+      ready.partitions == null
+        ? ["Shards ready", `${count(ready.ready)}/${count(ready.shards)}`, !ready.ok]
+        : ["Partitions read", `${count(ready.taken)}/${count(ready.partitions)}`, !ready.ok],
       ["Received/s", rate(recent.rate("received"))],
       ["Delivered/s", rate(recent.rate("delivered"))],
       ["Dropped/s", rate(recent.rate("dropped"))],
@@ -559,7 +617,8 @@
   function drawTitle() {
     const { ready, live } = latest;
     const bad = !live.ok || blockedOf(latest) >= BLOCKED;
-    const title = `${bad ? "BLOCKED, " : ""}${ready.ready}/${ready.shards} ready – Propylon`;
+    const has = ready.partitions == null ? `${ready.ready}/${ready.shards} ready` : `${ready.taken}/${ready.partitions} read`;
+    const title = `${bad ? "BLOCKED, " : ""}${has} – Propylon`;
     if (document.title !== title) document.title = title;
   }
 
@@ -600,6 +659,73 @@
       ["Send window left", count(shard.send_window_left)],
       ["Identify blocked until", timeOf(shard.identify_blocked_until)],
     ]);
+  }
+
+  const isFree = (one) => (one.host ?? one.worker) == null;
+  /** A sum of which nothing is known is not known. */
+  const sumOf = (values) => values.reduce((sum, value) => (value == null ? sum : (sum ?? 0) + value), null);
+
+  /** The whole cluster, as the process whose page this is sees it. */
+  function drawCluster() {
+    const { cluster } = latest;
+    element("cluster").hidden = !cluster;
+    element("fleet").hidden = Boolean(cluster) && !latest.shards.length;
+    const skipped = element("fleet").hidden ? ["#cluster", "To the cluster"] : ["#fleet", "To the fleet map"];
+    mark(element("skip"), "href", skipped[0]);
+    put(element("skip"), skipped[1]);
+    if (!cluster) return;
+    const { publisher, intake } = cluster;
+    const coming = cluster.next == null ? "" : `; ${count(cluster.next)} shards are being opened`;
+    put(element("cluster-self"), `${cluster.app}, as ${cluster.role} ${cluster.id} sees it${coming}`);
+    const held = (all) => {
+      const free = all.filter(isFree).length;
+      return [`${count(all.length - free)}/${count(all.length)}`, free > 0];
+    };
+    fillList(element("cluster-figures"), [
+      ["Hosts", count(cluster.hosts.length), !cluster.hosts.length],
+      ["Workers", count(cluster.workers.length), !cluster.workers.length],
+      ["Shards held", ...held(cluster.shards)],
+      ["Partitions held", ...held(cluster.partitions)],
+      ["Lag", count(sumOf(cluster.partitions.map((partition) => partition.lag)))],
+      ["NATS here", cluster.connected == null ? NONE : cluster.connected ? "connected" : "away", cluster.connected === false],
+      ...(publisher
+        ? [
+            ["Published here", count(publisher.events)],
+            ["Publish lag here", seconds(publisher.lag_seconds), publisher.lag_seconds >= PUBLISH_LAG],
+            ["Fenced here", count(publisher.fenced)],
+          ]
+        : []),
+      ...(intake
+        ? [
+            ["Unfinished here", count(intake.unfinished)],
+            ["Redelivered here", count(intake.redelivered)],
+            ["Dead letters here", count(intake.dead), intake.dead > 0],
+            ["Expired here", count(intake.expired), intake.expired > 0],
+          ]
+        : []),
+    ]);
+    const common = (one) => ({ ...one, name: one.id, address: one.admin ?? NONE });
+    const draining = (one) => (one.draining ? "draining" : "serving");
+    hosts.fill(
+      cluster.hosts.map((host) => ({ ...common(host), state: draining(host) + (host.coordinator ? ", coordinator" : "") })),
+    );
+    const lags = new Map();
+    for (const { worker, lag } of cluster.partitions) lags.set(worker, sumOf([lags.get(worker), lag]));
+    workers.fill(
+      cluster.workers.map((worker) => ({ ...common(worker), state: draining(worker), lag: lags.get(worker.id) ?? null })),
+    );
+    leases.fill(
+      cluster.shards.map((shard) => ({
+        name: `${shard.id} of ${shard.total}`,
+        host: shard.host ?? NOBODY,
+        status: (STATUSES[shard.status] ?? ["", "", shard.status])[2],
+        epoch: shard.epoch,
+        since: shard.since,
+      })),
+    );
+    partitions.fill(
+      cluster.partitions.map(({ id, worker, lag }) => ({ name: String(id), worker: worker ?? NOBODY, lag })),
+    );
   }
 
   function drawTables() {
@@ -667,6 +793,7 @@
     drawHeader();
     drawFigures();
     drawBlocked();
+    drawCluster();
     fleet.update(latest.shards);
     drawShard();
     drawTables();
@@ -679,13 +806,27 @@
   /** Spoken when a state changes, not when a figure does. */
   function tellChanges() {
     const states = { blocked: !latest.live.ok || blockedOf(latest) >= BLOCKED, ready: latest.ready.ok };
+    const { cluster } = latest;
+    if (cluster) {
+      states.nats = cluster.connected === false;
+      states.free = [...cluster.shards, ...cluster.partitions].some(isFree);
+    }
     const changed = Object.keys(states).filter((key) => states[key] !== said[key]);
     const news = [];
     if (changed.includes("blocked") && (states.blocked || "blocked" in said)) {
       const by = latest.live.listener;
       news.push(states.blocked ? `The event loop is blocked${by ? ` in ${by}` : ""}.` : "The event loop runs again.");
     }
-    if (changed.includes("ready")) {
+    if (changed.includes("nats") && (states.nats || "nats" in said)) {
+      news.push(states.nats ? "The connection to NATS is lost." : "Connected to NATS again.");
+    }
+    if (changed.includes("free") && (states.free || "free" in said)) {
+      news.push(states.free ? "Nobody has some of the partitions or shards." : "All shards and partitions are held.");
+    }
+    if (changed.includes("ready") && latest.ready.partitions != null) {
+      const { taken, partitions: wanted } = latest.ready;
+      news.push(states.ready ? `All ${wanted} partitions are read.` : `${taken} of ${wanted} partitions are read.`);
+    } else if (changed.includes("ready")) {
       const { ready, shards } = latest.ready;
       news.push(states.ready ? `All ${shards} shards are ready.` : `${ready} of ${shards} shards are ready.`);
     }
