@@ -19,6 +19,7 @@
     ├── CommandError                     a command cannot be sent as it is
     │   ├── CommandTooLarge              over 4,096 bytes
     │   ├── WrongShard(shard_id)         the guild is on a shard of another process
+    │   ├── NoOwner(shard_id)            no gateway host of the cluster has the shard at this moment
     │   ├── RequestTimeout               no answer in time
     │   ├── RateLimited(retry_after)     Discord wants us to wait
     │   └── NotConnected                 the gateway is not open, or was closed
@@ -53,6 +54,7 @@ __all__ = [
     "InvalidIntents",
     "InvalidShard",
     "ModelError",
+    "NoOwner",
     "NotConnected",
     "PayloadTooLarge",
     "PropylonError",
@@ -234,6 +236,20 @@ class WrongShard(CommandError):
         super().__init__(message)
         self.shard_id: Final[int] = shard_id
         """Of the shard that has the guild."""
+
+    def __reduce__(self) -> Any:
+        """Pickles with its arguments."""
+        return type(self), (str(self), self.shard_id)
+
+
+class NoOwner(CommandError):
+    """No gateway host of the cluster has a shard at this moment: it is between two hosts, or no host is there."""
+
+    def __init__(self, message: str, shard_id: int = 0) -> None:
+        """``shard_id``: of the shard that has the guild."""
+        super().__init__(message)
+        self.shard_id: Final[int] = shard_id
+        """Of the shard that nobody has."""
 
     def __reduce__(self) -> Any:
         """Pickles with its arguments."""

@@ -112,6 +112,13 @@ class Registry:
             if any(want.event == event for entry in slot.wanting.get(listed, ()) for want in entry.wanted)
         ]
 
+    def heard(self) -> "list[tuple[Filter | None, dict[str, Fields | None]]]":
+        """The filter of each slot, with the fields that are wanted of each event; None: all of it."""
+        return [
+            (slot.where, {event: _wanted_fields(slot, event) for event in slot.wanting})
+            for slot in self._by_number.values()
+        ]
+
     def watch(self, watcher: Watcher) -> None:
         """Tell of each change."""
         self._watchers.append(watcher)
@@ -211,10 +218,7 @@ class Registry:
                 self._project(slot, name)
 
     def _project(self, slot: Slot, event: str) -> None:
-        fields = _fields(slot.kinds.get(event, {})) if event in EVENT_INDEX and ALL not in slot.kinds else None
-        if event == UNKNOWN:
-            # Names that share their slots share no class.
-            fields = None
+        fields = _wanted_fields(slot, event)
         if fields is not None:
             slot.projected.add(event)
             self.subscriptions.project(slot.number, event, _core.Projection(fields))
@@ -267,6 +271,14 @@ def _kinds_of(entry: Entry, event: str, where: Filter | None) -> set[type[Event]
     if entry.inject is not None:
         return {None}
     return {want.kind for want in entry.wanted if want.where == where and _listed(want) == event}
+
+
+def _wanted_fields(slot: Slot, event: str) -> Fields | None:
+    """What all entries of a slot want of an event together; None: all of it."""
+    # Names that share their slots share no class.
+    if event == UNKNOWN or event not in EVENT_INDEX or ALL in slot.kinds:
+        return None
+    return _fields(slot.kinds.get(event, {}))
 
 
 def _fields(kinds: Iterable[type[Event] | None]) -> Fields | None:

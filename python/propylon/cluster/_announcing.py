@@ -1,0 +1,130 @@
+"""What a worker listens to, written where gateway hosts read it: they publish what some worker hears, and no more.
+
+Owns how the register becomes a key, and when that is written. Hosts put the keys of all workers together.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+from propylon._filters.expression import description
+from propylon._listening.entry import ALL
+from propylon._listening.registry import Registry
+from propylon.cluster._broker import Broker
+from propylon.cluster._keys import Heard, HeardSlot, bucket, encode, heard_key
+from propylon.cluster._membership import Times
+from propylon.events._projection import Fields, joined
+
+__all__ = ["Announcer", "covers", "heard_of"]
+
+_AFTER: Final = 0.01
+"""Seconds by which a change waits for others, so that they are written together."""
+_AGAIN: Final = 0.5
+"""Seconds until a write that failed is tried again."""
+_MOST: Final = 256 * 1024
+"""Bytes of a key. A worker with more conditions than that announces its events without any."""
+
+
+def heard_of(registry: Registry, most: int = _MOST) -> Heard:
+    """All that is listened to; the functions of ``where=`` aside, which only Python can ask."""
+    slots: list[HeardSlot] = []
+    for where, events in registry.heard():
+        names = [ALL] if ALL in events else sorted(events)
+        projections = {name: fields for name in names if (fields := events[name]) is not None}
+        slots.append(HeardSlot(None if where is None else description(where), names, projections))
+    heard = Heard(sorted(slots, key=lambda slot: slot.where or ""))
+    return heard if len(encode(heard)) <= most else _without_conditions(heard)
+
+
+def _without_conditions(heard: Heard) -> Heard:
+    """More than is wanted: the engine of the worker asks its filters all the same."""
+    names = {name for slot in heard.slots for name in slot.events}
+    return Heard([HeardSlot(None, [ALL] if ALL in names else sorted(names))])
+
+
+def covers(wide: Heard, narrow: Heard) -> bool:
+    """Whether who publishes for ``wide`` publishes all of ``narrow``."""
+    known = {slot.where: slot for slot in wide.slots}
+    # Whoever hears an event whatever is in it hears it under each condition.
+    always = known.get(None)
+    for slot in narrow.slots:
+        there = [one for one in (known.get(slot.where), always) if one is not None]
+        for event in slot.events:
+            if not any(_has(one, event, slot.projections.get(event)) for one in there):
+                return False
+    return True
+
+
+def _has(slot: HeardSlot, event: str, wanted: Fields | None) -> bool:
+    """Whether a slot has an event with the fields that are wanted; None: all of it."""
+    if event not in slot.events and ALL not in slot.events:
+        return False
+    part = slot.projections.get(event)
+    return part is None or (wanted is not None and joined([part, wanted]) == part)
+
+
+class Announcer:
+    """Keeps the key of one worker, while it is open."""
+
+    def __init__(
+        self, broker: Broker, app: str, worker: str, registry: Registry, *, times: Times | None = None
+    ) -> None:
+        """``worker`` is its id."""
+        self._broker: Final = broker
+        self._bucket: Final = bucket(app)
+        self._key: Final = heard_key(worker)
+        self._registry: Final = registry
+        self._times: Final = times or Times()
+        self._written = Heard()
+        self._renew_at = 0.0
+        self._changed: Final = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Write it, and again whenever it changes. Raises what the broker raises."""
+        await self._write(heard_of(self._registry))
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon announcer")
+
+    def changed(self) -> None:
+        """Somebody listens who did not, or no longer does."""
+        self._changed.set()
+
+    async def end(self) -> None:
+        """Listen to nothing any more."""
+        await self.stop()
+        await self._broker.delete(self._bucket, self._key)
+
+    async def stop(self) -> None:
+        """Write nothing any more; the key expires."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while True:
+            due = self._renew_at - time.monotonic()
+            if due > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(due):
+                        await self._changed.wait()
+            if self._changed.is_set():
+                await asyncio.sleep(_AFTER)
+            self._changed.clear()
+            heard = heard_of(self._registry)
+            if time.monotonic() < self._renew_at and covers(self._written, heard):
+                # What is published in vain until the next renewal costs less than a write for each `wait_for`.
+                continue
+            try:
+                await self._write(heard)
+            except (TimeoutError, ConnectionError):
+                await asyncio.sleep(_AGAIN)
+                # Whatever was written, or not: once more.
+                self._renew_at = 0.0
+
+    async def _write(self, heard: Heard) -> None:
+        begun = time.monotonic()
+        await self._broker.put(self._bucket, self._key, encode(heard), ttl=self._times.ttl)
+        self._written = heard
+        self._renew_at = begun + self._times.every
