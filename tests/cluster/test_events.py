@@ -1,0 +1,304 @@
+"""Events through JetStream: the engine's publisher and intake, over a real nats-server."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import propylon._core as _core
+from face.support import eventually
+from propylon.cluster._feeding import unstarted
+from propylon.cluster._nats import NatsBroker
+
+pytestmark = pytest.mark.asyncio
+
+Join = Callable[[], Coroutine[Any, Any, NatsBroker]]
+
+
+def subscriptions() -> _core.Subscriptions:
+    """Of somebody who hears everything."""
+    heard = _core.Subscriptions()
+    heard.add(0, None, ["*"])
+    return heard
+
+
+class Source:
+    """A shard of a host: what it is fed is published."""
+
+    def __init__(
+        self, broker: NatsBroker, app: str, *, session: str = "session", epoch: int = 5, shard: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.shard = unstarted(subscriptions(), shard=shard)
+        self.shard.set_session((session, 0, None, shard, 0))
+        self.publisher = _core.Publisher(broker.core, app, 64, f"host{epoch}")
+        self.epoch = epoch
+
+    def begin(self, published: dict[int, int] | None = None) -> None:
+        self.publisher.add(self.shard, self.epoch, published or {})
+        self.publisher.renewed(self.shard.key, time.monotonic() + 60)
+
+    def send(self, *numbers: int, guild: int = 1, size: int = 0) -> None:
+        self.shard.feed(
+            [
+                (
+                    "MESSAGE_CREATE",
+                    json.dumps({"guild_id": str(guild), "n": number, "x": "x" * size}).encode(),
+                    number,
+                    0,
+                    None,
+                )
+                for number in numbers
+            ]
+        )
+
+    async def flushed(self) -> None:
+        await eventually(lambda: self.publisher.flushed(self.shard.key))
+
+
+class Reader:
+    """One partition in a worker."""
+
+    def __init__(self, broker: NatsBroker, app: str, partition: int) -> None:
+        self.hub = _core.Hub()
+        self.shard = unstarted(subscriptions())
+        self.shard.set_session(("partition", 0, None, None, 0))
+        self.shard.bind(self.hub)
+        self.intake = _core.Intake(broker.core, app, partition, self.shard)
+        self.dispatches: list[_core.Dispatch[Any]] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        for _, _, dispatches, _ in self.hub.drain(4096)[1]:
+            self.dispatches += dispatches
+        return [json.loads(dispatch.raw)["n"] for dispatch in self.dispatches]
+
+    async def finish(self) -> None:
+        """All that came is dealt with."""
+        self.intake.finished(self.intake.last)
+        await eventually(lambda: self.intake.metrics()["unfinished"] == 0)
+
+
+def partition_of(guild: int) -> int:
+    """As the engine has it, so that a change of it is noticed: it must not change while messages are under way."""
+    mixed = guild
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        mixed = ((mixed ^ (mixed >> 33)) * factor) % 2**64
+    return (mixed ^ (mixed >> 33)) % 64
+
+
+async def test_events_come_in_order_with_shard_and_numbers_of_the_partition(broker: NatsBroker, nats_app: str) -> None:
+    source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition_of(1))
+    await reader.intake.start(3)
+    source.begin()
+    source.send(*range(1, 501))
+    await eventually(lambda: len(reader.numbers) == 500)
+    assert reader.numbers == list(range(1, 501))
+    assert [dispatch.sequence for dispatch in reader.dispatches] == list(range(1, 501))
+    mark = reader.shard.mark
+    assert mark is not None
+    assert mark[0][1] == reader.intake.last == 500
+    await source.flushed()
+    assert source.publisher.metrics()["published_events"] == 500
+    assert source.publisher.metrics()["published_messages"] < 500
+    await reader.finish()
+    status = await broker.stream_status()
+    assert status is not None
+    assert [consumer.ack_pending for consumer in status.consumers] == [0]
+
+
+async def test_a_guild_of_ten_megabytes_is_split_and_joined(broker: NatsBroker, nats_app: str) -> None:
+    source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition_of(7))
+    await reader.intake.start(3)
+    source.begin()
+    # What zstd cannot make small.
+    text = "".join(chr(33 + byte % 90) for byte in _noise(10_000_000)).replace("\\", "/").replace('"', "'")
+    guild = json.dumps({"id": "7", "n": 1, "name": text}).encode()
+    source.shard.feed([("GUILD_CREATE", guild, 1, 0, "joined")])
+    source.send(2, guild=7)
+    await eventually(lambda: len(reader.numbers) == 2, timeout=30)
+    assert bytes(reader.dispatches[0].raw) == guild
+    assert reader.numbers == [1, 2]
+    await source.flushed()
+    await reader.finish()
+    assert reader.intake.metrics()["messages"] == 2
+
+
+def _noise(length: int) -> bytes:
+    import random
+
+    return random.Random(5).randbytes(length)
+
+
+async def test_what_an_owner_has_not_finished_comes_again_in_order_to_the_next(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    partition = partition_of(1)
+    source, first, second = (
+        Source(broker, nats_app),
+        Reader(broker, nats_app, partition),
+        Reader(broker, nats_app, partition),
+    )
+    await first.intake.start(3)
+    source.begin()
+    for number in range(1, 6):
+        source.send(number)
+        await source.flushed()
+    await eventually(lambda: len(first.numbers) == 5)
+    first.intake.finished(2)
+    await eventually(lambda: first.intake.metrics()["unfinished"] == 3)
+    await second.intake.start(8)
+    await eventually(lambda: len(second.numbers) == 3)
+    assert second.numbers == [3, 4, 5]
+    # The one before has lost it: it gets nothing more, and what it acknowledges counts for nothing.
+    source.send(6)
+    await eventually(lambda: len(second.numbers) == 4)
+    assert first.numbers == [1, 2, 3, 4, 5]
+    await eventually(lambda: ("failed", "another worker has taken the partition over") in first.intake.news())
+    first.intake.finished(5)
+    await second.finish()
+
+
+async def test_what_ends_its_workers_becomes_a_dead_letter_and_can_be_replayed(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    partition = partition_of(1)
+    source = Source(broker, nats_app)
+    source.begin()
+    source.send(1)
+    await source.flushed()
+    source.send(2)
+    await source.flushed()
+    for epoch in range(1, 6):
+        reader = Reader(broker, nats_app, partition)
+        await reader.intake.start(epoch)
+        await eventually(lambda reader=reader: len(reader.numbers) == 2)  # type: ignore[misc]
+    last = Reader(broker, nats_app, partition)
+    await last.intake.start(6)
+    await eventually(lambda: last.numbers == [2])
+    assert last.intake.metrics()["dead"] == 1
+    assert "5 deliveries" in dict(last.intake.news())["dead"]
+    [letter] = await broker.dead(10)
+    assert letter.subject == f"propylon.{nats_app}.ev.{partition}"
+    assert await broker.replay_dead(letter.sequence)
+    await eventually(lambda: last.numbers == [2, 1])
+    assert await broker.dead(10) == []
+    await last.finish()
+
+
+async def test_an_older_epoch_behind_a_newer_one_is_dropped_also_by_the_next_owner(join: Join, nats_app: str) -> None:
+    broker = await join()
+    partition = partition_of(1)
+    old, new = Source(broker, nats_app, epoch=5), Source(broker, nats_app, session="other", epoch=9)
+    reader = Reader(broker, nats_app, partition)
+    await reader.intake.start(3)
+    for source, number in ((old, 1), (new, 2), (old, 3)):
+        source.begin()
+        source.send(number)
+        await source.flushed()
+    await eventually(lambda: reader.intake.metrics()["stale"] == 1)
+    assert reader.numbers == [1, 2]
+    await reader.finish()
+    await reader.intake.stop()
+    old.send(4)
+    new.send(5)
+    await old.flushed()
+    await new.flushed()
+    heir = Reader(broker, nats_app, partition)
+    await heir.intake.start(4)
+    await eventually(lambda: heir.numbers == [5])
+    assert heir.intake.metrics()["stale"] == 1
+    await heir.finish()
+
+
+async def test_a_session_that_is_taken_over_is_published_once(broker: NatsBroker, nats_app: str) -> None:
+    reader = Reader(broker, nats_app, partition_of(1))
+    await reader.intake.start(3)
+    began = time.time()
+    first = Source(broker, nats_app, epoch=5)
+    first.begin()
+    first.send(1, 2, 3)
+    await first.flushed()
+    second = Source(broker, nats_app, epoch=9)
+    published, of_another = await asyncio.gather(
+        second.publisher.published("session", began - 5), second.publisher.published("another", began - 5)
+    )
+    assert published == {partition_of(1): 3}
+    assert of_another == {}
+    second.begin(published)
+    # Discord replays from the mark that was saved.
+    second.send(2, 3, 4)
+    await second.flushed()
+    await eventually(lambda: len(reader.numbers) == 4)
+    assert Counter(reader.numbers) == Counter([1, 2, 3, 4])
+    assert second.publisher.metrics()["known_events"] == 2
+
+
+async def test_of_two_fleets_that_overlap_the_old_one_is_heard_first_and_each_event_once(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    reader = Reader(broker, nats_app, partition_of(1))
+    reader.intake.overlap(1)
+    await reader.intake.start(3)
+    old = Source(broker, nats_app, epoch=5)
+    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    old.begin()
+    new.begin()
+    # The old fleet is late, and the new one was there from 2 on.
+    new.send(2, 3, 4)
+    await new.flushed()
+    old.send(1, 2)
+    await old.flushed()
+    await eventually(lambda: reader.numbers == [1, 2])
+    old.send(3)
+    await old.flushed()
+    reader.intake.overlap(None)
+    await eventually(lambda: reader.numbers == [1, 2, 3, 4])
+    assert reader.intake.metrics()["overlapped"] == 2
+    await reader.finish()
+
+
+async def test_a_late_message_of_the_owner_before_is_not_heard_twice(broker: NatsBroker, nats_app: str) -> None:
+    reader = Reader(broker, nats_app, partition_of(1))
+    await reader.intake.start(3)
+    before, after = Source(broker, nats_app, epoch=5), Source(broker, nats_app, epoch=9)
+    before.begin()
+    before.send(1, 2)
+    await before.flushed()
+    # It looked before that had come.
+    after.begin({})
+    after.send(2, 3)
+    await after.flushed()
+    await eventually(lambda: reader.numbers == [1, 2, 3])
+    assert reader.intake.metrics()["known"] == 1
+    await reader.finish()
+
+
+async def test_what_is_too_old_before_anybody_takes_it_is_counted(join: Join, nats_app: str) -> None:
+    broker = await join()
+    await broker.core.prepare(nats_app, max_age=1.0)
+    source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition_of(1))
+    await reader.intake.start(3)
+    source.begin()
+    source.send(1)
+    await eventually(lambda: reader.numbers == [1])
+    await reader.finish()
+    await reader.intake.stop()
+    source.send(2)
+    await source.flushed()
+    await source_expired(broker)
+    heir = Reader(broker, nats_app, partition_of(1))
+    await heir.intake.start(4)
+    source.send(3)
+    await eventually(lambda: heir.numbers == [3])
+    assert heir.intake.metrics()["expired"] == 1
+    assert heir.intake.news() == [("expired", "1")]
+
+
+async def source_expired(broker: NatsBroker) -> None:
+    """All that is in the stream is gone."""
+    while (status := await broker.stream_status()) is not None and status.messages:  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.05)
