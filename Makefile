@@ -39,6 +39,10 @@ demo-shards: $(DONE)/build ## Run 16 shards on a simulated Discord; 32 take over
 demo-dashboard: $(DONE)/build ## Keep 64 lively shards up, and print where their dashboard is, until Ctrl-C
 	@$(BIN)/propylon demo --dashboard
 
+.PHONY: demo-cluster
+demo-cluster: $(DONE)/build $(DONE)/test ## Run hosts and workers over NATS; one of each is killed, a host is drained
+	@$(BIN)/propylon demo --cluster
+
 .PHONY: test
 test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	@status=0; \
@@ -92,6 +96,7 @@ screenshots: $(DONE)/build $(DONE)/test ## Take the pictures of docs/dashboard.m
 .PHONY: mutants
 mutants: $(DONE)/build $(DONE)/test ## Break our code as others are broken; each time a test must fail
 	@$(BIN)/python tests/coverage/mutate.py
+	@$(BIN)/python tests/cluster/history/mutants.py
 
 .PHONY: soak-shards
 soak-shards: $(BENCH)/.done ## 1,000 shards in one process, ten minutes of 20,000 events/s, held against the server's record
@@ -100,6 +105,10 @@ soak-shards: $(BENCH)/.done ## 1,000 shards in one process, ten minutes of 20,00
 .PHONY: soak-reshard
 soak-reshard: $(BENCH)/.done ## 20 reshards 4 to 8 to 4 under numbered events, while connections are cut
 	$(BENCH)/bin/python tests/endurance/reshard.py --runs 20
+
+.PHONY: soak-cluster
+soak-cluster: $(DONE)/build $(DONE)/test ## Half an hour of a cluster whose parts are killed, stopped and cut off
+	$(BIN)/python tests/cluster/history/run.py --seconds 1800
 
 .PHONY: soak-recording
 soak-recording: $(DONE)/build $(DONE)/test ## A minute at 5,000 events/s recorded, read, replayed and played byte for byte
@@ -129,6 +138,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
 	$(BENCH)/bin/python benches/admin.py
+	$(BENCH)/bin/python benches/cluster.py
 	$(BENCH)/bin/python benches/imports.py
 	$(CARGO) bench --quiet -p propylon-core
 

@@ -1,4 +1,7 @@
-"""The commands and their options."""
+"""The commands and their options.
+
+Over 500 lines because each option is explained where the command has it; what commands do is in other files.
+"""
 
 import logging
 import warnings
@@ -12,6 +15,7 @@ from propylon._core import event_intents
 from propylon._fleet.spread import Shards
 from propylon._gateway.options import Compression
 from propylon.cli import _arguments as arguments
+from propylon.cli import _cluster as cluster
 from propylon.cli._process import complain, serve
 from propylon.intents import Intents
 
@@ -19,6 +23,7 @@ __all__ = ["app"]
 
 # Rich tracebacks show locals, and one of them is the token.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(cluster.cluster_app, name="cluster")
 
 _Compression = Annotated[
     str,
@@ -106,14 +111,32 @@ def demo(
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Run 64 shards with troubles instead, for looking at, until Ctrl-C.")
     ] = False,
+    several: Annotated[
+        bool,
+        typer.Option(
+            "--cluster", help="Run hosts and workers over NATS instead, kill some and drain one; takes about 40 s."
+        ),
+    ] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="With --cluster: lines, on a terminal too.")] = False,
 ) -> None:
     """Run a bot against a simulated Discord, with figures; cut its connection; count what was lost.
 
     Needs no token and no network. Exits with 0 only if the session was resumed and nothing was lost; with --shards,
-    only if each event was handed out once, and in order.
+    only if each event was handed out once, and in order; with --cluster, which needs a nats-server, only if each was
+    handled, and in order.
     """
     if shards and dashboard:
         raise typer.BadParameter("--shards and --dashboard are two demos: give one of them")
+    if several:
+        if shards or dashboard or seconds is not None:
+            raise typer.BadParameter(
+                "--cluster is a demo of its own, as long as it takes: no other switch, no --seconds"
+            )
+        from propylon.cli._demo_cluster import run_cluster_demo
+
+        raise typer.Exit(serve(lambda _: run_cluster_demo(rate, seed, plain=plain)))
+    if plain:
+        raise typer.BadParameter("--plain goes with --cluster; the others print lines where stdout is no terminal")
     if dashboard:
         from propylon.cli._demo_dashboard import run_dashboard_demo
 
@@ -163,6 +186,70 @@ def run(
     if reload:
         raise typer.Exit(reloading(target, drain, admin=admin, admin_remote=admin_remote))
     raise typer.Exit(run_target(target, drain, admin=admin, admin_remote=admin_remote))
+
+
+@app.command()
+def gateway(
+    nats: cluster.NatsOption,
+    name_of_app: cluster.AppOption,
+    shards: Annotated[
+        str, typer.Option(metavar="auto|NUMBER", help="Of the whole cluster; auto: as many as Discord recommends.")
+    ] = "auto",
+    capacity: Annotated[int, typer.Option(min=1, help="The most shards that this host takes.")] = 64,
+    name: Annotated[str | None, typer.Option(help="Of this host, in status and for drain; else it gets one.")] = None,
+    intents: _Intents = "non-privileged",
+    replicas: Annotated[
+        int, typer.Option(min=1, max=5, help="NATS servers that each keep everything: 3 where there are three.")
+    ] = 1,
+    creds: cluster.CredsOption = None,
+    compression: _Compression = "zstd-stream",
+    gateway_url: _GatewayUrl = None,
+    api_url: _ApiUrl = arguments.DISCORD_API,
+    ca_file: _CaFile = None,
+    proxy: _Proxy = None,
+    drain: Annotated[
+        float, typer.Option(min=0.0, help="Seconds in which its shards are handed over at the end.")
+    ] = 30.0,
+    admin: _Admin = None,
+    admin_remote: _AdminRemote = False,
+    verbose: _Verbose = False,
+) -> None:
+    """Run a gateway host of a cluster: shards of a bot whose events go to workers over NATS.
+
+    As many as you like, on as many machines; each takes its share of the shards. SIGINT and SIGTERM hand them over to
+    the others. The token is read from the environment variable DISCORD_TOKEN, and never crosses NATS.
+    """
+    from propylon.cluster import GatewayHost
+
+    if verbose:
+        _log_to_stderr(verbose)
+    asked = arguments.intents_of(intents)
+    method = arguments.compression_of(compression)
+    wanted = cluster.host_shards(shards)
+    servers = cluster.nats_of(nats, creds)
+    token = arguments.token_for(gateway_url or api_url)
+    raise typer.Exit(
+        cluster.run_gateway(
+            lambda: GatewayHost(
+                token,
+                servers,
+                app=name_of_app,
+                shards="auto" if wanted is None else wanted,
+                capacity=capacity,
+                name=name,
+                intents=asked,
+                replicas=replicas,
+                compression=method,
+                gateway_url=gateway_url,
+                api_url=api_url,
+                ca_file=ca_file,
+                proxy=proxy,
+                admin=admin,
+                admin_remote=admin_remote,
+            ),
+            drain,
+        )
+    )
 
 
 def _log_to_stderr(verbose: bool) -> None:
