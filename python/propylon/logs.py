@@ -192,7 +192,8 @@ def _key(record: logging.LogRecord) -> tuple[object, ...]:
 
 
 _filters: Final = [
-    BurstFilter(logging.getLogger(name)) for name in ("propylon", "propylon.gateway", "propylon.recording")
+    BurstFilter(logging.getLogger(name))
+    for name in ("propylon", "propylon.cluster", "propylon.gateway", "propylon.recording")
 ]
 for _each in _filters:
     _each._logger.addFilter(_each)  # pyright: ignore[reportPrivateUsage]

@@ -30,6 +30,11 @@ class Admin:
         self._admin = None if address is None else _core.Admin(address, remote, *versions)
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether there is to be one."""
+        return self._admin is not None
+
+    @property
     def address(self) -> tuple[str, int] | None:
         """Where it listens now."""
         return None if self._admin is None else self._admin.address
@@ -63,3 +68,28 @@ class Admin:
         """Show an event loop, while it is open."""
         if self._admin is not None:
             self._admin.watch(watch)
+
+    def show_broker(self, broker: _core.Broker) -> None:
+        """Show whether there is a connection to NATS, while it is open."""
+        if self._admin is not None:
+            self._admin.show_broker(broker)
+
+    def show_publisher(self, publisher: _core.Publisher) -> None:
+        """Show what publishes the events of a host, for as long as that lives."""
+        if self._admin is not None:
+            self._admin.show_publisher(publisher)
+
+    def show_intake(self, intake: _core.Intake) -> None:
+        """Show what reads the events of a partition, for as long as that lives."""
+        if self._admin is not None:
+            self._admin.show_intake(intake)
+
+    def tell_cluster(self, view: bytes) -> None:
+        """Show how a cluster stands, as JSON of the shape that the engine knows, while it is open."""
+        if self._admin is not None:
+            self._admin.tell_cluster(view)
+
+    @property
+    def looked(self) -> float | None:
+        """Seconds since somebody looked at a snapshot; None where nobody has."""
+        return None if self._admin is None else self._admin.looked

@@ -8,6 +8,8 @@ import contextlib
 import time
 from typing import Final
 
+import msgspec
+
 from propylon._filters.expression import description
 from propylon._listening.entry import ALL
 from propylon._listening.registry import Registry
@@ -77,13 +79,15 @@ class Announcer:
         self._registry: Final = registry
         self._times: Final = times or Times()
         self._written = Heard()
+        self.overlap: int | None = None
+        """The total that is to end, where the partitions know that two publish."""
         self._renew_at = 0.0
         self._changed: Final = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Write it, and again whenever it changes. Raises what the broker raises."""
-        await self._write(heard_of(self._registry))
+        await self._write(self._heard())
         self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon announcer")
 
     def changed(self) -> None:
@@ -112,8 +116,9 @@ class Announcer:
             if self._changed.is_set():
                 await asyncio.sleep(_AFTER)
             self._changed.clear()
-            heard = heard_of(self._registry)
-            if time.monotonic() < self._renew_at and covers(self._written, heard):
+            heard = self._heard()
+            is_told = self._written.overlap == heard.overlap
+            if time.monotonic() < self._renew_at and is_told and covers(self._written, heard):
                 # What is published in vain until the next renewal costs less than a write for each `wait_for`.
                 continue
             try:
@@ -122,6 +127,9 @@ class Announcer:
                 await asyncio.sleep(_AGAIN)
                 # Whatever was written, or not: once more.
                 self._renew_at = 0.0
+
+    def _heard(self) -> Heard:
+        return msgspec.structs.replace(heard_of(self._registry), overlap=self.overlap)
 
     async def _write(self, heard: Heard) -> None:
         begun = time.monotonic()

@@ -110,7 +110,7 @@ _GRACE: Final = 5.0
 may be heard of later than that nobody waits for it any more."""
 _OVERLAP_TTL: Final = 600.0
 _AFTER_OVERLAP: Final = 30.0
-"""Seconds after which workers go on with the new shards alone where nobody has told them that the old ones have ended."""
+"""Seconds after which workers go on with the new shards alone where nobody tells them that the old ones have ended."""
 
 _WORST: Final = (
     GatewayStatus.UNCONNECTED,
@@ -247,6 +247,8 @@ class HostLife:
         self._was_active: set[int] = set()
         self._retire_at: dict[int, float] = {}
         self._swept: set[int] = set()
+        self._told: tuple[int, float] | None = None
+        """As the coordinator: the total that is to come, and since when all workers know of it."""
         self._coordinating: asyncio.Task[None] | None = None
         self._looked = False
         self._told_full = False
@@ -763,9 +765,19 @@ class HostLife:
         if not self._all_are(coming.total, publishing=coming.phase == "overlap"):
             return
         if coming.phase == "opening":
-            # Workers are told first: from the next key on, events come twice.
-            until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
-            await broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
+            # Workers are told first: from the next key on, events come twice. What the new shards publish first the old
+            # ones may have published before, by as much as one connection is behind another.
+            now = asyncio.get_running_loop().time()
+            if self._told is None or self._told[0] != coming.total:
+                until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
+                await broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
+                self._told = (coming.total, now)
+            assert self._heard is not None
+            if any(seen.value.overlap != self.total for seen in self._heard.keys.values()):
+                self._told = (coming.total, now)
+            if now < self._told[1] + coming.window:
+                return
+            self._told = None
             both = msgspec.structs.replace(coming, phase="overlap")
             await broker.update(keys, NEXT, encode(both), revision)
             return

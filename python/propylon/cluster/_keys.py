@@ -283,6 +283,8 @@ class Heard(msgspec.Struct, frozen=True):
     """Of ``heard.<worker id>``: all that a worker listens to."""
 
     slots: list[HeardSlot] = []
+    overlap: int | None = None
+    """`OverlapKey.old`, once its partitions know of it. Before all do, the total that is to come publishes nothing."""
 
 
 class PartitionLease(msgspec.Struct, frozen=True):

@@ -45,8 +45,8 @@ _LOOKED_WITHIN: Final = 10.0
 """Seconds for which somebody who looked counts as one who looks. Nobody does: the server is not asked for lags."""
 _LAGS_EVERY: Final = 5.0
 """Seconds between two questions for the lags of all partitions, of which only their own workers know."""
-_CONSUMER: Final = re.compile(r"partition-(\d+)-(\d+)")
-"""What the intake calls its consumer: with partition and epoch."""
+_CONSUMER: Final = re.compile(r"partition-(\d+)-(\d+)(?:-(\d+))?")
+"""What the intake calls its consumer: the partition, the epoch, and which of that epoch."""
 
 
 class _Host(msgspec.Struct):
@@ -85,7 +85,7 @@ class _Partition(msgspec.Struct):
 
 
 class _Cluster(msgspec.Struct):
-    """The shape that the engine reads: `View` in `rust/core/src/admin/cluster.rs`."""
+    """The shape that the engine reads: `View` in `rust/core/src/admin/view.rs`."""
 
     role: Literal["host", "worker"]
     id: str
@@ -279,13 +279,14 @@ class Showing:
             status = await self._broker.stream_status()
         except AWAY:
             return
-        latest: dict[int, tuple[int, int]] = {}
+        # One that was followed by another may be there for a moment.
+        latest: dict[int, tuple[int, int, int]] = {}
         for consumer in () if status is None else status.consumers:
             named = _CONSUMER.fullmatch(consumer.name)
             if named is not None:
-                partition, epoch = int(named[1]), int(named[2])
-                latest[partition] = max(latest.get(partition, (-1, 0)), (epoch, consumer.pending))
-        lags = {partition: pending for partition, (_, pending) in latest.items()}
+                partition, found = int(named[1]), (int(named[2]), int(named[3] or 0), consumer.pending)
+                latest[partition] = max(latest.get(partition, found), found)
+        lags = {partition: pending for partition, (_, _, pending) in latest.items()}
         if lags != self._lags:
             self._lags = lags
             self._is_new = True

@@ -369,6 +369,9 @@ class WorkerLife:
     def _overlap_changed(self) -> None:
         for part in self._parts.values():
             part.intake.overlap(self._overlapping)
+        if self._announcer is not None:
+            self._announcer.overlap = self._overlapping
+            self._announcer.changed()
 
     def fed(self) -> None:
         """Events have come: what is finished is looked at soon."""

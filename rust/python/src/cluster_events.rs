@@ -240,6 +240,7 @@ impl Contributor for Inlet {
                 expired: read(|counts| &counts.expired),
                 stale: read(|counts| &counts.stale),
                 overlapped: read(|counts| &counts.overlapped),
+                known: read(|counts| &counts.known),
             },
             held: is_reading.then(|| HeldPartition {
                 id: self.partition,

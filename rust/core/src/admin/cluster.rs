@@ -11,9 +11,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::totals::Totals;
+use super::{
+    totals::Totals,
+    view::{Role, View},
+};
 use crate::shard::SharedState;
 
 /// Counters of what has left a host.
@@ -50,6 +53,8 @@ pub struct Taken {
     pub stale: u64,
     /// Events that another fleet had brought.
     pub overlapped: u64,
+    /// Events that an earlier owner of their shard had published as well.
+    pub known: u64,
 }
 
 /// The lease of a shard that a host has.
@@ -120,87 +125,6 @@ pub trait Contributor: Send + Sync {
     fn contribution(&self) -> Contribution;
 }
 
-/// What a process is in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Role {
-    /// It has shards.
-    Host,
-    /// It has partitions.
-    Worker,
-}
-
-/// A gateway host, as its key says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct HostRow {
-    id: String,
-    capacity: u64,
-    started_at: f64,
-    pub(super) draining: bool,
-    version: String,
-    admin: Option<String>,
-    coordinator: bool,
-    shards: u64,
-}
-
-/// A shard, as its lease says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct LeaseRow {
-    id: u32,
-    total: u32,
-    /// None: nobody has it.
-    pub(super) host: Option<String>,
-    epoch: u64,
-    since: Option<f64>,
-    status: String,
-}
-
-/// A worker, as its key says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct WorkerRow {
-    id: String,
-    started_at: f64,
-    version: String,
-    pub(super) draining: bool,
-    admin: Option<String>,
-    partitions: u64,
-}
-
-/// A partition, as its lease says, and how far its worker is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct PartitionRow {
-    id: u32,
-    /// None: nobody has it.
-    pub(super) worker: Option<String>,
-    /// Messages that were not taken yet; none: not known.
-    lag: Option<u64>,
-}
-
-/// A cluster, as one of its processes sees it; Python gives it as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct View {
-    role: Role,
-    /// The process's own.
-    pub id: String,
-    app: String,
-    /// The shards or partitions that are this process's to have.
-    wanted: usize,
-    total: Option<u32>,
-    /// While it is resharded.
-    next: Option<u32>,
-    pub(super) hosts: Vec<HostRow>,
-    pub(super) shards: Vec<LeaseRow>,
-    pub(super) workers: Vec<WorkerRow>,
-    pub(super) partitions: Vec<PartitionRow>,
-}
-
-impl View {
-    /// The cluster's name.
-    pub(super) fn app(&self) -> &str {
-        &self.app
-    }
-}
-
 /// Counters of contributors, and what those of partitions have given to listeners.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counted {
@@ -230,7 +154,7 @@ impl Counted {
         published.retries += retries;
         published.known += known;
         published.fenced += fenced;
-        let Taken { events, messages, redelivered, dead, expired, stale, overlapped } = other.taken;
+        let Taken { events, messages, redelivered, dead, expired, stale, overlapped, known } = other.taken;
         let taken = &mut self.taken;
         taken.events += events;
         taken.messages += messages;
@@ -239,6 +163,7 @@ impl Counted {
         taken.expired += expired;
         taken.stale += stale;
         taken.overlapped += overlapped;
+        taken.known += known;
         self.heard.add(&other.heard);
     }
 }

@@ -8,8 +8,9 @@ use std::fmt;
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Unit};
 
 use super::{
-    cluster::{Published, Role, Standings, Taken, View},
+    cluster::{Published, Standings, Taken},
     families::{Families, NONE},
+    view::{Role, View},
 };
 
 /// What one scrape tells of a cluster.
@@ -39,7 +40,7 @@ type Row<'a> = ([(&'static str, &'a str); 2], u64);
 fn by_state<'a, T>(view: &'a View, things: &[T], states: [&'static str; 2], is_second: fn(&T) -> bool) -> [Row<'a>; 2] {
     let second = things.iter().filter(|thing| is_second(thing)).count() as u64;
     let counts = [things.len() as u64 - second, second];
-    [0, 1].map(|at| ([("app", view.app()), ("state", states[at])], counts[at]))
+    [0, 1].map(|at| ([("app", view.app.as_str()), ("state", states[at])], counts[at]))
 }
 
 impl ClusterScrape {
@@ -47,7 +48,7 @@ impl ClusterScrape {
     fn cluster(&self, to: &mut Families) -> fmt::Result {
         let mut views: Vec<&View> = Vec::new();
         for view in &self.0.views {
-            if views.iter().all(|known| known.app() != view.app()) {
+            if views.iter().all(|known| known.app != view.app) {
                 views.push(view);
             }
         }
@@ -119,7 +120,7 @@ impl ClusterScrape {
         let partitions = self.0.partitions();
         to.gauge("partitions", None, "Partitions that this worker reads", [(NONE, partitions.len())])?;
         to.gauge("partitions_wanted", None, "Partitions that should be this worker's", [(NONE, wanted)])?;
-        let Taken { events, messages, redelivered, dead, expired, stale, overlapped } = self.0.counted.taken;
+        let Taken { events, messages, redelivered, dead, expired, stale, overlapped, known } = self.0.counted.taken;
         let heard = &self.0.counted.heard;
         for (name, help, count) in [
             ("intake_events", "Events that came out of the stream", events),
@@ -129,6 +130,7 @@ impl ClusterScrape {
             ("intake_expired_messages", "Messages that were too old before a worker took them", expired),
             ("intake_stale_events", "Events of a lease that had been followed by another, dropped", stale),
             ("intake_overlapped_events", "Events that came of two numbers of shards, dropped", overlapped),
+            ("intake_known_events", "Events that two owners of a shard had published, dropped", known),
             ("intake_mended_events", "Events of which something did not fit and was left out", heard.mended),
             (
                 "intake_undecodable_events",

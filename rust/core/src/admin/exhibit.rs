@@ -12,9 +12,10 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    cluster::{Contribution, Contributor, Members, Standings, View},
+    cluster::{Contribution, Contributor, Members, Standings},
     history::{History, Moment},
     totals::Totals,
+    view::View,
     watch::Watch,
 };
 use crate::{

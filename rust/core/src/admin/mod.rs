@@ -15,11 +15,13 @@ mod page;
 mod server;
 mod snapshot;
 mod totals;
+mod view;
 mod watch;
 mod wire;
 
-pub use cluster::{Contribution, Contributor, HeldLease, HeldPartition, Published, Taken, View};
+pub use cluster::{Contribution, Contributor, HeldLease, HeldPartition, Published, Taken};
 pub use config::AdminConfig;
 pub use exhibit::{Exhibit, Process};
 pub use server::AdminServer;
+pub use view::View;
 pub use watch::Watch;

@@ -6,9 +6,10 @@ use std::{collections::BTreeMap, process, time::Duration};
 use serde::Serialize;
 
 use super::{
-    cluster::{Published, Role, Standings, Taken, View},
+    cluster::{Published, Standings, Taken},
     exhibit::{Exhibit, Standing},
     totals::{OUTCOMES, Totals},
+    view::{Role, View},
     watch::{DEAD, LISTENERS, ListenerCounts},
 };
 use crate::clock;

@@ -219,6 +219,19 @@ impl<A> Partition<A> {
         self.overlap.is_some()
     }
 
+    /// What the old fleet has brought and the new one has not, for the next owner: by a hash, how often.
+    pub fn ahead(&self) -> Vec<(u128, i64)> {
+        let ahead = self.overlap.iter().flat_map(|overlap| &overlap.ahead);
+        ahead.map(|(&hash, &count)| (hash, count)).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Goes on where another owner was, which has handled what the old fleet brought.
+    pub fn set_ahead(&mut self, ahead: impl IntoIterator<Item = (u128, i64)>) {
+        if let Some(overlap) = &mut self.overlap {
+            overlap.ahead.extend(ahead);
+        }
+    }
+
     /// Every event up to `number` is finished: the tokens of the messages that are done with.
     pub fn finish(&mut self, number: u64) -> Vec<A> {
         let done = self.unfinished.partition_point(|(last, _)| *last <= number);

@@ -228,7 +228,7 @@ impl<S: EventSink> Publisher<S> {
         loop {
             tokio::select! {
                 sent = told.recv() => if let Some(sent) = sent {
-                    self.finish(&mut lanes, sent);
+                    Self::finish(&mut lanes, sent);
                 },
                 () = self.0.wake.notified() => {}
             }
@@ -239,7 +239,7 @@ impl<S: EventSink> Publisher<S> {
                 tokio::time::sleep_until(last + tick).await;
             }
             while let Ok(sent) = told.try_recv() {
-                self.finish(&mut lanes, sent);
+                Self::finish(&mut lanes, sent);
             }
             let taken = self.collect(&mut lanes);
             let now = Instant::now();
@@ -370,7 +370,7 @@ impl<S: EventSink> Publisher<S> {
         }
     }
 
-    fn finish(&self, lanes: &mut [Lane], sent: Sent) {
+    fn finish(lanes: &mut [Lane], sent: Sent) {
         let lane = &mut lanes[sent.partition as usize];
         lane.is_under_way = false;
         if let Some(kept) = sent.kept {

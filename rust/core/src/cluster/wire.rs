@@ -234,7 +234,7 @@ impl Inflater {
         let error = |code| Malformed::Compression(zstd_safe::get_error_name(code).to_owned());
         let _ = self.0.reset(zstd_safe::ResetDirective::SessionOnly);
         let told = zstd_safe::get_frame_content_size(frame).ok().flatten().unwrap_or_default();
-        let mut body = Vec::with_capacity(usize::try_from(told).unwrap_or(LARGEST).min(LARGEST).max(1024));
+        let mut body = Vec::with_capacity(usize::try_from(told).unwrap_or(LARGEST).clamp(1024, LARGEST));
         let mut input = InBuffer::around(frame);
         loop {
             let length = body.len();

@@ -50,8 +50,8 @@ impl Lent {
 
     /// The sequence number of the first one, of those from `since` on, that is not done.
     pub(super) fn first(&self, since: Duration) -> Option<u64> {
-        let open = self.entries.iter().filter(|entry| !entry.is_done && entry.received_at >= since);
-        open.filter_map(|entry| entry.sequence).next()
+        let mut open = self.entries.iter().filter(|entry| !entry.is_done && entry.received_at >= since);
+        open.find_map(|entry| entry.sequence)
     }
 
     fn push(&mut self, dispatch: &Dispatch) -> u64 {

@@ -3,26 +3,17 @@
 //! Each owner has a consumer of its own, which begins where the one before had acknowledged, and takes the place of that
 //! one: what an earlier owner still acknowledges is nobody's, and what it had and did not finish comes again, in order.
 
+mod counts;
+mod joining;
+mod record;
+
 use std::{
-    collections::{HashMap, HashSet},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use async_nats::{
-    HeaderMap,
-    jetstream::{
-        self, AckKind,
-        consumer::{AckPolicy, DeliverPolicy, pull},
-        context::ConsumerInfoErrorKind,
-        message::Acker,
-    },
-};
-use bytes::{Bytes, BytesMut};
+use async_nats::jetstream::{self, AckKind, context::ConsumerInfoErrorKind};
 use futures_util::{StreamExt, future::OptionFuture};
 use parking_lot::Mutex;
 use propylon_core::{
@@ -30,92 +21,33 @@ use propylon_core::{
     delivery::Fill,
     shard::SharedState,
 };
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{self, Instant},
 };
 
+use self::{
+    counts::NEWS,
+    joining::{Joining, Token, Whole},
+    record::{Consumer, Record, Seen},
+};
 use crate::{
     broker::{Broker, BrokerError, names},
-    sink::{NUMBER, PART, subject_of},
+    sink::PART,
 };
 
-/// Until a message that is not acknowledged comes again.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+pub use counts::{News, SourceCounts};
+
 /// Between two words that what is unfinished is worked on.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// Messages that may be unfinished. What stops the reading is the room for events; while fleets overlap, much is held.
-const UNFINISHED: i64 = 20_000;
 /// How often a dead letter was delivered; it is with what is sent again, too.
 const DELIVERED: &str = "Propylon-Deliveries";
 /// After so many deliveries a message is a dead letter.
 pub const DELIVERIES: u64 = 5;
-/// A part whose others have not come after so long belongs to a publisher that is gone.
-const ORPHAN: Duration = Duration::from_mins(1);
 /// Until the server is asked again for messages.
 const AGAIN: Duration = Duration::from_millis(200);
 /// At most this long is waited for room before the next look.
 const BREATHER: Duration = Duration::from_millis(5);
-
-/// What an owner leaves for the next one, in the key `seen.<partition>`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Seen {
-    /// Of the owner.
-    consumer: String,
-    /// The stream's sequence number up to which all was acknowledged when it began.
-    floor: u64,
-    /// How many owners have begun at that floor and not come further.
-    tries: u64,
-    /// Total, shard and epoch.
-    epochs: Vec<(u32, u32, u64)>,
-    /// Of two fleets that overlap in what is not acknowledged, the number of shards of the old one.
-    overlap: Option<u32>,
-}
-
-/// What has become of a partition's messages.
-#[derive(Debug, Default)]
-pub struct SourceCounts {
-    /// Events that were given to listeners, or heard by none.
-    pub events: AtomicU64,
-    /// Messages.
-    pub messages: AtomicU64,
-    /// Messages that had been delivered before.
-    pub redelivered: AtomicU64,
-    /// Messages that became dead letters.
-    pub dead: AtomicU64,
-    /// Messages that were too old before anybody took them.
-    pub expired: AtomicU64,
-    /// Events of an earlier epoch behind a later one.
-    pub stale: AtomicU64,
-    /// Events that another fleet had brought.
-    pub overlapped: AtomicU64,
-    /// Events that an earlier owner of their shard had published as well.
-    pub known: AtomicU64,
-    /// Messages that are not acknowledged.
-    pub unfinished: AtomicU64,
-    /// Messages in the stream that were not taken yet.
-    pub lag: AtomicU64,
-    /// The number of the last event that was given to listeners.
-    pub last: AtomicU64,
-}
-
-/// What is worth a line in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
-    /// A message became a dead letter, for this reason.
-    Dead(String),
-    /// So many messages were too old before anybody took them.
-    Expired(u64),
-    /// It cannot go on.
-    Failed(String),
-}
-
-type Consumer = jetstream::consumer::Consumer<pull::Config>;
-
-/// News that nobody has read are not kept beyond this.
-const NEWS: usize = 1_000;
 
 enum Command {
     Finished(u64),
@@ -172,13 +104,13 @@ impl Source {
             revision: before.map_or(0, |entry| entry.revision),
             stream,
         };
-        let consumer = match record.begin(floor).await? {
-            Some(consumer) => consumer,
-            None => return Err(failed("another worker takes it over".to_owned())),
+        let Some(consumer) = record.begin(floor).await? else {
+            return Err(failed("another worker takes it over".to_owned()));
         };
         let (commands, told) = mpsc::unbounded_channel();
         let (counts, news) = (Arc::<SourceCounts>::default(), Arc::<Mutex<Vec<News>>>::default());
         let overlap = record.seen.overlap;
+        let ahead = std::mem::take(&mut record.seen.ahead);
         let epochs: Epochs = record.seen.epochs.iter().map(|&(total, shard, epoch)| ((total, shard), epoch)).collect();
         let owner = Owner {
             tries: record.seen.tries,
@@ -188,6 +120,8 @@ impl Source {
                 let mut partition = Partition::new(Arc::clone(state), epochs);
                 if let Some(old) = overlap {
                     partition.begin_overlap(old);
+                    let hash = |high, low| u128::from(high) << 64 | u128::from(low);
+                    partition.set_ahead(ahead.into_iter().map(|(high, low, count)| (hash(high, low), count)));
                 }
                 partition
             },
@@ -199,8 +133,7 @@ impl Source {
             delivered: 0,
             until: None,
             forgotten_at: None,
-            parts: HashMap::new(),
-            numbers: HashMap::new(),
+            joining: Joining::default(),
         };
         tokio::spawn(owner.run(told));
         Ok(Self { commands, counts, news })
@@ -236,86 +169,6 @@ impl Source {
     }
 }
 
-fn encoded(seen: &Seen) -> Bytes {
-    serde_json::to_vec(seen).unwrap_or_default().into()
-}
-
-/// Where a message is in the stream, and what acknowledges it.
-type Token = Vec<(u64, Acker)>;
-
-/// Parts of one message.
-struct Parts {
-    since: Instant,
-    parts: Vec<Option<Bytes>>,
-    ackers: Token,
-}
-
-/// A message that is whole.
-struct Whole {
-    frame: Bytes,
-    ackers: Token,
-    subject: String,
-    headers: HeaderMap,
-    deliveries: u64,
-}
-
-/// What this owner has written for the next one, and its consumer.
-struct Record {
-    broker: Broker,
-    app: String,
-    partition: u32,
-    epoch: u64,
-    /// How many consumers it has made.
-    begun: u64,
-    key: String,
-    seen: Seen,
-    /// Of the key; 0: it is not there.
-    revision: u64,
-    stream: jetstream::stream::Stream<()>,
-}
-
-impl Record {
-    /// Writes it; whether the partition is still ours.
-    async fn write(&mut self) -> Result<bool, BrokerError> {
-        let (bucket, value) = (names::bucket(&self.app), encoded(&self.seen));
-        let written = match self.revision {
-            0 => self.broker.create(&bucket, &self.key, value, None).await?,
-            revision => self.broker.update(&bucket, &self.key, value, revision, None).await?,
-        };
-        self.revision = written.unwrap_or(self.revision);
-        Ok(written.is_some())
-    }
-
-    /// A consumer of what comes behind `floor`, in place of the one before; `None`: another worker has the partition.
-    async fn begin(&mut self, floor: u64) -> Result<Option<Consumer>, BrokerError> {
-        let partition = self.partition;
-        let failed = |what: String| BrokerError::Refused(format!("partition {partition}: {what}"));
-        self.begun += 1;
-        let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
-        let old = std::mem::replace(&mut self.seen.consumer, name.clone());
-        self.seen.floor = floor;
-        // Written first, and with the revision that we know: of two who begin, one goes on.
-        if !self.write().await? {
-            return Ok(None);
-        }
-        let config = pull::Config {
-            durable_name: Some(name),
-            filter_subject: subject_of(&self.app, self.partition),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: floor + 1 },
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT,
-            max_ack_pending: UNFINISHED,
-            ..pull::Config::default()
-        };
-        let consumer = self.stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
-        if !old.is_empty() {
-            // Whoever still has it gets nothing more, and what it acknowledges counts for nothing.
-            let _ = self.stream.delete_consumer(&old).await;
-        }
-        Ok(Some(consumer))
-    }
-}
-
 struct Owner {
     record: Record,
     /// Of the first message: owners who had it before.
@@ -335,9 +188,7 @@ struct Owner {
     until: Option<u64>,
     /// The number of the last event of the time when there were two fleets.
     forgotten_at: Option<u64>,
-    parts: HashMap<String, Parts>,
-    /// The last number of each publisher, and where that message is.
-    numbers: HashMap<String, (u64, u64)>,
+    joining: Joining,
 }
 
 /// What became of a message.
@@ -388,7 +239,15 @@ impl Owner {
                     }
                     Some(Command::Overlap(None)) => is_over = is_over || self.look_for_end().await,
                     Some(Command::Stop(tell)) => {
-                        (messages, room, is_over) = (None, None, true);
+                        (messages, room) = (None, None);
+                        if !is_over && self.partition.overlaps() {
+                            let ahead = self.partition.ahead();
+                            let halves = |hash: u128| ((hash >> 64) as u64, hash as u64);
+                            let ahead = ahead.into_iter().map(|(hash, count)| (halves(hash), count));
+                            self.record.seen.ahead = ahead.map(|((high, low), count)| (high, low, count)).collect();
+                            let _ = self.record.write().await;
+                        }
+                        is_over = true;
                         let broker = &self.record.broker;
                         let _ = time::timeout(broker.timeout(), broker.client().flush()).await;
                         let _ = tell.send(());
@@ -397,8 +256,8 @@ impl Owner {
                 },
                 _ = progress.tick() => self.tell_progress().await,
                 Some(()) = OptionFuture::from(room.as_mut()) => room = None,
-                Some(message) = next => match message {
-                    Some(Ok(message)) => match self.take(message).await {
+                Some(message) = next => if let Some(Ok(message)) = message {
+                    match self.take(message).await {
                         Taken::Done(Fill::Low) => {}
                         Taken::Done(_) => {
                             let queue = Arc::clone(self.state.queue());
@@ -411,8 +270,8 @@ impl Owner {
                         }
                         Taken::Gap => (messages, is_torn) = (None, true),
                         Taken::Lost => (messages, is_over) = (None, true),
-                    },
-                    Some(Err(_)) | None => {
+                    }
+                } else {
                         messages = None;
                         // It may have been taken away between two requests, of which only the next one would tell.
                         if let Err(error) = self.consumer.get_info().await
@@ -420,9 +279,11 @@ impl Owner {
                         {
                             is_over = self.lost();
                         }
-                    }
                 },
                 () = time::sleep(AGAIN), if is_away => {}
+                () = time::sleep(AGAIN), if self.until.is_some() && !is_over => {
+                    is_over = is_over || self.look_for_end().await;
+                }
             }
         }
     }
@@ -434,8 +295,8 @@ impl Owner {
 
     /// A new consumer, of all that is not acknowledged; whether the partition is still ours.
     async fn begin_again(&mut self) -> Result<bool, BrokerError> {
-        let parts = self.parts.values().flat_map(|parts| &parts.ackers);
-        let open = self.partition.unfinished().flatten().chain(parts).map(|(sequence, _)| *sequence).min();
+        let open =
+            self.partition.unfinished().flatten().chain(self.joining.waiting()).map(|(sequence, _)| *sequence).min();
         let floor = open.map_or(self.taken, |first| first - 1);
         let Some(consumer) = self.record.begin(floor).await? else { return Ok(false) };
         self.consumer = consumer;
@@ -460,8 +321,10 @@ impl Owner {
                 self.end_overlap().await
             }
             _ => {
-                let stream = self.record.stream.get_info().await;
-                self.until = Some(stream.map_or(self.taken + 1, |stream| stream.state.last_sequence));
+                if self.until.is_none() {
+                    let stream = self.record.stream.get_info().await;
+                    self.until = Some(stream.map_or(self.taken + 1, |stream| stream.state.last_sequence));
+                }
                 false
             }
         }
@@ -509,14 +372,17 @@ impl Owner {
         self.taken = sequence;
         let deliveries = deliveries + std::mem::take(&mut self.tries);
         self.counts.redelivered.fetch_add(u64::from(deliveries > 1), Relaxed);
-        let taken = match self.joined(message, deliveries, sequence) {
+        let expired = self.joining.missing(&message, sequence, self.record.seen.floor);
+        if expired > 0 {
+            self.counts.expired.fetch_add(expired, Relaxed);
+            self.tell(News::Expired(expired));
+        }
+        let taken = match self.joining.join(message, deliveries, sequence) {
             Some(whole) => self.take_whole(whole).await,
             None => Taken::Done(Fill::Low),
         };
-        if self.until.is_some_and(|until| sequence >= until || pending == 0) {
-            if self.end_overlap().await {
-                return Taken::Lost;
-            }
+        if self.until.is_some_and(|until| sequence >= until || pending == 0) && self.end_overlap().await {
+            return Taken::Lost;
         }
         self.tell_counts();
         taken
@@ -525,9 +391,8 @@ impl Owner {
     /// One that is with the listeners already, or done with: another acknowledgement is asked for.
     async fn take_again(&mut self, sequence: u64, message: jetstream::Message) {
         let (_, acker) = message.split();
-        let parts = self.parts.values_mut().flat_map(|parts| &mut parts.ackers);
-        let open = self.partition.unfinished_mut().flatten().chain(parts);
-        match open.into_iter().find(|(other, _)| *other == sequence) {
+        let mut open = self.partition.unfinished_mut().flatten().chain(self.joining.waiting_mut());
+        match open.find(|(other, _)| *other == sequence) {
             Some((_, old)) => *old = acker,
             None => {
                 let _ = acker.ack().await;
@@ -570,62 +435,6 @@ impl Owner {
         Taken::Done(fill)
     }
 
-    /// The message, where it is whole with this part.
-    fn joined(&mut self, message: jetstream::Message, deliveries: u64, sequence: u64) -> Option<Whole> {
-        let (message, acker) = message.split();
-        let headers = message.headers.unwrap_or_default();
-        let number = headers.get(NUMBER).map(|number| number.as_str().to_owned()).unwrap_or_default();
-        self.note_number(&number, sequence);
-        let subject = message.subject.to_string();
-        let part = headers.get(PART).and_then(|part| {
-            let (part, parts) = part.as_str().split_once('-')?;
-            Some((part.parse::<usize>().ok()?, parts.parse::<usize>().ok()?))
-        });
-        let Some((part, parts)) = part.filter(|&(part, parts)| part < parts && parts <= 4_096) else {
-            let ackers = vec![(sequence, acker)];
-            return Some(Whole { frame: message.payload, ackers, subject, headers, deliveries });
-        };
-        let waiting = self.parts.entry(number.clone()).or_insert_with(|| Parts {
-            since: Instant::now(),
-            parts: vec![None; parts],
-            ackers: Vec::new(),
-        });
-        if let Some(place) = waiting.parts.get_mut(part) {
-            *place = Some(message.payload);
-        }
-        waiting.ackers.push((sequence, acker));
-        if waiting.parts.iter().any(Option::is_none) {
-            return None;
-        }
-        let whole = self.parts.remove(&number)?;
-        let mut frame = BytesMut::new();
-        for part in whole.parts.into_iter().flatten() {
-            frame.extend_from_slice(&part);
-        }
-        Some(Whole { frame: frame.freeze(), ackers: whole.ackers, subject, headers, deliveries })
-    }
-
-    /// Sees whether messages of this publisher are missing: then they were too old.
-    fn note_number(&mut self, number: &str, sequence: u64) {
-        let mut facts = number.rsplitn(3, '-');
-        let (previous, number) = (facts.next().map(str::parse::<u64>), facts.next().map(str::parse::<u64>));
-        let (Some(Ok(previous)), Some(Ok(number)), Some(publisher)) = (previous, number, facts.next()) else { return };
-        let floor = self.record.seen.floor;
-        let last = self.numbers.get(publisher).copied();
-        let expired = match last {
-            // All up to the floor was acknowledged. Of what came after it and is not here, one at least was this one's.
-            None => u64::from(previous > floor),
-            Some((last, _)) => number.saturating_sub(last + 1),
-        };
-        if last.is_none_or(|(_, at)| sequence > at) {
-            self.numbers.insert(publisher.to_owned(), (number, sequence));
-        }
-        if expired > 0 {
-            self.counts.expired.fetch_add(expired, Relaxed);
-            self.tell(News::Expired(expired));
-        }
-    }
-
     async fn finish(&mut self, number: u64) {
         self.finished = number.max(self.finished);
         for (_, acker) in self.partition.finish(number).into_iter().flatten() {
@@ -636,19 +445,10 @@ impl Owner {
     }
 
     async fn tell_progress(&mut self) {
-        let orphans: HashSet<String> = {
-            let old = self.parts.iter().filter(|(_, parts)| parts.since.elapsed() > ORPHAN);
-            old.map(|(number, _)| number.clone()).collect()
-        };
-        for number in orphans {
-            if let Some(parts) = self.parts.remove(&number) {
-                for (_, acker) in parts.ackers {
-                    let _ = acker.ack().await;
-                }
-            }
+        for (_, acker) in self.joining.orphans() {
+            let _ = acker.ack().await;
         }
-        let parts = self.parts.values().flat_map(|parts| &parts.ackers);
-        for (_, acker) in self.partition.unfinished().flatten().chain(parts) {
+        for (_, acker) in self.partition.unfinished().flatten().chain(self.joining.waiting()) {
             let _ = acker.ack_with(AckKind::Progress).await;
         }
     }

@@ -1,0 +1,118 @@
+//! Messages that came in parts, and those that did not come: what is larger than the server takes is joined again, and a gap
+//! in a publisher's numbers is told.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_nats::{HeaderMap, jetstream, jetstream::message::Acker};
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use crate::sink::{NUMBER, PART};
+
+/// A part whose others have not come after so long belongs to a publisher that is gone.
+const ORPHAN: Duration = Duration::from_mins(1);
+/// A message has so many parts at most.
+const PARTS: usize = 4_096;
+
+/// Where a message is in the stream, and what acknowledges it.
+pub(super) type Token = Vec<(u64, Acker)>;
+
+/// A message that is whole.
+pub(super) struct Whole {
+    pub(super) frame: Bytes,
+    pub(super) ackers: Token,
+    pub(super) subject: String,
+    pub(super) headers: HeaderMap,
+    pub(super) deliveries: u64,
+}
+
+/// Parts of one message.
+struct Parts {
+    since: Instant,
+    frames: Vec<Option<Bytes>>,
+    ackers: Token,
+}
+
+/// What one partition has of its publishers.
+#[derive(Default)]
+pub(super) struct Joining {
+    parts: HashMap<String, Parts>,
+    /// The last number of each publisher, and where that message is.
+    numbers: HashMap<String, (u64, u64)>,
+}
+
+impl Joining {
+    /// The message, where it is whole with this part.
+    pub(super) fn join(&mut self, message: jetstream::Message, deliveries: u64, sequence: u64) -> Option<Whole> {
+        let (message, acker) = message.split();
+        let headers = message.headers.unwrap_or_default();
+        let subject = message.subject.to_string();
+        let part = headers.get(PART).and_then(|part| {
+            let (part, parts) = part.as_str().split_once('-')?;
+            Some((part.parse::<usize>().ok()?, parts.parse::<usize>().ok()?))
+        });
+        let Some((part, parts)) = part.filter(|&(part, parts)| part < parts && parts <= PARTS) else {
+            let ackers = vec![(sequence, acker)];
+            return Some(Whole { frame: message.payload, ackers, subject, headers, deliveries });
+        };
+        let number = number_of(&headers).to_owned();
+        let waiting = self.parts.entry(number.clone()).or_insert_with(|| Parts {
+            since: Instant::now(),
+            frames: vec![None; parts],
+            ackers: Vec::new(),
+        });
+        if let Some(place) = waiting.frames.get_mut(part) {
+            *place = Some(message.payload);
+        }
+        waiting.ackers.push((sequence, acker));
+        if waiting.frames.iter().any(Option::is_none) {
+            return None;
+        }
+        let whole = self.parts.remove(&number)?;
+        let mut frame = BytesMut::new();
+        for part in whole.frames.into_iter().flatten() {
+            frame.extend_from_slice(&part);
+        }
+        Some(Whole { frame: frame.freeze(), ackers: whole.ackers, subject, headers, deliveries })
+    }
+
+    /// How many messages of its publisher are missing before this one: they were too old. `floor`: all up to there in the
+    /// stream was acknowledged before we began.
+    pub(super) fn missing(&mut self, message: &jetstream::Message, sequence: u64, floor: u64) -> u64 {
+        let Some(headers) = &message.headers else { return 0 };
+        let mut facts = number_of(headers).rsplitn(3, '-');
+        let (previous, number) = (facts.next().map(str::parse::<u64>), facts.next().map(str::parse::<u64>));
+        let (Some(Ok(previous)), Some(Ok(number)), Some(publisher)) = (previous, number, facts.next()) else {
+            return 0;
+        };
+        let last = self.numbers.get(publisher).copied();
+        if last.is_none_or(|(_, at)| sequence > at) {
+            self.numbers.insert(publisher.to_owned(), (number, sequence));
+        }
+        match last {
+            // Of what came behind the floor and is not here, one at least was this one's.
+            None => u64::from(previous > floor),
+            Some((last, _)) => number.saturating_sub(last + 1),
+        }
+    }
+
+    /// The parts that wait for others.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &(u64, Acker)> {
+        self.parts.values().flat_map(|parts| &parts.ackers)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn waiting_mut(&mut self) -> impl Iterator<Item = &mut (u64, Acker)> {
+        self.parts.values_mut().flat_map(|parts| &mut parts.ackers)
+    }
+
+    /// Those whose others will not come.
+    pub(super) fn orphans(&mut self) -> Token {
+        let orphans = self.parts.extract_if(|_, parts| parts.since.elapsed() > ORPHAN);
+        orphans.flat_map(|(_, parts)| parts.ackers).collect()
+    }
+}
+
+fn number_of(headers: &HeaderMap) -> &str {
+    headers.get(NUMBER).map(async_nats::HeaderValue::as_str).unwrap_or_default()
+}

@@ -1,0 +1,101 @@
+//! What the owner of a partition leaves for the next one, and the consumer by which it reads: both change hands together.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, DeliverPolicy, pull},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    broker::{Broker, BrokerError, names},
+    sink::subject_of,
+};
+
+/// Until a message that is not acknowledged comes again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Messages that may be unfinished. What stops the reading is the room for events; while fleets overlap, much is held.
+const UNFINISHED: i64 = 20_000;
+
+pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
+
+/// What an owner leaves for the next one, in the key `seen.<partition>`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Seen {
+    /// Of the owner.
+    pub(super) consumer: String,
+    /// The stream's sequence number up to which all was acknowledged when it began.
+    pub(super) floor: u64,
+    /// How many owners have begun at that floor and not come further.
+    pub(super) tries: u64,
+    /// Total, shard and epoch.
+    pub(super) epochs: Vec<(u32, u32, u64)>,
+    /// Of two fleets that overlap in what is not acknowledged, the number of shards of the old one.
+    pub(super) overlap: Option<u32>,
+    /// What the old one has brought and the new one has not, as a hash in two halves, and how often.
+    pub(super) ahead: Vec<(u64, u64, i64)>,
+}
+
+fn encoded(seen: &Seen) -> Bytes {
+    serde_json::to_vec(seen).unwrap_or_default().into()
+}
+
+/// What this owner has written for the next one, and its consumer.
+pub(super) struct Record {
+    pub(super) broker: Broker,
+    pub(super) app: String,
+    pub(super) partition: u32,
+    pub(super) epoch: u64,
+    /// How many consumers it has made.
+    pub(super) begun: u64,
+    pub(super) key: String,
+    pub(super) seen: Seen,
+    /// Of the key; 0: it is not there.
+    pub(super) revision: u64,
+    pub(super) stream: jetstream::stream::Stream<()>,
+}
+
+impl Record {
+    /// Writes it; whether the partition is still ours.
+    pub(super) async fn write(&mut self) -> Result<bool, BrokerError> {
+        let (bucket, value) = (names::bucket(&self.app), encoded(&self.seen));
+        let written = match self.revision {
+            0 => self.broker.create(&bucket, &self.key, value, None).await?,
+            revision => self.broker.update(&bucket, &self.key, value, revision, None).await?,
+        };
+        self.revision = written.unwrap_or(self.revision);
+        Ok(written.is_some())
+    }
+
+    /// A consumer of what comes behind `floor`, in place of the one before; `None`: another worker has the partition.
+    pub(super) async fn begin(&mut self, floor: u64) -> Result<Option<Consumer>, BrokerError> {
+        let partition = self.partition;
+        let failed = |what: String| BrokerError::Refused(format!("partition {partition}: {what}"));
+        self.begun += 1;
+        let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
+        let old = std::mem::replace(&mut self.seen.consumer, name.clone());
+        self.seen.floor = floor;
+        // Written first, and with the revision that we know: of two who begin, one goes on.
+        if !self.write().await? {
+            return Ok(None);
+        }
+        let config = pull::Config {
+            durable_name: Some(name),
+            filter_subject: subject_of(&self.app, self.partition),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: floor + 1 },
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: UNFINISHED,
+            ..pull::Config::default()
+        };
+        let consumer = self.stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
+        if !old.is_empty() {
+            // Whoever still has it gets nothing more, and what it acknowledges counts for nothing.
+            let _ = self.stream.delete_consumer(&old).await;
+        }
+        Ok(Some(consumer))
+    }
+}
