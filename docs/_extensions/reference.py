@@ -29,7 +29,14 @@ from sphinx.util.typing import ExtensionMetadata
 import propylon
 from propylon._base import ModelMeta
 
-_PUBLIC: Final = ("propylon", "propylon.events", "propylon.models", "propylon.testing", "propylon.testing.steps")
+_PUBLIC: Final = (
+    "propylon",
+    "propylon.cluster",
+    "propylon.events",
+    "propylon.models",
+    "propylon.testing",
+    "propylon.testing.steps",
+)
 _REPOSITORY: Final = "https://github.com/propylon/propylon/blob/main/"
 
 _texts: Final[dict[str, list[str]]] = {}
@@ -70,6 +77,8 @@ def show_the_stub() -> None:
     path = Path(propylon.__file__).with_name("_core.pyi")
     stub = ModuleType("propylon._core_stub")
     propylon.__dict__["_core_stub"] = sys.modules[stub.__name__] = stub
+    # Only type checkers have it.
+    vars(typing).setdefault("type_check_only", lambda kind: kind)
     flags = __future__.annotations.compiler_flag
     exec(compile(path.read_text("utf-8"), str(path), "exec", flags, dont_inherit=True), vars(stub))
     # Generic has one that answers.
@@ -234,8 +243,13 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nod
 
 
 def tidy(_app: Sphinx, document: nodes.document) -> None:
-    """Leave builtins alone, which Sphinx would link to any attribute of the same name, and bases that say nothing."""
+    """Leave builtins alone, which Sphinx would link to any attribute of the same name, and bases that say nothing.
+
+    What is raised is an error of ours, also where an event has its name.
+    """
     for node in list(document.findall(pending_xref)):
+        if node.get("reftype") == "exc" and node["reftarget"] in propylon.errors.__all__:
+            node["reftarget"] = f"propylon.{node['reftarget']}"
         if node.get("refdomain") == "py" and node.get("reftype") == "class" and hasattr(builtins, node["reftarget"]):
             node.replace_self(nodes.Text(node["reftarget"]))
     for content in document.findall(desc_content):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from propylon import Gateway, ShardManager
+from propylon.cluster import GatewayHost, Worker
 
 ADMIN = "127.0.0.1:0"
 
@@ -26,7 +27,7 @@ class Answer:
         return self.body.decode()
 
 
-def address_of(gateway: Gateway | ShardManager) -> tuple[str, int]:
+def address_of(gateway: Gateway | ShardManager | GatewayHost | Worker) -> tuple[str, int]:
     address = gateway.admin_address
     assert address is not None
     return address
@@ -43,6 +44,8 @@ def ask(address: tuple[str, int], path: str, method: str = "GET", **headers: str
         connection.close()
 
 
-async def get(gateway: Gateway | ShardManager, path: str, method: str = "GET", **headers: str) -> Answer:
+async def get(
+    gateway: Gateway | ShardManager | GatewayHost | Worker, path: str, method: str = "GET", **headers: str
+) -> Answer:
     """The same, from the loop's thread, which goes on meanwhile."""
     return await asyncio.to_thread(ask, address_of(gateway), path, method, **headers)

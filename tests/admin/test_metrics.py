@@ -26,9 +26,11 @@ promtool = shutil.which("promtool")
 with_promtool = pytest.mark.skipif(promtool is None, reason="needs promtool, of the Debian package prometheus")
 
 
-def documented() -> dict[str, tuple[str, set[str]]]:
-    """Type and labels by name."""
-    rows = ROW.findall((DOCS / "observability.md").read_text("utf-8"))
+def documented(*, cluster: bool | None = False) -> dict[str, tuple[str, set[str]]]:
+    """Type and labels by name; those of a cluster, those of any bot, or all of them."""
+    bot, _, rest = (DOCS / "observability.md").read_text("utf-8").partition("\n### In a cluster\n")
+    members = rest[: rest.index("\n### ")]
+    rows = ROW.findall({False: bot, True: members, None: bot + members}[cluster])
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
@@ -133,7 +135,7 @@ async def test_open_metrics_is_given_to_who_asks_for_it(propylon_simulator: Star
 
 
 def test_the_alert_rules_use_existing_names() -> None:
-    names = documented()
+    names = documented(cluster=None)
     known = names.keys() | {f"{name}_{part}" for name in names for part in ("bucket", "count", "sum")}
     text = (DOCS / "alerts.yml").read_text("utf-8")
     expressions = re.findall(r"^ +expr: (.+)$", text, re.MULTILINE)

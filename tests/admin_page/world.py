@@ -205,3 +205,75 @@ def history(shards: int = 64, points: int = 180) -> dict[str, Any]:
         "latency_seconds": [round(0.062 + 0.02 * _wave(time, 3), 6) for time in times],
         "queued": [int(max(0.0, 240.0 * math.sin(time / 50.0) ** 9)) for time in times],
     }
+
+
+def cluster(found: Snapshot, role: str = "host", *, free: bool = False) -> Snapshot:
+    """As a process of a cluster tells it: three hosts, one of them draining, and two workers, of which one may be gone.
+
+    The host has the shards of ``found``, the worker has none, and hears what their partitions bring.
+    """
+    now, count = found["time"], len(found["shards"])
+    hosts = [f"web-{name}-{mark}" for name, mark in (("a", "1f00c3"), ("b", "77ab09"), ("c", "e3c001"))]
+    workers = ["work-a-9d2e55"] if free else ["work-a-9d2e55", "work-b-04b3f8"]
+    has = {host: [shard for shard in range(count) if shard % 3 == at] for at, host in enumerate(hosts)}
+    owners = [workers[0] if part % 2 == 0 else None if free else workers[1] for part in range(64)]
+    common = {"started_at": START, "version": "0.1.0"}
+    member = {"host": hosts[0], "worker": workers[0]}[role]
+    heard = {key: sum(shard[key] for shard in found["shards"]) for key in (*COUNTERS, "listener_errors", "reconnects")}
+    shown: dict[str, Any] = {
+        "role": role,
+        "id": member,
+        "app": "mybot",
+        "wanted": count if role == "host" else 32,
+        "total": count,
+        "next": None,
+        "hosts": [
+            {
+                **common,
+                "id": host,
+                "capacity": 64,
+                "draining": at == 1,
+                "admin": f"10.0.0.{at + 1}:9464",
+                "coordinator": at == 2,
+                "shards": len(has[host]),
+            }
+            for at, host in enumerate(hosts)
+        ],
+        "shards": [
+            {
+                "id": shard,
+                "total": count,
+                "host": hosts[shard % 3],
+                "epoch": 1200 + shard,
+                "since": now - 60.0 * shard,
+                "status": found["shards"][shard]["status"],
+            }
+            for shard in range(count)
+        ],
+        "workers": [
+            {
+                **common,
+                "id": worker,
+                "draining": False,
+                "admin": None,
+                "partitions": sum(owner == worker for owner in owners),
+            }
+            for worker in workers
+        ],
+        "partitions": [
+            {"id": part, "worker": owner, "lag": None if owner is None else part % 4}
+            for part, owner in enumerate(owners)
+        ],
+        "connected": True,
+        "publisher": None,
+        "intake": None,
+    }
+    if role == "host":
+        counters = {"events": 81_204, "messages": 9_310, "bytes": 7_400_000, "retries": 2, "known": 11, "fenced": 3}
+        shown["publisher"] = {**counters, "lag_seconds": 0.004, "leases": []}
+        return {**found, "cluster": shown}
+    counters = {"events": 80_998, "messages": 9_301, "redelivered": 4, "dead": 1, "expired": 0, "stale": 2}
+    here = {"partitions": 32, "unfinished": 5, "lag": 48, "queued": 17, "queue_bytes": 21_000}
+    shown["intake"] = {**counters, "overlapped": 0, "known": 0, **here, "heard": heard}
+    ready = {"ok": True, "shards": 0, "ready": 0, "partitions": 32, "taken": 32}
+    return {**found, "shards": [], "ready": ready, "budget": None, "reconnects": [], "cluster": shown}

@@ -33,7 +33,7 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"otel", "recording"},
+    {"cluster", "otel", "recording"},
     {"_fleet"},
     {"_gateway"},
     {"_sessions", "_recording"},
@@ -58,6 +58,7 @@ PUBLIC = {
     "propylon",
     "propylon.__main__",
     "propylon.cli",
+    "propylon.cluster",
     "propylon.errors",
     "propylon.events",
     "propylon.intents",

@@ -1,20 +1,26 @@
 """Runs one block of a document as its reader would, except that Discord is a simulator on this machine.
 
-The token stands in the environment, every `Gateway` and `ShardManager` goes to the simulator by default, and Ctrl-C
-comes once one of them has handed out events, for the blocks that serve for ever.
+The token stands in the environment, every `Gateway`, `ShardManager` and `GatewayHost` goes to the simulator by
+default, and Ctrl-C comes once one of them has handed out events, for the blocks that serve for ever. A block about a
+cluster gets a nats-server of its own, whatever address it names, and its worker a host.
 """
 
+import asyncio
 import contextlib
 import os
 import runpy
 import signal
 import sys
 import threading
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from blocks import STAND_INS
 
-from propylon import Gateway, ShardManager
+from propylon import Gateway, Intents, ShardManager
+from propylon.cli._nats_server import LocalNats
+from propylon.cluster import GatewayHost, Nats, Worker
 from propylon.testing import Simulator
 
 ENOUGH = 50
@@ -37,19 +43,25 @@ PING = {
 }
 
 
-made: list[Gateway | ShardManager] = []
+Actor: TypeAlias = Gateway | ShardManager | GatewayHost | Worker
+made: list[Actor] = []
 
 
-def set_the_stage(kind: type[Gateway | ShardManager], **defaults: str) -> None:
+def set_the_stage(kind: type[Actor], **defaults: str) -> None:
     """Give its options other defaults, and note what is made of it."""
     make: Any = kind.__init__
     make.__kwdefaults__.update(defaults)
 
-    def make_noted(self: Gateway | ShardManager, *arguments: Any, **options: Any) -> None:
+    def make_noted(self: Actor, *arguments: Any, **options: Any) -> None:
         make(self, *arguments, **options)
         made.append(self)
 
     kind.__init__ = make_noted
+
+
+def handled(actor: Actor) -> int:
+    """How many events it has dealt with."""
+    return actor.metrics().gateway.received if isinstance(actor, GatewayHost) else actor.metrics().delivered
 
 
 ending = threading.Lock()
@@ -63,7 +75,7 @@ def interrupt(simulator: Simulator, ended: threading.Event) -> None:
             return
     simulator.dispatch("MESSAGE_CREATE", PING)
     while not ended.wait(0.01):
-        if any(gateway.metrics().delivered >= ENOUGH for gateway in list(made)):
+        if any(handled(actor) >= ENOUGH for actor in list(made)):
             with ending:
                 if not ended.is_set():
                     os.kill(os.getpid(), signal.SIGINT)
@@ -78,15 +90,47 @@ def end(ended: threading.Event) -> None:
             ended.set()
 
 
+@contextlib.contextmanager
+def cluster(simulator: Simulator, *, has_host: bool) -> Iterator[None]:
+    """NATS, and a gateway host unless the block has one itself."""
+    with LocalNats() as nats:
+        Nats.addresses = property(lambda _: (nats.url,))  # type: ignore[assignment,method-assign]
+        set_the_stage(Worker)
+        if has_host:
+            set_the_stage(GatewayHost, api_url=simulator.api_url)
+            yield
+            return
+        over = threading.Event()
+
+        async def host() -> None:
+            intents = Intents.GUILDS | Intents.GUILD_MESSAGES | Intents.MESSAGE_CONTENT
+            async with GatewayHost("token", nats.url, app="mybot", intents=intents, api_url=simulator.api_url):
+                await asyncio.to_thread(over.wait)
+
+        hosting = threading.Thread(target=lambda: asyncio.run(host()), daemon=True)
+        hosting.start()
+        try:
+            yield
+        finally:
+            over.set()
+            hosting.join()
+
+
 def main(block: str) -> None:
     """Run it."""
     sys.path.insert(0, str(STAND_INS))
     os.environ["DISCORD_TOKEN"] = "token"
     ended = threading.Event()
-    with Simulator(rate=500, guilds=2, shards=2, identify_interval=0, respect_intents=True) as simulator:
+    text = Path(block).read_text("utf-8")
+    with contextlib.ExitStack() as stage:
+        simulator = stage.enter_context(
+            Simulator(rate=500, guilds=2, shards=2, identify_interval=0, respect_intents=True)
+        )
         set_the_stage(Gateway, gateway_url=simulator.url)
         # It asks how many shards there are, and is told that IDENTIFYs are not spaced.
         set_the_stage(ShardManager, api_url=simulator.api_url)
+        if "propylon.cluster" in text:
+            stage.enter_context(cluster(simulator, has_host="GatewayHost(" in text))
         interrupting = threading.Thread(target=interrupt, args=(simulator, ended), daemon=True)
         interrupting.start()
         try:

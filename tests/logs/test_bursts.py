@@ -111,7 +111,7 @@ def test_many_threads_lose_no_count(logger: logging.Logger, clock: Clock, caplog
     assert told(caplog) == ["x (… 3,995 more in 0 s)"]
 
 
-@pytest.mark.parametrize("name", ["propylon", "propylon.gateway", "propylon.recording"])
+@pytest.mark.parametrize("name", ["propylon", "propylon.cluster", "propylon.gateway", "propylon.recording"])
 def test_our_own_loggers_are_filtered(name: str, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(9):
         logging.getLogger(name).warning("again")

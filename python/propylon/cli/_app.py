@@ -199,8 +199,11 @@ def gateway(
     name: Annotated[str | None, typer.Option(help="Of this host, in status and for drain; else it gets one.")] = None,
     intents: _Intents = "non-privileged",
     replicas: Annotated[
-        int, typer.Option(min=1, max=5, help="NATS servers that each keep everything: 3 where there are three.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1, max=5, help="NATS servers that each keep everything: 3 where there are three; else as it is."
+        ),
+    ] = None,
     creds: cluster.CredsOption = None,
     compression: _Compression = "zstd-stream",
     gateway_url: _GatewayUrl = None,

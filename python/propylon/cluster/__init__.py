@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING, Any, Final
 from propylon.errors import NoOwner
 
 if TYPE_CHECKING:
-    from propylon.cluster._host import GatewayHost
+    from propylon.cluster._host import GatewayHost, HostedShard, HostMetrics
     from propylon.cluster._nats import Nats
     from propylon.cluster._worker import Worker, WorkerMetrics
 
-__all__ = ["GatewayHost", "Nats", "NoOwner", "Worker", "WorkerMetrics"]
+__all__ = ["GatewayHost", "HostMetrics", "HostedShard", "Nats", "NoOwner", "Worker", "WorkerMetrics"]
 
-_WHERE: Final = {"GatewayHost": "_host", "Nats": "_nats", "Worker": "_worker", "WorkerMetrics": "_worker"}
+_WHERE: Final = {
+    "GatewayHost": "_host",
+    "HostMetrics": "_host",
+    "HostedShard": "_host",
+    "Nats": "_nats",
+    "Worker": "_worker",
+    "WorkerMetrics": "_worker",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -100,9 +100,9 @@ class GatewayHost:
         allow_plaintext: bool = False,
         admin: str | None = None,
         admin_remote: bool = False,
-        replicas: int = 1,
+        replicas: int | None = None,
         max_bytes: int | None = None,
-        max_age: float = 300.0,
+        max_age: float | None = None,
         name: str | None = None,
     ) -> None:
         """Make a host; nothing is sent before it is opened.
@@ -136,10 +136,10 @@ class GatewayHost:
             allow_plaintext: Allow ``ws://`` to other hosts than this machine.
             admin: Address of the admin server, which shows the shards of this host.
             admin_remote: Allow an address that other machines reach.
-            replicas: Of NATS, on how many servers events and keys are kept: 1, 3 or 5.
+            replicas: Of NATS, on how many servers events and keys are kept: 1, 3 or 5. None: as it is, and 1 at first.
             max_bytes: Bytes of events that NATS keeps for workers that are late; the oldest go first. None: as it is,
                 and 1 GiB at first.
-            max_age: Seconds for which it keeps them.
+            max_age: Seconds for which it keeps them. None: as it is, and 300 at first.
             name: Part of the host's `id`; None: the machine's name.
 
         Raises:
@@ -153,11 +153,13 @@ class GatewayHost:
             raise ValueError('a host has no listeners from which intents="auto" could follow; give the intents')
         if not (shards == "auto" or (isinstance(shards, int) and not isinstance(shards, bool))):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f'shards takes "auto" or the number of all shards, not {shards!r:.100}')
-        if replicas not in (1, 3, 5):
+        if replicas not in (None, 1, 3, 5):
             raise ValueError(f"replicas must be 1, 3 or 5, not {replicas!r:.100}")
         if max_bytes is not None:
             count_of("max_bytes", max_bytes, 1)
-        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age < float("inf"):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if max_age is not None and (
+            isinstance(max_age, bool) or not isinstance(max_age, int | float) or not 1 <= max_age < float("inf")  # pyright: ignore[reportUnnecessaryIsInstance]
+        ):
             raise ValueError(f"max_age must be a number of seconds of at least 1, not {max_age!r:.100}")
         options = engine_options(
             token,
@@ -208,7 +210,9 @@ class GatewayHost:
         async def connected() -> Broker:
             broker = await connect(servers, app, prepare=False)
             try:
-                await broker.prepare(replicas=replicas, max_bytes=max_bytes, max_age=float(max_age))
+                await broker.prepare(
+                    replicas=replicas, max_bytes=max_bytes, max_age=None if max_age is None else float(max_age)
+                )
             except BaseException:
                 await broker.close()
                 raise

@@ -152,6 +152,8 @@ struct Lane {
     /// Where the last of them is.
     last: u64,
     is_under_way: bool,
+    /// When the first event was received that is under way, as the clock's nanoseconds.
+    oldest: u64,
 }
 
 impl<S: EventSink> Publisher<S> {
@@ -248,11 +250,11 @@ impl<S: EventSink> Publisher<S> {
             last = Some(now);
             let mut oldest = u64::MAX;
             for (partition, lane) in (0..).zip(&mut lanes) {
-                if let Some((_, loan)) = lane.waiting.front() {
-                    oldest = oldest.min(loan.dispatch.received_at.as_nanos() as u64);
-                }
                 if !lane.is_under_way && !lane.waiting.is_empty() {
                     self.send(partition, lane, &mut compressor, &tell);
+                }
+                if lane.is_under_way {
+                    oldest = oldest.min(lane.oldest);
                 }
             }
             self.0.counts.oldest.store(if oldest == u64::MAX { 0 } else { oldest }, Relaxed);
@@ -308,6 +310,9 @@ impl<S: EventSink> Publisher<S> {
                 continue;
             }
             let dispatch = loan.dispatch;
+            if events == 0 {
+                lane.oldest = dispatch.received_at.as_nanos() as u64;
+            }
             let sequence = dispatch.sequence.unwrap_or_default();
             match ranges.iter_mut().find(|(tag, _, _)| *tag == loan.tag) {
                 Some((_, _, last)) => *last = sequence.max(*last),
