@@ -120,25 +120,33 @@ impl Broker {
         let servers = addresses.iter().map(|at| format!("{}:{}", at.host(), at.port())).collect::<Vec<_>>().join(", ");
         let link = Arc::new(Link::default());
         let (connected, connects) = signal::channel(0);
-        let told = Arc::clone(&link);
-        let client = options.client()?.event_callback(move |event| {
-            match event {
-                Event::Connected => {
-                    *told.trouble.lock() = None;
-                    connected.send_modify(|count| *count += 1);
+        let no_answer = || {
+            let seconds = options.timeout.as_secs_f64();
+            BrokerError::Refused(format!("no NATS server answered within {seconds} s at {servers}"))
+        };
+        let deadline = time::Instant::now() + options.timeout;
+        let client = loop {
+            let (told, connected) = (Arc::clone(&link), connected.clone());
+            let client = options.client()?.event_callback(move |event| {
+                match event {
+                    Event::Connected => {
+                        *told.trouble.lock() = None;
+                        connected.send_modify(|count| *count += 1);
+                    }
+                    Event::ServerError(error) => *told.trouble.lock() = Some(error.to_string()),
+                    Event::ClientError(error) => *told.trouble.lock() = Some(error.to_string()),
+                    _ => {}
                 }
-                Event::ServerError(error) => *told.trouble.lock() = Some(error.to_string()),
-                Event::ClientError(error) => *told.trouble.lock() = Some(error.to_string()),
-                _ => {}
-            }
-            ready(())
-        });
-        let client = match time::timeout(options.timeout, client.connect(addresses)).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(error)) if error.kind() != ConnectErrorKind::TimedOut => return Err(refused(&error, &servers)),
-            Ok(Err(_)) | Err(_) => {
-                let seconds = options.timeout.as_secs_f64();
-                return Err(BrokerError::Refused(format!("no NATS server answered within {seconds} s at {servers}")));
+                ready(())
+            });
+            match time::timeout_at(deadline, client.connect(&addresses[..])).await {
+                Ok(Ok(client)) => break client,
+                // It may be just starting.
+                Ok(Err(error)) if error.kind() == ConnectErrorKind::Io && time::Instant::now() + PAUSE < deadline => {
+                    time::sleep(PAUSE).await;
+                }
+                Ok(Err(error)) if error.kind() != ConnectErrorKind::TimedOut => return Err(refused(&error, &servers)),
+                Ok(Err(_)) | Err(_) => return Err(no_answer()),
             }
         };
         let (major, minor, patch) = OLDEST;
