@@ -381,7 +381,9 @@ class Life:
             return
         self._closing = not retiring
         self._retiring = retiring
-        if not (self.shard.close(code, reason) and self.shard.running) and not retiring:
+        # Asked before: on a quick machine it may have ended by this very close, whose news listeners are to get.
+        was_running = self.shard.running
+        if not (self.shard.close(code, reason) and was_running) and not retiring:
             # It has ended by itself; what still waits for listeners is kept for the next opening.
             self.consumer.suspend()
 
