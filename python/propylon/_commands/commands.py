@@ -4,8 +4,6 @@ The signatures with their explanations stand at the gateway. Waiting until a com
 `propylon._commands.table`'s, waiting for the answer `propylon._commands.requests`'.
 """
 
-import math
-import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final, Literal
@@ -13,6 +11,7 @@ from typing import Any, Final, Literal
 import propylon._core as _core
 from propylon._arguments import class_name
 from propylon._commands.answers import VoiceServer
+from propylon._commands.asked import check_opcode, members_query, seconds_of, voice_state
 from propylon._commands.guilds import ChannelInfoRequest, SoundboardRequest, VoiceRequest
 from propylon._commands.members import MembersPending, MembersRequest
 from propylon._commands.payloads import id_of, ids_of, json_of, payload_of, presence_json
@@ -26,10 +25,6 @@ from propylon.intents import Intents
 from propylon.presence import Presence
 
 __all__ = ["Commands"]
-
-_NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
-_MAX_USER_IDS: Final = 100
-_MAX_NONCE_BYTES: Final = 32
 
 
 class Commands:
@@ -75,10 +70,7 @@ class Commands:
 
     async def send(self, op: int, data: Any) -> None:
         """Send a raw payload."""
-        if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
-        if op in _NOT_THE_USERS:
-            raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
+        check_opcode(op)
         payload = payload_of(int(op), json_of(data))
         await self._command(lambda number: self._shard.send(number, int(op), payload))
 
@@ -104,35 +96,18 @@ class Commands:
         timeout: float | None,
     ) -> MembersRequest:
         """Ask for members of a guild."""
-        guild = id_of("guild_id", guild_id)
-        data: dict[str, Any] = {"guild_id": guild}
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 100):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"limit must be a whole number from 0 to 100, not {limit!r}")
-        if user_ids is not None:
-            if query is not None:
-                raise CommandError("query and user_ids exclude each other; make two requests")
-            data["user_ids"] = ids_of("user_ids", user_ids, _MAX_USER_IDS)
-            if limit is not None:
-                data["limit"] = int(limit)
-        else:
-            if query is not None and not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise CommandError(f"query must be a str, not {type(query).__name__}")
-            data["query"] = query or ""
-            data["limit"] = (100 if query else 0) if limit is None else int(limit)
-            if not query and not data["limit"]:
-                self._need(Intents.GUILD_MEMBERS, "requesting all members")
-        if not isinstance(presences, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"presences must be True or False, not {presences!r}")
-        if presences:
+        data = members_query(guild_id, user_ids=user_ids, query=query, limit=limit, presences=presences, nonce=nonce)
+        if "query" in data and not data["query"] and not data["limit"]:
+            self._need(Intents.GUILD_MEMBERS, "requesting all members")
+        if "presences" in data:
             self._need(Intents.GUILD_PRESENCES, "requesting presences")
-            data["presences"] = True
-        data["nonce"] = nonce = _nonce(nonce)
         payload = payload_of(MembersPending.opcode, json_of(data))
 
         async def send(written: Callable[[], None]) -> None:
             await self._command(lambda number: self._shard.send(number, MembersPending.opcode, payload), written)
 
-        return MembersRequest(MembersPending(self._requests, send, int(guild), nonce, _seconds(timeout)))
+        pending = MembersPending(self._requests, send, int(data["guild_id"]), data["nonce"], seconds_of(timeout))
+        return MembersRequest(pending)
 
     async def update_voice_state(
         self,
@@ -144,13 +119,9 @@ class Commands:
         timeout: float | None,
     ) -> VoiceServer | None:
         """Join, move, change mute and deafen, or leave."""
-        guild = id_of("guild_id", guild_id)
-        channel = None if channel_id is None else id_of("channel_id", channel_id)
-        for name, value in (("self_mute", self_mute), ("self_deaf", self_deaf)):
-            if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise CommandError(f"{name} must be True or False, not {value!r}")
-        seconds = _seconds(timeout)
-        data = {"guild_id": guild, "channel_id": channel, "self_mute": self_mute, "self_deaf": self_deaf}
+        data = voice_state(guild_id, channel_id, self_mute=self_mute, self_deaf=self_deaf)
+        guild, channel = data["guild_id"], data["channel_id"]
+        seconds = seconds_of(timeout)
         payload = payload_of(VoiceRequest.opcode, json_of(data))
         if channel is None:
             await self._command(
@@ -175,7 +146,7 @@ class Commands:
         """Ask for the soundboard sounds of guilds."""
         guilds = ids_of("guild_ids", guild_ids)
         payload = payload_of(SoundboardRequest.opcode, json_of({"guild_ids": guilds}))
-        request = SoundboardRequest([int(guild) for guild in guilds], _seconds(timeout))
+        request = SoundboardRequest([int(guild) for guild in guilds], seconds_of(timeout))
         with self._requests.expect(request):
             await self._ask(request, payload)
             return await request.answer()
@@ -193,7 +164,7 @@ class Commands:
         if not names or not all(isinstance(name, str) and name for name in names):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise CommandError(f'fields must be names such as ["status", "voice_start_time"], not {fields!r}')
         payload = payload_of(ChannelInfoRequest.opcode, json_of({"guild_id": guild, "fields": names}))
-        request = ChannelInfoRequest(int(guild), _seconds(timeout))
+        request = ChannelInfoRequest(int(guild), seconds_of(timeout))
         with self._requests.expect(request):
             await self._ask(request, payload)
             return await request.answer()
@@ -221,24 +192,3 @@ class Commands:
         """Forget those that wait in a loop that has died."""
         self._table.clear()
         self._requests.clear()
-
-
-def _seconds(timeout: Any) -> float | None:
-    if timeout is None:
-        return None
-    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not (is_number and math.isfinite(timeout) and timeout > 0):
-        raise CommandError(f"timeout must be a number of seconds above 0, or None, not {timeout!r}")
-    return float(timeout)
-
-
-def _nonce(nonce: object) -> str:
-    """One's own, checked, or one that no other request has: also none of an earlier process in the same session."""
-    if nonce is None:
-        return secrets.token_hex(8)
-    if not isinstance(nonce, str) or not nonce:
-        raise CommandError(f"nonce must be a str that is not empty, not {nonce!r}")
-    size = len(nonce.encode(errors="surrogatepass"))
-    if size > _MAX_NONCE_BYTES:
-        raise CommandError(f"nonce is {size} bytes, Discord takes {_MAX_NONCE_BYTES} and ignores longer ones")
-    return nonce

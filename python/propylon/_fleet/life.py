@@ -35,7 +35,7 @@ from propylon._listening.entry import Entry
 from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
 from propylon._sessions.gates import IdentifyGate
-from propylon._sessions.session import Closed, GatewayStatus
+from propylon._sessions.session import Closed, GatewayStatus, worst
 from propylon.errors import (
     ForkedError,
     GatewayClosed,
@@ -54,17 +54,6 @@ _log: Final = logging.getLogger("propylon.gateway")
 
 _NAMED: Final = 20
 """Shards that an error names one by one."""
-
-_WORST: Final = (
-    GatewayStatus.UNCONNECTED,
-    GatewayStatus.DISCONNECTED,
-    GatewayStatus.CONNECTING,
-    GatewayStatus.WAITING_FOR_HELLO,
-    GatewayStatus.IDENTIFYING,
-    GatewayStatus.WAITING_FOR_READY,
-    GatewayStatus.RESUMING,
-    GatewayStatus.READY,
-)
 
 
 class FleetLife:
@@ -149,7 +138,7 @@ class FleetLife:
         """The worst of the shards'."""
         if self.team is None:
             return GatewayStatus.UNCONNECTED
-        return min((life.status for life in self.team), key=_WORST.index)
+        return worst(life.status for life in self.team)
 
     @property
     def latency(self) -> float | None:

@@ -1,12 +1,13 @@
 """A session and the states and ends of its connections, as values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
 from propylon.errors import PropylonError
 
-__all__ = ["Closed", "GatewayStatus", "Session"]
+__all__ = ["Closed", "GatewayStatus", "Session", "worst"]
 
 
 class GatewayStatus(Enum):
@@ -36,6 +37,21 @@ class GatewayStatus(Enum):
 
 
 _WITHOUT_SOCKET = frozenset({GatewayStatus.UNCONNECTED, GatewayStatus.CONNECTING, GatewayStatus.DISCONNECTED})
+_WORST_FIRST = (
+    GatewayStatus.UNCONNECTED,
+    GatewayStatus.DISCONNECTED,
+    GatewayStatus.CONNECTING,
+    GatewayStatus.WAITING_FOR_HELLO,
+    GatewayStatus.IDENTIFYING,
+    GatewayStatus.WAITING_FOR_READY,
+    GatewayStatus.RESUMING,
+    GatewayStatus.READY,
+)
+
+
+def worst(statuses: Iterable[GatewayStatus]) -> GatewayStatus:
+    """The one that is furthest from READY; UNCONNECTED where there is none."""
+    return min(statuses, key=_WORST_FIRST.index, default=GatewayStatus.UNCONNECTED)
 
 
 @dataclass(frozen=True, slots=True)

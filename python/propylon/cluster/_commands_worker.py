@@ -6,17 +6,17 @@ host that has the shard, `propylon.cluster._commands_host`.
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Any, Final, cast
 
 import msgspec
 
 import propylon._core as _core
-from propylon._arguments import check_seconds, class_name
+from propylon._arguments import class_name
 from propylon._commands.answers import VoiceServer
+from propylon._commands.asked import check_opcode, members_query, seconds_of, voice_state
 from propylon._commands.members import MembersPending, MembersRequest, Send
-from propylon._commands.payloads import id_of, ids_of, json_of, payload_of, presence_json
+from propylon._commands.payloads import json_of, payload_of, presence_json
 from propylon._commands.pending import ChunkHead
 from propylon._commands.requests import Requests
 from propylon._core import Dispatch
@@ -43,9 +43,6 @@ _PATIENCE: Final = 65.0
 """Seconds that a host has to send a command: a little more than the 60 s in which Discord counts them."""
 _WAITING_BYTES: Final = 64 * 1024 * 1024
 """Of chunks of members that came, but that their reader has not taken yet."""
-_NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
-_MAX_USER_IDS: Final = 100
-_MAX_NONCE_BYTES: Final = 32
 _LONG: Final = 24 * 3600.0
 """Seconds that stand for no end."""
 
@@ -84,10 +81,7 @@ class WorkerCommands:
 
     async def send(self, op: int, data: Any, shard_id: int) -> None:
         """Send a raw payload on a shard."""
-        if isinstance(op, bool) or not isinstance(op, int) or not 0 <= op <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"an opcode is a number from 0 to 255, not {op!r}")
-        if op in _NOT_THE_USERS:
-            raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
+        check_opcode(op)
         payload_of(op, json_of(data))
         self._broker()
         self._check_shard(shard_id)
@@ -119,17 +113,12 @@ class WorkerCommands:
         timeout: float | None,
     ) -> VoiceServer | None:
         """Join, move, change mute and deafen, or leave."""
-        guild = id_of("guild_id", guild_id)
-        channel = None if channel_id is None else id_of("channel_id", channel_id)
-        for name, value in (("self_mute", self_mute), ("self_deaf", self_deaf)):
-            if not isinstance(value, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise CommandError(f"{name} must be True or False, not {value!r}")
-        _check_timeout(timeout)
-        data = {"guild_id": guild, "channel_id": channel, "self_mute": self_mute, "self_deaf": self_deaf}
+        data = voice_state(guild_id, channel_id, self_mute=self_mute, self_deaf=self_deaf)
+        seconds_of(timeout)
         command = Command("voice", data=data, timeout=timeout)
         # The host's time runs from when it has sent it.
         patience = None if timeout is None else _PATIENCE + timeout
-        answer = await self._ask(self._shard_of(guild), command, patience)
+        answer = await self._ask(self._shard_of(data["guild_id"]), command, patience)
         if answer.data is None:
             return None
         try:
@@ -150,30 +139,11 @@ class WorkerCommands:
         timeout: float | None,
     ) -> MembersRequest:
         """Ask for members of a guild."""
-        guild = id_of("guild_id", guild_id)
-        data: dict[str, Any] = {"guild_id": guild}
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 100):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"limit must be a whole number from 0 to 100, not {limit!r}")
-        if user_ids is not None:
-            if query is not None:
-                raise CommandError("query and user_ids exclude each other; make two requests")
-            data["user_ids"] = ids_of("user_ids", user_ids, _MAX_USER_IDS)
-            if limit is not None:
-                data["limit"] = int(limit)
-        else:
-            if query is not None and not isinstance(query, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise CommandError(f"query must be a str, not {type(query).__name__}")
-            data["query"] = query or ""
-            data["limit"] = (100 if query else 0) if limit is None else int(limit)
-        if not isinstance(presences, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise CommandError(f"presences must be True or False, not {presences!r}")
-        if presences:
-            data["presences"] = True
-        data["nonce"] = nonce = _nonce(nonce)
+        data = members_query(guild_id, user_ids=user_ids, query=query, limit=limit, presences=presences, nonce=nonce)
         payload_of(MembersPending.opcode, json_of(data))
-        _check_timeout(timeout)
-        shard_id = self._shard_of(guild)
-        return MembersRequest(_RemoteMembers(self, self._requests, shard_id, data, int(guild), nonce, timeout))
+        patience = seconds_of(timeout)
+        guild, shard_id = int(data["guild_id"]), self._shard_of(data["guild_id"])
+        return MembersRequest(_RemoteMembers(self, self._requests, shard_id, data, guild, data["nonce"], patience))
 
     # ------------------------------------------------------------------ on the way
 
@@ -290,23 +260,3 @@ class _RemoteMembers(MembersPending):
                 NotConnected(f"members of guild {self.guild_id}: the host gave {self.progress} chunks; ask again")
             )
         return chunk.end
-
-
-def _check_timeout(timeout: float | None) -> None:
-    try:
-        check_seconds("the request", timeout=timeout)
-    except (TypeError, ValueError) as error:
-        raise CommandError(str(error)) from None
-    if timeout == 0:
-        raise CommandError("timeout must be a number of seconds above 0, or None, not 0")
-
-
-def _nonce(nonce: object) -> str:
-    if nonce is None:
-        return secrets.token_hex(8)
-    if not isinstance(nonce, str) or not nonce:
-        raise CommandError(f"nonce must be a str that is not empty, not {nonce!r}")
-    size = len(nonce.encode(errors="surrogatepass"))
-    if size > _MAX_NONCE_BYTES:
-        raise CommandError(f"nonce is {size} bytes, Discord takes {_MAX_NONCE_BYTES} and ignores longer ones")
-    return nonce

@@ -32,7 +32,7 @@ from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
 from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
-from propylon._sessions.session import Closed, GatewayStatus
+from propylon._sessions.session import Closed, GatewayStatus, worst
 from propylon._sessions.stores import SessionStore
 from propylon._version import __version__
 from propylon.cluster._broker import Asked, Broker, Questions
@@ -111,17 +111,6 @@ may be heard of later than that nobody waits for it any more."""
 _OVERLAP_TTL: Final = 600.0
 _AFTER_OVERLAP: Final = 30.0
 """Seconds after which workers go on with the new shards alone where nobody tells them that the old ones have ended."""
-
-_WORST: Final = (
-    GatewayStatus.UNCONNECTED,
-    GatewayStatus.DISCONNECTED,
-    GatewayStatus.CONNECTING,
-    GatewayStatus.WAITING_FOR_HELLO,
-    GatewayStatus.IDENTIFYING,
-    GatewayStatus.WAITING_FOR_READY,
-    GatewayStatus.RESUMING,
-    GatewayStatus.READY,
-)
 
 
 class _TotalFleet:
@@ -303,7 +292,7 @@ class HostLife:
     @property
     def status(self) -> GatewayStatus:
         """The worst of its shards'."""
-        return min((held.status for held in list(self._held.values())), key=_WORST.index, default=_WORST[0])
+        return worst(held.status for held in list(self._held.values()))
 
     def metrics(self) -> Metrics:
         """The sum over all shards, those that have gone among them."""

@@ -272,13 +272,13 @@ impl Owner {
                         Taken::Lost => (messages, is_over) = (None, true),
                     }
                 } else {
-                        messages = None;
-                        // It may have been taken away between two requests, of which only the next one would tell.
-                        if let Err(error) = self.consumer.get_info().await
-                            && error.kind() == ConsumerInfoErrorKind::NotFound
-                        {
-                            is_over = self.lost();
-                        }
+                    messages = None;
+                    // It may have been taken away between two requests, of which only the next one would tell.
+                    if let Err(error) = self.consumer.get_info().await
+                        && error.kind() == ConsumerInfoErrorKind::NotFound
+                    {
+                        is_over = self.lost();
+                    }
                 },
                 () = time::sleep(AGAIN), if is_away => {}
                 () = time::sleep(AGAIN), if self.until.is_some() && !is_over => {
@@ -427,7 +427,6 @@ impl Owner {
         let again = whole.headers.get(DELIVERED).is_some();
         let before = self.partition.number();
         let fill = self.partition.feed(events, again, whole.ackers);
-        self.counts.last.store(self.partition.number(), Relaxed);
         if self.partition.number() == before {
             // All of it may be stale, and so be done with.
             self.finish(self.finished).await;
@@ -492,6 +491,6 @@ impl Owner {
         self.counts.events.store(events, Relaxed);
         self.counts.stale.store(stale, Relaxed);
         self.counts.overlapped.store(overlapped, Relaxed);
-        self.counts.unfinished.store(self.partition.unfinished().count() as u64, Relaxed);
+        self.counts.unfinished.store(self.partition.open() as u64, Relaxed);
     }
 }

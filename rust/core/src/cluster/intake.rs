@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::wire::{self, Event, Inflater, Malformed};
 use crate::{
     clock,
-    delivery::{Dispatch, Fill, Heard},
+    delivery::{Dispatch, Fill, Heard, content_hash},
     protocol::event::EventType,
     shard::SharedState,
 };
@@ -126,7 +126,7 @@ impl<A> Partition<A> {
             }
             match &mut self.overlap {
                 Some(overlap) if !matches!(&*event.name, "READY" | "RESUMED") => {
-                    let hash = wire::content_hash(&event.name, &event.data);
+                    let hash = content_hash(&event.name, &event.data);
                     let ahead = overlap.ahead.entry(hash).or_default();
                     if event.total == overlap.old {
                         *ahead += 1;
@@ -244,7 +244,12 @@ impl<A> Partition<A> {
         self.unfinished.iter().map(|(_, token)| token).chain(held)
     }
 
-    /// The same, to be changed.
+    /// How many these are, without walking them.
+    pub fn open(&self) -> usize {
+        self.unfinished.len() + self.overlap.as_ref().map_or(0, |overlap| overlap.held.len())
+    }
+
+    /// The same messages, to be changed.
     pub fn unfinished_mut(&mut self) -> impl Iterator<Item = &mut A> {
         let held = self.overlap.iter_mut().flat_map(|overlap| overlap.held.iter_mut().map(|(_, token)| token));
         self.unfinished.iter_mut().map(|(_, token)| token).chain(held)

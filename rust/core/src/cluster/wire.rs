@@ -282,15 +282,6 @@ pub fn message_id(ranges: &[(u64, u64, u64)]) -> String {
     id
 }
 
-/// A hash for maps of what users write, which is not to be guessed.
-pub(super) fn content_hash(name: &str, data: &[u8]) -> u128 {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(&(name.len() as u64).to_le_bytes());
-    context.update(name.as_bytes());
-    context.update(data);
-    u128::from_le_bytes(context.finish().as_ref()[..16].try_into().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

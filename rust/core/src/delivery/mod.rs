@@ -15,7 +15,7 @@ mod wake;
 pub use dispatch::Dispatch;
 pub use filter::{Filter, FilterError};
 pub use hub::{Drained, Hub};
-pub use overlap::{Overlap, Side};
+pub use overlap::{Overlap, Side, content_hash};
 pub use projection::{Parts, Projection, Projections};
 pub use queue::{Counts, Fill, Ledger, Level, Loan, Lot, Notice, Overflow, QueueConfig, ShardQueue, Tally};
 pub use room::CommonRoom;

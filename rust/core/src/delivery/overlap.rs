@@ -119,7 +119,7 @@ impl Overlap {
             // Of one session, so the other side never brings it. The new fleet's first ones are behind the scenes.
             return side == Side::Old || switched;
         }
-        let hash = hash_of(event, name, data);
+        let hash = content_hash(name.unwrap_or_else(|| event.name()), data);
         let mut accounts = self.accounts.lock();
         accounts.sweep(now);
         let (is_ready, is_settled) = (accounts.is_ready, accounts.is_settled);
@@ -186,13 +186,10 @@ impl Accounts {
     }
 }
 
-/// 128 bits of type and data. SHA-256 rather than something quicker: users write what is hashed, and two events that
+/// 128 bits of name and data. SHA-256 rather than something quicker: users write what is hashed, and two events that
 /// somebody made collide would be one. 0.6 µs for a kilobyte, and only while a fleet is resharded.
-fn hash_of(event: EventType, name: Option<&str>, data: &[u8]) -> u128 {
+pub fn content_hash(name: &str, data: &[u8]) -> u128 {
     let mut context = Context::new(&SHA256);
-    context.update(&(event.index() as u64).to_le_bytes());
-    // Of those that no table has, the name is all that tells them apart.
-    let name = name.unwrap_or_default();
     context.update(&(name.len() as u64).to_le_bytes());
     context.update(name.as_bytes());
     context.update(data);
