@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -211,12 +211,43 @@ class DeadLetter(msgspec.Struct, frozen=True):
     headers: list[tuple[str, str]]
 
 
+class _Unread:
+    """What was asked of the engine, and nobody waits for: at the end it is taken back.
+
+    Else it would end with an error that arrives in the last moment of the loop, when nothing can read it any more.
+    """
+
+    def __init__(self) -> None:
+        self._asked: Final[set[asyncio.Future[Any]]] = set()
+        self._is_over = False
+
+    def keep(self, asked: "asyncio.Future[Any]") -> None:
+        """Nobody waits for it now."""
+        if self._is_over:
+            asked.cancel()
+        else:
+            self._asked.add(asked)
+            asked.add_done_callback(self._asked.discard)
+
+    def take(self, asked: "asyncio.Future[Any]") -> None:
+        """Somebody does."""
+        self._asked.discard(asked)
+
+    def end(self) -> None:
+        """Take it back, and what is left from now on."""
+        self._is_over = True
+        for asked in list(self._asked):
+            asked.cancel()
+
+
 class _Next(Generic[_T]):
     """One thing after the other, for whoever awaits it. What comes when the awaiting was cancelled is the next's."""
 
-    def __init__(self, ask: Callable[[], Awaitable[_T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[_T]], unread: _Unread) -> None:
         self._ask: Final = ask
+        self._unread: Final = unread
         self._asked: asyncio.Future[_T] | None = None
+        self._waiting = 0
 
     async def __call__(self) -> _T:
         while True:
@@ -225,16 +256,22 @@ class _Next(Generic[_T]):
                 # Where nobody asks again, nobody reads why it ended.
                 self._asked.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
             asked = self._asked
+            self._unread.take(asked)
+            self._waiting += 1
             try:
                 got = await asyncio.shield(asked)
             except asyncio.CancelledError:
                 # We were, and what has come meanwhile stays; or it was, and nothing will come.
                 if asked.cancelled():
                     self._taken(asked)
+                elif self._waiting == 1 and not asked.done():
+                    self._unread.keep(asked)
                 raise
             except BaseException:
                 self._taken(asked)
                 raise
+            finally:
+                self._waiting -= 1
             if self._taken(asked):
                 return got
 
@@ -249,10 +286,10 @@ class _Next(Generic[_T]):
 class NatsWatch:
     """News of a bucket: `propylon.cluster._broker.Watch`."""
 
-    def __init__(self, core: _core.KeyWatch) -> None:
+    def __init__(self, core: _core.KeyWatch, unread: _Unread) -> None:
         """``core``: the watch of the engine."""
         self._core: Final = core
-        self._next: Final = _Next(core.next)
+        self._next: Final = _Next(core.next, unread)
 
     async def next(self) -> list[Change]:
         """All changes since the last call."""
@@ -266,10 +303,10 @@ class NatsWatch:
 class NatsQuestions:
     """Requests to one subject: `propylon.cluster._broker.Questions`."""
 
-    def __init__(self, core: _core.Questions) -> None:
+    def __init__(self, core: _core.Questions, unread: _Unread) -> None:
         """``core``: the subscription of the engine."""
         self._core: Final = core
-        self._next: Final = _Next(core.next)
+        self._next: Final = _Next(core.next, unread)
 
     async def next(self) -> Asked:
         """The next one."""
@@ -288,6 +325,7 @@ class NatsBroker:
         self.core: Final = core
         """The engine's, for what carries events."""
         self.app: Final = app
+        self._unread: Final = _Unread()
 
     def __repr__(self) -> str:
         """Where it is connected to."""
@@ -338,7 +376,7 @@ class NatsBroker:
 
     async def watch(self, bucket: str, pattern: str, /) -> NatsWatch:
         """Hear of the keys that match, from now on, also over a restart of the server."""
-        return NatsWatch(await self.core.watch(bucket, pattern))
+        return NatsWatch(await self.core.watch(bucket, pattern), self._unread)
 
     async def request(self, subject: str, data: bytes, timeout: float, /) -> bytes | None:
         """Ask whoever serves the subject; None at once where nobody does."""
@@ -346,7 +384,7 @@ class NatsBroker:
 
     async def serve(self, subject: str, /) -> NatsQuestions:
         """Answer what is asked there, from when this returns."""
-        return NatsQuestions(await self.core.serve(subject))
+        return NatsQuestions(await self.core.serve(subject), self._unread)
 
     async def publish(self, subject: str, data: bytes, /) -> None:
         """Send it to whoever is there."""
@@ -358,6 +396,7 @@ class NatsBroker:
 
     async def close(self) -> None:
         """What was sent is on its way; everything that waits gets a ConnectionError."""
+        self._unread.end()
         await self.core.close()
 
     async def prepare(
