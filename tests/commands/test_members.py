@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from commands.conftest import NOBODYS, guild, nothing_waits, sent
-from face.support import eventually, message
+from face.support import eventually, message, open_and_quiet
 from propylon import CommandError, CommandTooLarge, Gateway, Intents, Members, NotConnected, RateLimited, RequestTimeout
-from propylon.events import GuildMembersChunk, InviteDelete, MessageCreate
+from propylon.events import GuildMembersChunk, MessageCreate
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.asyncio
@@ -142,11 +142,7 @@ async def test_a_listener_with_one_call_allowed_may_ask(propylon_simulator: Star
 async def test_without_a_request_chunks_do_not_touch_python(propylon_simulator: Start, gateway_to: Any) -> None:
     sim = propylon_simulator(guilds=0)
     gateway: Gateway = gateway_to(sim)
-    async with gateway.stream(InviteDelete) as marks:
-        await gateway.open(timeout=10)
-        # All that the opening woke the loop for has been taken when this one has come.
-        sim.dispatch("INVITE_DELETE", {"channel_id": "1", "code": "mark"})
-        await anext(marks)
+    await open_and_quiet(sim, gateway)
     wakeups = gateway.metrics().wakeups
     for index in range(100):
         sim.dispatch("GUILD_MEMBERS_CHUNK", chunk(index, 100, "x"))

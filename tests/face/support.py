@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from propylon import Backoff, Gateway, Intents, Timeouts
+from propylon.events import InviteDelete
 from propylon.testing import Simulator
 
 SHORT = {
@@ -29,6 +30,16 @@ async def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> Non
         while not condition():
             await asyncio.sleep(pause)
             pause = min(pause + 0.001, 0.01)
+
+
+async def open_and_quiet(sim: Simulator, gateway: Gateway) -> None:
+    """Open it; all that the opening woke the loop for has been taken. One INVITE_DELETE more than it sends has come."""
+    async with gateway.stream(InviteDelete) as marks:
+        await gateway.open(timeout=10)
+        await gateway.wait_guilds_ready(timeout=10)
+        # What the I/O thread tells of the opening comes before this.
+        sim.dispatch("INVITE_DELETE", {"channel_id": "1", "code": "mark"})
+        await anext(marks)
 
 
 def run_and_abandon(

@@ -206,6 +206,12 @@ const HIGH_EVENTS: usize = 1024;
 /// A burst's memory is given back once the queue is this small again.
 const SMALL: usize = 256;
 
+impl State {
+    fn has_work(&self) -> bool {
+        !self.notices.is_empty() || (!self.held && self.outlet.is_none() && !self.items.is_empty())
+    }
+}
+
 impl ShardQueue {
     /// An empty queue. `key` is how the consumer tells queues apart.
     pub fn new(key: u64, config: QueueConfig) -> Self {
@@ -238,10 +244,22 @@ impl ShardQueue {
         self.state.lock().signal.as_ref().is_some_and(|bound| Arc::ptr_eq(bound, signal))
     }
 
-    pub(super) fn signal(&self, signal: &Signal) {
-        signal.signal(|| {
-            self.wakeups.fetch_add(1, Relaxed);
-        });
+    /// The signal that the caller writes after unlocking `state`, if the event loop sleeps.
+    pub(super) fn claim(&self, state: &State) -> Option<Arc<Signal>> {
+        let signal = state.signal.as_ref().filter(|signal| signal.claim())?;
+        self.wakeups.fetch_add(1, Relaxed);
+        Some(Arc::clone(signal))
+    }
+
+    /// Wakes the event loop if something waits here.
+    pub(super) fn rouse(&self) {
+        let signal = {
+            let state = self.state.lock();
+            if state.has_work() { self.claim(&state) } else { None }
+        };
+        if let Some(signal) = signal {
+            signal.wake();
+        }
     }
 
     /// Adds one batch of the reader: one lock, one wake-up. After [`Fill::High`] and [`Fill::Full`] the reader may,
@@ -274,10 +292,10 @@ impl ShardQueue {
         }
         state.notices.extend(notice);
         if batch.is_empty() {
-            let signal = if told { state.signal.clone() } else { None };
+            let signal = if told { self.claim(&state) } else { None };
             drop(state);
             if let Some(signal) = signal {
-                self.signal(&signal);
+                signal.wake();
             }
             return Fill::Low;
         }
@@ -312,7 +330,7 @@ impl ShardQueue {
             Fill::Full => Some((self.config.bytes.min(state.bytes + state.lent.bytes()) / 2, self.config.events / 2)),
         };
         let aside = state.held || state.outlet.is_some();
-        let signal = if aside && !told { None } else { state.signal.clone() };
+        let signal = if aside && !told { None } else { self.claim(&state) };
         let outlet = state.outlet.clone();
         // The descriptor is written after unlocking: the woken thread would only run into the lock.
         drop(state);
@@ -320,7 +338,7 @@ impl ShardQueue {
             outlet.notify_one();
         }
         if let Some(signal) = signal {
-            self.signal(&signal);
+            signal.wake();
         }
         fill
     }
@@ -381,10 +399,10 @@ impl ShardQueue {
                 state.lines += 1;
             }
             state.notices.push_back(notice);
-            state.signal.clone()
+            self.claim(&state)
         };
         if let Some(signal) = signal {
-            self.signal(&signal);
+            signal.wake();
         }
     }
 
@@ -403,10 +421,10 @@ impl ShardQueue {
                     state.notices.push_back(Notice::Warn(text.to_owned()));
                 }
             }
-            state.signal.clone()
+            self.claim(&state)
         };
         if let Some(signal) = signal {
-            self.signal(&signal);
+            signal.wake();
         }
     }
 
@@ -437,17 +455,16 @@ impl ShardQueue {
         let signal = {
             let mut state = self.state.lock();
             state.held = held;
-            if held || state.items.is_empty() { None } else { state.signal.clone() }
+            if held || state.items.is_empty() { None } else { self.claim(&state) }
         };
         if let Some(signal) = signal {
-            self.signal(&signal);
+            signal.wake();
         }
     }
 
     /// Whether a drain would find anything.
     pub fn has_work(&self) -> bool {
-        let state = self.state.lock();
-        !state.notices.is_empty() || (!state.held && state.outlet.is_none() && !state.items.is_empty())
+        self.state.lock().has_work()
     }
 
     pub(super) fn take(&self, limit: usize, notices: &mut Vec<(u64, Notice)>) -> Vec<Dispatch> {

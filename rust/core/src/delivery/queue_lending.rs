@@ -86,10 +86,10 @@ impl ShardQueue {
         let signal = {
             let mut state = self.state.lock();
             state.outlet.clone_from(&outlet);
-            if outlet.is_none() && !state.items.is_empty() { state.signal.clone() } else { None }
+            if outlet.is_none() && !state.items.is_empty() { self.claim(&state) } else { None }
         };
         if let Some(signal) = signal {
-            self.signal(&signal);
+            signal.wake();
         }
         if let Some(outlet) = outlet {
             outlet.notify_one();

@@ -18,12 +18,17 @@ impl Signal {
         Self { signalled: AtomicBool::new(false), waker }
     }
 
-    /// Wakes the loop unless it is awake already; `count` is told of it first, so that whoever is woken reads it there.
-    pub(super) fn signal(&self, count: impl FnOnce()) {
-        if !self.signalled.swap(true, SeqCst) {
-            count();
-            self.waker.wake();
-        }
+    /// Whether the caller has to [`wake`](Signal::wake) the loop: it sleeps, and nobody else is about to. To be asked
+    /// under the lock of what was added: a loop that finds the work by itself in between takes no wake-up for it that
+    /// is counted only later.
+    #[must_use]
+    pub(super) fn claim(&self) -> bool {
+        !self.signalled.swap(true, SeqCst)
+    }
+
+    /// Makes the descriptor readable, after a [`claim`](Signal::claim).
+    pub(super) fn wake(&self) {
+        self.waker.wake();
     }
 
     /// The loop goes to sleep: the next signal wakes it. The caller looks for work once more after this.
