@@ -20,7 +20,7 @@ from propylon._commands.pending import Pending
 from propylon._commands.requests import Requests
 from propylon._commands.table import CommandTable
 from propylon._core import Dispatch
-from propylon.errors import CommandError
+from propylon.errors import CommandError, NotConnected
 from propylon.events import ChannelInfo, SoundboardSounds
 from propylon.intents import Intents
 from propylon.presence import Presence
@@ -28,6 +28,7 @@ from propylon.presence import Presence
 __all__ = ["Commands"]
 
 _NOT_THE_USERS: Final = {1: "heartbeats", 2: "IDENTIFY", 6: "RESUME"}
+_PRESENCE: Final = 3
 _MAX_USER_IDS: Final = 100
 _MAX_NONCE_BYTES: Final = 32
 
@@ -81,6 +82,18 @@ class Commands:
             raise CommandError(f"opcode {op} is the engine's: it sends {_NOT_THE_USERS[op]} by itself")
         payload = payload_of(int(op), json_of(data))
         await self._command(lambda number: self._shard.send(number, int(op), payload))
+
+    def post(self, op: int, data: str) -> None:
+        """Hand a payload, ``data`` as JSON, to the engine and wait for nothing: it is sent in its turn.
+
+        For libraries that wait for answers themselves. Raises CommandTooLarge, and NotConnected where it is closed.
+        """
+        self._check_open()
+        payload = payload_of(op, data)
+        # Under a number that nobody waits for.
+        taken = self._shard.set_presence(0, data) if op == _PRESENCE else self._shard.send(0, op, payload)
+        if not taken:
+            raise NotConnected("the gateway is closed")
 
     async def _ask(self, pending: Pending, payload: str) -> None:
         await self._command(

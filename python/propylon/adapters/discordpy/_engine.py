@@ -1,0 +1,306 @@
+"""The engine of one discord.py client: its options, its shards, and what of the client it stands in for.
+
+Owns the seam, `DiscordWebSocket.from_client`, and who of the process's clients goes through it.
+"""
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import discord
+import orjson
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from propylon._core import Dispatch
+from propylon._filters.expression import Filter
+from propylon._fleet.counters import none, summed
+from propylon._fleet.permits import check_gate
+from propylon._gateway.admin import Admin
+from propylon._gateway.metrics import Metrics
+from propylon._listening.entry import Entry
+from propylon._sessions.gates import IdentifyGate
+from propylon._sessions.session import Session
+from propylon._sessions.stores import SessionStore
+from propylon._sessions.together import together
+from propylon.adapters._link import ALL, EngineOptions, Link, checked_filters, options_of
+from propylon.adapters._versions import check_version
+from propylon.adapters.discordpy._socket import EngineWebSocket
+from propylon.adapters.discordpy._wanted import EVERY_EVENT, demanded, listens, of_listeners
+
+__all__ = ["Engine", "check_client", "engine_of", "set_engine", "take_the_seam", "warn_of_patches"]
+
+_log: Final = logging.getLogger("propylon")
+
+_DISCORDS: Final = "wss://gateway.discord.gg/"
+_LOOK: Final = 5.0
+"""Seconds between two looks at who listens; what is added by discord.py's own methods is seen at once."""
+_ATTRIBUTE: Final = "_propylon_engine"
+
+_stock: Final[Any] = DiscordWebSocket.__dict__["from_client"]
+
+
+def engine_of(client: object) -> "Engine | None":
+    """The engine of a client; None where discord.py keeps its connection itself."""
+    return vars(client).get(_ATTRIBUTE)
+
+
+def set_engine(client: discord.Client, engine: "Engine") -> None:
+    """Give a client its engine."""
+    setattr(client, _ATTRIBUTE, engine)
+
+
+def take_the_seam() -> None:
+    """From now on `DiscordWebSocket.from_client` looks whether the client has an engine; once for the process."""
+    if DiscordWebSocket.__dict__["from_client"] is not _stock:
+        return
+
+    async def from_client(cls: Any, client: discord.Client, **arguments: Any) -> DiscordWebSocket:
+        engine = engine_of(client)
+        if engine is None:
+            socket: DiscordWebSocket = await _stock.__func__(cls, client, **arguments)
+            return socket
+        return engine.socket(**arguments)
+
+    from_client.__doc__ = _stock.__func__.__doc__
+    DiscordWebSocket.from_client = classmethod(from_client)  # type: ignore[method-assign,assignment]
+
+
+def _proxy_of(client: discord.Client) -> str | None:
+    """The client's own proxy, with its password."""
+    proxy, auth = client.http.proxy, client.http.proxy_auth
+    if not proxy or auth is None:
+        return proxy
+    parts = urlsplit(proxy)
+    login = f"{quote(auth.login, safe='')}:{quote(auth.password, safe='')}@"
+    return urlunsplit(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
+
+
+class Engine:
+    """What `install` gives: the engine under one client, to look at while it runs."""
+
+    def __init__(
+        self,
+        client: discord.Client,
+        *,
+        sessions: SessionStore | None,
+        gate: IdentifyGate | None,
+        where: Mapping[str, Filter] | None,
+        admin: str | None,
+        admin_remote: bool,
+        options: EngineOptions,
+    ) -> None:
+        """Made by `install`. Raises what it says."""
+        self.client: Final = client
+        self._options: Final = options
+        self._filters: Final = checked_filters(where)
+        check_gate(gate)
+        self._gate: Final = gate
+        self._sessions: Final = None if sessions is None else together(sessions)
+        self._admin: Final = Admin(admin, admin_remote)
+        self.reconnects = True
+        """As `connect` was told."""
+        self.tells_types = False
+        self._sockets: Final[dict[int | None, EngineWebSocket]] = {}
+        self._on_demand: Final[dict[EngineWebSocket, dict[str, Entry]]] = {}
+        """The events that are wanted because somebody listens, and `ALL`."""
+        self._retired = none()
+        self._looked = 0.0
+        # A bad option is told here and not when the bot starts.
+        self._engine_options("token", None)
+        self._wrap()
+
+    # ------------------------------------------------------------------ what users look at
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """``(host, port)`` of the admin server; None where there is none, and while the bot is not connected."""
+        return self._admin.address
+
+    def metrics(self) -> Metrics:
+        """The sum of all counters over the shards, those that have ended among them."""
+        return summed([self._retired, *(socket.link.life.metrics() for socket in self._sockets.values())])
+
+    def session(self, shard_id: int | None = None) -> Session | None:
+        """The session of a shard as a RESUME would use it; None where there is none."""
+        socket = self._sockets.get(shard_id)
+        return None if socket is None else socket.link.life.session
+
+    def __repr__(self) -> str:
+        """Whose it is."""
+        return f"<Engine of {type(self.client).__name__} with {len(self._sockets)} shards>"
+
+    # ------------------------------------------------------------------ the client's side
+
+    def _wrap(self) -> None:
+        """Stand between the client and some of its methods, on this object alone."""
+        client: Any = self.client
+        connect: Callable[..., Any] = client.connect
+
+        async def connecting(*, reconnect: bool = True) -> None:
+            self.reconnects = reconnect
+            # Here, because discord.py's loop would take its failure for that of a connection.
+            self._admin.open()
+            try:
+                await connect(reconnect=reconnect)
+            finally:
+                self._admin.close()
+
+        client.connect = connecting
+        for name in ("wait_for", "event", "add_listener"):
+            if hasattr(client, name):
+                setattr(client, name, self._looking(getattr(client, name)))
+
+    def _looking(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def then_look(*arguments: Any, **named: Any) -> Any:
+            result = method(*arguments, **named)
+            self.look()
+            return result
+
+        then_look.__doc__ = method.__doc__
+        return then_look
+
+    def _engine_options(self, token: str, shard: tuple[int, int] | None) -> dict[str, Any]:
+        state = self.client._connection
+        given: EngineOptions = {
+            "api_url": Route.BASE,
+            "proxy": _proxy_of(self.client),
+            "identify_properties": {"os": sys.platform, "browser": "discord.py", "device": "discord.py"},
+        }
+        if str(DiscordWebSocket.DEFAULT_GATEWAY) != _DISCORDS:
+            # Somebody has pointed discord.py to another gateway.
+            given["gateway_url"] = str(DiscordWebSocket.DEFAULT_GATEWAY)
+        presence: str | None = None
+        if state._activity is not None or state._status is not None:
+            activities = [] if state._activity is None else [state._activity]
+            status = state._status or "online"
+            presence = orjson.dumps({"status": status, "activities": activities, "since": 0, "afk": False}).decode()
+        return options_of(
+            token,
+            {**given, **self._options},
+            intents=state._intents.value,
+            shard=shard,
+            large_threshold=250,
+            presence=presence,
+        )
+
+    def _has_hook(self) -> bool:
+        """Whether the hook is the user's: discord.py's own only waits 5 s, and the engine knows better how long."""
+        hook = getattr(self.client.before_identify_hook, "__func__", None)
+        return hook is not discord.Client.before_identify_hook
+
+    def socket(
+        self,
+        *,
+        initial: bool = False,
+        gateway: yarl.URL | None = None,
+        shard_id: int | None = None,
+        session: str | None = None,
+        sequence: int | None = None,
+        resume: bool = False,
+        **_: Any,
+    ) -> EngineWebSocket:
+        """In place of `DiscordWebSocket.from_client`; it connects while discord.py goes on."""
+        client = self.client
+        state = client._connection
+        token = client.http.token or ""
+        pair = None if shard_id is None or state.shard_count is None else (shard_id, state.shard_count)
+        options = self._engine_options(token, pair)
+        socket = EngineWebSocket(
+            self, shard_id=shard_id, initial=initial, default_gateway=DiscordWebSocket.DEFAULT_GATEWAY
+        )
+        link = socket.link = Link(
+            client,
+            socket,
+            token,
+            options,
+            name=f"discord.py's {type(client).__name__}",
+            intents=state._intents.value,
+            shard=pair,
+            sessions=self._sessions,
+            gate=self._gate,
+            asks=self._has_hook(),
+            admin=self._admin,
+        )
+        if gateway is not None and not resume:
+            link.life.shard.set_known_url(str(gateway))
+        earlier = self._sockets.get(shard_id)
+        if earlier is not None:
+            self._retire(earlier)
+        self._sockets[shard_id] = socket
+        self._on_demand[socket] = {}
+        always, _on_demand = demanded(client)
+        link.want({event: self._filters.get(event) for event in always})
+        self.look()
+        state._update_references(socket)
+        goes_on = None
+        if resume and session is not None and sequence is not None:
+            socket.has_state = True
+            url = None if gateway is None else str(gateway)
+            goes_on = Session(session, sequence, url, pair, state._intents.value)
+        link.start(goes_on)
+        return socket
+
+    def _retire(self, socket: EngineWebSocket) -> None:
+        self._retired = summed([self._retired, socket.link.life.metrics()], of_now=False)
+        self._on_demand.pop(socket, None)
+
+    # ------------------------------------------------------------------ who listens
+
+    def look(self) -> None:
+        """Let those events come that somebody listens to, and no others."""
+        self._looked = time.monotonic()
+        client = self.client
+        self.tells_types = listens(client, "socket_event_type")
+        _, on_demand = demanded(client)
+        wanted = {event for event, names in on_demand.items() if of_listeners(client, names)}
+        if self.tells_types or (client._enable_debug_events and of_listeners(client, EVERY_EVENT)):
+            wanted.add(ALL)
+        for socket, entries in self._on_demand.items():
+            for event in wanted - entries.keys():
+                entries[event] = socket.link.want({event: self._filters.get(event)})
+            for event in entries.keys() - wanted:
+                socket.link.unwant(entries.pop(event))
+
+    # ------------------------------------------------------------------ the socket's side
+
+    def restore(self, socket: EngineWebSocket) -> None:
+        """A session of an earlier process goes on."""
+
+    def keep(self, socket: EngineWebSocket, dispatch: Dispatch[Any]) -> None:
+        """An event was parsed."""
+        if time.monotonic() - self._looked > _LOOK:
+            self.look()
+
+    def over(self, socket: EngineWebSocket) -> None:
+        """It makes no further connection."""
+
+
+def warn_of_patches() -> None:
+    """Tell of what is changed in discord.py's WebSocket and will have no effect."""
+    for name in ("identify", "resume", "received_message", "poll_event"):
+        method = getattr(DiscordWebSocket, name)
+        if getattr(method, "__module__", "discord.gateway") != "discord.gateway":
+            advice = "; give install() identify_properties= instead" if name == "identify" else ""
+            warnings.warn(
+                f"DiscordWebSocket.{name} has been replaced by {method.__module__}, and Propylon's engine does not "
+                f"use it{advice}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def check_client(client: object) -> None:
+    """Raise where there is nothing to install under."""
+    check_version("discord.py", (2, 7), "discordpy")
+    if not isinstance(client, discord.Client):
+        raise TypeError(f"install() takes a discord.Client or commands.Bot, not {client!r:.100}")
+    if engine_of(client) is not None:
+        raise RuntimeError(f"{type(client).__name__} has Propylon's engine already; call install() once")
+    if client.ws is not None:
+        raise RuntimeError("install() comes before run(), start() and connect(): this client is connected already")
