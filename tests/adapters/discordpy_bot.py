@@ -25,7 +25,7 @@ with warnings.catch_warnings():
 
     from propylon.adapters.discordpy import install
 
-__all__ = ["Running", "aiohttp", "commands", "discord", "running", "until"]
+__all__ = ["DiscordWebSocket", "Running", "aiohttp", "commands", "discord", "install", "running", "until"]
 
 _tokens = (f"NTAzMzE2NDgwMDAwMDAwMDAx.simulator.{number}" for number in count())
 """One for each bot: the engine remembers for a token where the Gateway is."""
@@ -126,6 +126,20 @@ class Running:
 
     async def tell(self, event: str, data: object) -> None:
         self.simulator.dispatch(event, data)
+
+    @contextlib.asynccontextmanager
+    async def again(self, install: dict[str, Any], kind: Any = None, **options: Any) -> AsyncGenerator["Running"]:
+        """Another process's bot, as far as the server sees: the same token, another client."""
+        kind = kind or type(self.client)
+        client = kind(**{"intents": discord.Intents.all(), "guild_ready_timeout": 0.1, **options})
+        bot = Running(client, self.simulator, self.api, "adapted", install)
+        bot.token = self.token
+        try:
+            await bot.start()
+            yield bot
+        finally:
+            await client.close()
+            await bot.ended()
 
     def commands_of(self, op: int) -> list[Any]:
         """What the server received with an opcode, ``d`` alone."""

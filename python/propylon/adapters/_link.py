@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypedDict
 
 from propylon._core import Dispatch, Room
 from propylon._delivery.plans import Plans
-from propylon._filters.expression import Filter
+from propylon._filters.expression import Filter, fitted
 from propylon._fleet.permits import Permits
 from propylon._gateway.admin import Admin
 from propylon._gateway.intents import AskedIntents
@@ -109,7 +109,7 @@ def checked_filters(where: Mapping[str, Filter] | None) -> dict[str, Filter]:
             )
         if event in _OF_THE_SESSION or event in ("GUILD_CREATE", "GUILD_DELETE"):
             raise ValueError(f"where= cannot leave out {event}: without it the library knows no guilds")
-        filters[event] = Wanted(event, None).narrowed(condition).where or condition
+        filters[event] = fitted(condition, event)
     return filters
 
 

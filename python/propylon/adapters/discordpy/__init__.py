@@ -3,6 +3,7 @@
 Stands on discord.py, which the extra ``discordpy`` brings: ``pip install 'propylon[discordpy]'``.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Unpack
 
@@ -32,6 +33,7 @@ def install(
     client: discord.Client,
     *,
     sessions: SessionStore | None = None,
+    cache: str | os.PathLike[str] | None = None,
     gate: IdentifyGate | None = None,
     where: Mapping[str, Filter] | None = None,
     admin: str | None = None,
@@ -48,7 +50,10 @@ def install(
 
     Args:
         client: The client, before ``run``, ``start`` or ``connect``.
-        sessions: Where sessions outlive the process, such as a `propylon.FileSessionStore`: the next process resumes.
+        sessions: Where sessions outlive the process, such as a `propylon.FileSessionStore`: the next process resumes,
+            and begins with the guilds that this one knows. The bot then seems to be online until the session expires.
+        cache: Folder where what discord.py's cache holds is kept with the sessions, as secret as they are. None: beside
+            the file of a `propylon.FileSessionStore`; for other stores it has to be named.
         gate: Who says when a shard may IDENTIFY where several processes share a token, such as a
             `propylon.FileIdentifyGate`.
         where: Filters by the name of an event on the wire; events that do not pass never reach Python. Such as
@@ -67,6 +72,7 @@ def install(
     engine = Engine(
         client,
         sessions=sessions,
+        cache=cache,
         gate=gate,
         where=where,
         admin=admin,

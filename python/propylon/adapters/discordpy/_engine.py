@@ -4,6 +4,7 @@ Owns the seam, `DiscordWebSocket.from_client`, and who of the process's clients 
 """
 
 import logging
+import os
 import sys
 import time
 import warnings
@@ -17,7 +18,6 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from propylon._core import Dispatch
 from propylon._filters.expression import Filter
 from propylon._fleet.counters import none, summed
 from propylon._fleet.permits import check_gate
@@ -25,17 +25,20 @@ from propylon._gateway.admin import Admin
 from propylon._gateway.metrics import Metrics
 from propylon._listening.entry import Entry
 from propylon._sessions.gates import IdentifyGate
+from propylon._sessions.keeping import session_key
 from propylon._sessions.session import Session
 from propylon._sessions.stores import SessionStore
 from propylon._sessions.together import together
+from propylon.adapters._cache import Cache, folder_of, guarded
 from propylon.adapters._link import ALL, EngineOptions, Link, checked_filters, options_of
 from propylon.adapters._versions import check_version
 from propylon.adapters.discordpy._socket import EngineWebSocket
 from propylon.adapters.discordpy._wanted import EVERY_EVENT, demanded, listens, of_listeners
+from propylon.errors import SessionTakenOver
 
 __all__ = ["Engine", "check_client", "engine_of", "set_engine", "take_the_seam", "warn_of_patches"]
 
-_log: Final = logging.getLogger("propylon")
+_log: Final = logging.getLogger("propylon.gateway")
 
 _DISCORDS: Final = "wss://gateway.discord.gg/"
 _LOOK: Final = 5.0
@@ -89,6 +92,7 @@ class Engine:
         client: discord.Client,
         *,
         sessions: SessionStore | None,
+        cache: str | os.PathLike[str] | None,
         gate: IdentifyGate | None,
         where: Mapping[str, Filter] | None,
         admin: str | None,
@@ -101,7 +105,10 @@ class Engine:
         self._filters: Final = checked_filters(where)
         check_gate(gate)
         self._gate: Final = gate
-        self._sessions: Final = None if sessions is None else together(sessions)
+        self._beginning: Final = folder_of(sessions, cache)
+        self._sessions: Final = None if sessions is None else guarded(together(sessions), self._cache_of)
+        self._caches: Final[dict[str, Cache]] = {}
+        """By the keys of their sessions."""
         self._admin: Final = Admin(admin, admin_remote)
         self.reconnects = True
         """As `connect` was told."""
@@ -148,6 +155,10 @@ class Engine:
             self._admin.open()
             try:
                 await connect(reconnect=reconnect)
+            except SessionTakenOver:
+                # Not a failure: the new version of the bot goes on with the session.
+                _log.info("another process has taken the session over; this bot closes")
+                await client.close()
             finally:
                 self._admin.close()
 
@@ -211,8 +222,9 @@ class Engine:
         token = client.http.token or ""
         pair = None if shard_id is None or state.shard_count is None else (shard_id, state.shard_count)
         options = self._engine_options(token, pair)
+        kept = None if self._sessions is None else self._cache_of(session_key(token, pair))
         socket = EngineWebSocket(
-            self, shard_id=shard_id, initial=initial, default_gateway=DiscordWebSocket.DEFAULT_GATEWAY
+            self, kept, shard_id=shard_id, initial=initial, default_gateway=DiscordWebSocket.DEFAULT_GATEWAY
         )
         link = socket.link = Link(
             client,
@@ -269,16 +281,15 @@ class Engine:
 
     # ------------------------------------------------------------------ the socket's side
 
-    def restore(self, socket: EngineWebSocket) -> None:
-        """A session of an earlier process goes on."""
+    def _cache_of(self, key: str) -> Cache | None:
+        if self._beginning is None:
+            return None
+        return self._caches.setdefault(key, Cache(self._beginning, key))
 
-    def keep(self, socket: EngineWebSocket, dispatch: Dispatch[Any]) -> None:
-        """An event was parsed."""
+    def parsed(self) -> None:
+        """An event was."""
         if time.monotonic() - self._looked > _LOOK:
             self.look()
-
-    def over(self, socket: EngineWebSocket) -> None:
-        """It makes no further connection."""
 
 
 def warn_of_patches() -> None:

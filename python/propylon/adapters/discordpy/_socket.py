@@ -21,6 +21,7 @@ from discord.gateway import DiscordWebSocket, EventListener, ReconnectWebSocket
 
 from propylon._core import Dispatch
 from propylon._listening.entry import Entry
+from propylon.adapters._cache import Cache
 from propylon.adapters._link import Link
 from propylon.errors import (
     AuthenticationFailed,
@@ -28,7 +29,6 @@ from propylon.errors import (
     GatewayClosed,
     HandshakeError,
     NotConnected,
-    SessionTakenOver,
 )
 
 __all__ = ["EngineWebSocket", "Owner"]
@@ -51,14 +51,8 @@ class Owner(Protocol):
     tells_types: bool
     """Whether somebody wants `socket_event_type`, for each event."""
 
-    def restore(self, socket: "EngineWebSocket") -> None:
-        """A session of an earlier process goes on: give the cache what it held."""
-
-    def keep(self, socket: "EngineWebSocket", dispatch: Dispatch[Any]) -> None:
-        """An event was parsed."""
-
-    def over(self, socket: "EngineWebSocket") -> None:
-        """It makes no further connection."""
+    def parsed(self) -> None:
+        """An event was."""
 
 
 class _Socket:
@@ -96,13 +90,16 @@ class _Beat:
 class EngineWebSocket(DiscordWebSocket):
     """A `discord.gateway.DiscordWebSocket` whose connection the engine keeps, over any number of reconnects."""
 
-    def __init__(self, owner: Owner, *, shard_id: int | None, initial: bool, default_gateway: yarl.URL) -> None:
-        """Nothing is sent before its link starts."""
+    def __init__(
+        self, owner: Owner, cache: Cache | None, *, shard_id: int | None, initial: bool, default_gateway: yarl.URL
+    ) -> None:
+        """Nothing is sent before its link starts. ``cache``: where the session outlives the process."""
         client = owner.client
         state = client._connection
         # Not the base's: it wants a socket, and makes a decompressor and a rate limiter of its own.
         self.loop = client.loop
         self._owner: Final = owner
+        self._cache: Final = cache
         self._dispatch = client.dispatch
         self._dispatch_listeners: list[EventListener] = []
         self._waited: Final[dict[str, Entry]] = {}
@@ -198,7 +195,7 @@ class EngineWebSocket(DiscordWebSocket):
             _log.info("Shard ID %s has connected to Gateway (Session ID: %s).", self.shard_id, data.get("session_id"))
         elif not self.has_state:
             self.has_state = True
-            self._owner.restore(self)
+            self._restore()
         if name == "RESUMED":
             data = data if isinstance(data, dict) else {}
             data["__shard_id__"] = self.shard_id
@@ -214,9 +211,37 @@ class EngineWebSocket(DiscordWebSocket):
             if parser is not None:
                 parser(data)
         finally:
-            self._owner.keep(self, dispatch)
+            if self._cache is not None:
+                self._cache.add(name, raw)
+            self._owner.parsed()
             if self._dispatch_listeners:
                 self._tell_waiting(name, data)
+
+    def _restore(self) -> None:
+        """A session of an earlier process goes on: begin with what that one knew.
+
+        READY and the guilds are told as after any start; what changed since then listeners have heard of.
+        """
+        session_id = self.session_id
+        events = [] if self._cache is None or session_id is None else self._cache.load(session_id)
+        if not events:
+            _log.warning("Shard ID %s goes on with a session of which no guilds are known.", self.shard_id)
+            return
+        state = self._connection
+        dispatch = state.dispatch
+        for event, raw in events:
+            parser = self._discord_parsers.get(event)
+            if parser is None:
+                continue
+            if event not in ("READY", "GUILD_CREATE"):
+                state.dispatch = _silent
+            try:
+                parser(orjson.loads(raw))
+            except Exception:
+                _log.exception("Shard ID %s: a kept %s could not be read.", self.shard_id, event)
+            finally:
+                state.dispatch = dispatch
+        _log.info("Shard ID %s: %d events of the earlier process were read again.", self.shard_id, len(events))
 
     def _tell_waiting(self, name: str, data: Any) -> None:
         for entry in [entry for entry in self._dispatch_listeners if entry.event == name]:
@@ -247,14 +272,7 @@ class EngineWebSocket(DiscordWebSocket):
 
     def ended(self, error: BaseException | None) -> None:
         """Who polls gets what discord.py would have raised."""
-        if isinstance(error, SessionTakenOver):
-            _log.info("Shard ID %s: another process goes on with the session; this one closes.", self.shard_id)
-            # Whoever polls finds the client closed, and returns.
-            closing = self.loop.create_task(self._owner.client.close(), name="propylon taken over")
-            closing.add_done_callback(lambda _: self._raise(self._closed(1000)))
-        else:
-            self._raise(self._error_of(error))
-        self._owner.over(self)
+        self._raise(self._error_of(error))
 
     def _raise(self, error: BaseException) -> None:
         if not self._end.done():
@@ -367,3 +385,7 @@ class EngineWebSocket(DiscordWebSocket):
         self._close_code = code
         keeps = self.link.keeps and self._owner.client.is_closed() and code in (1000, 1001)
         await self.link.close(None if keeps else code)
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """In place of `dispatch`."""
