@@ -12,6 +12,7 @@ import pytest
 from propylon.testing import Simulator
 
 from .api import Api
+from .waiting import until
 
 with warnings.catch_warnings():
     # audioop, which discord.py imports for voice, is deprecated.
@@ -46,15 +47,6 @@ _NAMES = (
     "message",
 )
 """What every bot of the tests notes."""
-
-
-async def until(condition: Callable[[], object], what: str = "", timeout: float = 10.0) -> None:
-    """Return when it is so."""
-    end = asyncio.get_running_loop().time() + timeout
-    while not condition():
-        if asyncio.get_running_loop().time() > end:
-            raise TimeoutError(what or "it did not come to that")
-        await asyncio.sleep(0.005)
 
 
 class Running:

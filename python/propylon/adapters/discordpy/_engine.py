@@ -6,7 +6,6 @@ Owns the seam, `DiscordWebSocket.from_client`, and who of the process's clients 
 import logging
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -19,18 +18,11 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from propylon._filters.expression import Filter
-from propylon._fleet.counters import none, summed
-from propylon._fleet.permits import check_gate
-from propylon._gateway.admin import Admin
-from propylon._gateway.metrics import Metrics
-from propylon._listening.entry import Entry
 from propylon._sessions.gates import IdentifyGate
-from propylon._sessions.keeping import session_key
 from propylon._sessions.session import Session
 from propylon._sessions.stores import SessionStore
-from propylon._sessions.together import together
-from propylon.adapters._cache import Cache, folder_of, guarded
-from propylon.adapters._link import ALL, EngineOptions, Link, checked_filters, options_of
+from propylon.adapters._engine import BaseEngine
+from propylon.adapters._link import ALL, EngineOptions, options_of
 from propylon.adapters._versions import check_version
 from propylon.adapters.discordpy._socket import EngineWebSocket
 from propylon.adapters.discordpy._wanted import EVERY_EVENT, demanded, listens, of_listeners
@@ -41,8 +33,6 @@ __all__ = ["Engine", "check_client", "engine_of", "set_engine", "take_the_seam",
 _log: Final = logging.getLogger("propylon.gateway")
 
 _DISCORDS: Final = "wss://gateway.discord.gg/"
-_LOOK: Final = 5.0
-"""Seconds between two looks at who listens; what is added by discord.py's own methods is seen at once."""
 _ATTRIBUTE: Final = "_propylon_engine"
 
 _stock: Final[Any] = DiscordWebSocket.__dict__["from_client"]
@@ -84,7 +74,7 @@ def _proxy_of(client: discord.Client) -> str | None:
     return urlunsplit(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
 
 
-class Engine:
+class Engine(BaseEngine):
     """What `install` gives: the engine under one client, to look at while it runs."""
 
     def __init__(
@@ -100,47 +90,23 @@ class Engine:
         options: EngineOptions,
     ) -> None:
         """Made by `install`. Raises what it says."""
+        super().__init__(
+            client,
+            sessions=sessions,
+            cache=cache,
+            gate=gate,
+            where=where,
+            admin=admin,
+            admin_remote=admin_remote,
+            options=options,
+        )
         self.client: Final = client
-        self._options: Final = options
-        self._filters: Final = checked_filters(where)
-        check_gate(gate)
-        self._gate: Final = gate
-        self._beginning: Final = folder_of(sessions, cache)
-        self._sessions: Final = None if sessions is None else guarded(together(sessions), self._cache_of)
-        self._caches: Final[dict[str, Cache]] = {}
-        """By the keys of their sessions."""
-        self._admin: Final = Admin(admin, admin_remote)
         self.reconnects = True
         """As `connect` was told."""
         self.tells_types = False
-        self._sockets: Final[dict[int | None, EngineWebSocket]] = {}
-        self._on_demand: Final[dict[EngineWebSocket, dict[str, Entry]]] = {}
-        """The events that are wanted because somebody listens, and `ALL`."""
-        self._retired = none()
-        self._looked = 0.0
         # A bad option is told here and not when the bot starts.
         self._engine_options("token", None)
         self._wrap()
-
-    # ------------------------------------------------------------------ what users look at
-
-    @property
-    def admin_address(self) -> tuple[str, int] | None:
-        """``(host, port)`` of the admin server; None where there is none, and while the bot is not connected."""
-        return self._admin.address
-
-    def metrics(self) -> Metrics:
-        """The sum of all counters over the shards, those that have ended among them."""
-        return summed([self._retired, *(socket.link.life.metrics() for socket in self._sockets.values())])
-
-    def session(self, shard_id: int | None = None) -> Session | None:
-        """The session of a shard as a RESUME would use it; None where there is none."""
-        socket = self._sockets.get(shard_id)
-        return None if socket is None else socket.link.life.session
-
-    def __repr__(self) -> str:
-        """Whose it is."""
-        return f"<Engine of {type(self.client).__name__} with {len(self._sockets)} shards>"
 
     # ------------------------------------------------------------------ the client's side
 
@@ -193,7 +159,7 @@ class Engine:
             presence = orjson.dumps({"status": status, "activities": activities, "since": 0, "afk": False}).decode()
         return options_of(
             token,
-            {**given, **self._options},
+            {**given, **self._given},
             intents=state._intents.value,
             shard=shard,
             large_threshold=250,
@@ -222,33 +188,23 @@ class Engine:
         token = client.http.token or ""
         pair = None if shard_id is None or state.shard_count is None else (shard_id, state.shard_count)
         options = self._engine_options(token, pair)
-        kept = None if self._sessions is None else self._cache_of(session_key(token, pair))
         socket = EngineWebSocket(
-            self, kept, shard_id=shard_id, initial=initial, default_gateway=DiscordWebSocket.DEFAULT_GATEWAY
+            self, shard_id=shard_id, initial=initial, default_gateway=DiscordWebSocket.DEFAULT_GATEWAY
         )
-        link = socket.link = Link(
-            client,
+        always, _on_demand = demanded(client)
+        link, kept = self._new_link(
             socket,
             token,
             options,
             name=f"discord.py's {type(client).__name__}",
             intents=state._intents.value,
             shard=pair,
-            sessions=self._sessions,
-            gate=self._gate,
             asks=self._has_hook(),
-            admin=self._admin,
+            always=always,
         )
+        socket.begin(link, kept)
         if gateway is not None and not resume:
             link.life.shard.set_known_url(str(gateway))
-        earlier = self._sockets.get(shard_id)
-        if earlier is not None:
-            self._retire(earlier)
-        self._sockets[shard_id] = socket
-        self._on_demand[socket] = {}
-        always, _on_demand = demanded(client)
-        link.want({event: self._filters.get(event) for event in always})
-        self.look()
         state._update_references(socket)
         goes_on = None
         if resume and session is not None and sequence is not None:
@@ -258,38 +214,14 @@ class Engine:
         link.start(goes_on)
         return socket
 
-    def _retire(self, socket: EngineWebSocket) -> None:
-        self._retired = summed([self._retired, socket.link.life.metrics()], of_now=False)
-        self._on_demand.pop(socket, None)
-
-    # ------------------------------------------------------------------ who listens
-
-    def look(self) -> None:
-        """Let those events come that somebody listens to, and no others."""
-        self._looked = time.monotonic()
+    def _demanded(self) -> set[str]:
         client = self.client
         self.tells_types = listens(client, "socket_event_type")
         _, on_demand = demanded(client)
         wanted = {event for event, names in on_demand.items() if of_listeners(client, names)}
         if self.tells_types or (client._enable_debug_events and of_listeners(client, EVERY_EVENT)):
             wanted.add(ALL)
-        for socket, entries in self._on_demand.items():
-            for event in wanted - entries.keys():
-                entries[event] = socket.link.want({event: self._filters.get(event)})
-            for event in entries.keys() - wanted:
-                socket.link.unwant(entries.pop(event))
-
-    # ------------------------------------------------------------------ the socket's side
-
-    def _cache_of(self, key: str) -> Cache | None:
-        if self._beginning is None:
-            return None
-        return self._caches.setdefault(key, Cache(self._beginning, key))
-
-    def parsed(self) -> None:
-        """An event was."""
-        if time.monotonic() - self._looked > _LOOK:
-            self.look()
+        return wanted
 
 
 def warn_of_patches() -> None:

@@ -90,16 +90,14 @@ class _Beat:
 class EngineWebSocket(DiscordWebSocket):
     """A `discord.gateway.DiscordWebSocket` whose connection the engine keeps, over any number of reconnects."""
 
-    def __init__(
-        self, owner: Owner, cache: Cache | None, *, shard_id: int | None, initial: bool, default_gateway: yarl.URL
-    ) -> None:
-        """Nothing is sent before its link starts. ``cache``: where the session outlives the process."""
+    def __init__(self, owner: Owner, *, shard_id: int | None, initial: bool, default_gateway: yarl.URL) -> None:
+        """Of no use before `begin`."""
         client = owner.client
         state = client._connection
         # Not the base's: it wants a socket, and makes a decompressor and a rate limiter of its own.
         self.loop = client.loop
         self._owner: Final = owner
-        self._cache: Final = cache
+        self._kept: Cache | None = None
         self._dispatch = client.dispatch
         self._dispatch_listeners: list[EventListener] = []
         self._waited: Final[dict[str, Entry]] = {}
@@ -124,10 +122,16 @@ class EngineWebSocket(DiscordWebSocket):
         self.has_state = False
         """Whether READY came in this process, or what it brought to an earlier one."""
         self.link: Link
+        """The engine's side, from `begin` on."""
         self._made_at: Final = time.perf_counter()
         self._latency = float("inf")
         """The last that was known. Before the first heartbeat's ACK, which may be most of a minute away, what it took
         to get to READY: bots show it as a whole number, which infinity is not."""
+
+    def begin(self, link: Link, kept: Cache | None) -> None:
+        """``kept`` is what its cache is kept in, where the session outlives the process."""
+        self.link = link
+        self._kept = kept
 
     # ------------------------------------------------------------------ what it tells
 
@@ -211,8 +215,8 @@ class EngineWebSocket(DiscordWebSocket):
             if parser is not None:
                 parser(data)
         finally:
-            if self._cache is not None:
-                self._cache.add(name, raw)
+            if self._kept is not None:
+                self._kept.add(name, raw)
             self._owner.parsed()
             if self._dispatch_listeners:
                 self._tell_waiting(name, data)
@@ -223,7 +227,7 @@ class EngineWebSocket(DiscordWebSocket):
         READY and the guilds are told as after any start; what changed since then listeners have heard of.
         """
         session_id = self.session_id
-        events = [] if self._cache is None or session_id is None else self._cache.load(session_id)
+        events = [] if self._kept is None or session_id is None else self._kept.load(session_id)
         if not events:
             _log.warning("Shard ID %s goes on with a session of which no guilds are known.", self.shard_id)
             return
