@@ -11,7 +11,6 @@ import pytest
 
 from propylon.testing import Simulator
 
-from .api import Api
 from .waiting import until
 
 with warnings.catch_warnings():
@@ -25,6 +24,8 @@ with warnings.catch_warnings():
     from discord.http import Route
 
     from propylon.adapters.discordpy import install
+
+from .api import Api
 
 __all__ = ["DiscordWebSocket", "Running", "aiohttp", "commands", "discord", "install", "running", "until"]
 

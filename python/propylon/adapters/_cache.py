@@ -191,9 +191,11 @@ class Cache:
                 # The loop's executor is shut down: the process ends.
                 self.write(events)
         except OSError as error:
-            # With a hole in it, it is none.
+            # With a hole in it, it is none. Another process may have one of its own by now.
             self._failed = error
-            self.forget()
+            if self._path is not None:
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
             raise
 
     def forget(self) -> None:
