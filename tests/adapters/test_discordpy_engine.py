@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,14 @@ async def test_a_blocked_loop_costs_no_connection(time_of_three: int) -> None:
     """The fast variant of 10 s at a beat of 2 s: 1 s at 0.2 s."""
     async with running("adapted", simulator={"heartbeat_interval": 0.2}) as bot:
         time.sleep(1.0)  # noqa: ASYNC251
+        blocked = bot.simulator.fleet()
         channel = bot.guild.text_channels[0].id
         await bot.tell("MESSAGE_CREATE", payloads.message(1, channel, bot.guild.id, "awake"))
         await bot.come("message")
         assert bot.names("disconnect", "resumed") == []
-        fleet = bot.simulator.fleet()
-        assert fleet["connections"]["accepted"] - fleet["api_requests"] == 1 or fleet["connections"]["upgraded"] == 1
-        assert fleet["beats"] >= 4
+        assert blocked["beats"] >= 4
+        assert blocked["late_beats"]["count"] == 0
+        assert bot.simulator.fleet()["connections"]["upgraded"] == 1
 
 
 async def test_a_restart_resumes_with_its_guilds(tmp_path: Path) -> None:
@@ -295,3 +298,33 @@ async def test_a_beat_that_is_not_acknowledged_is_noticed_by_the_engine() -> Non
         bot.simulator.act(steps.stop_acking())
         await bot.come("resumed")
         assert bot.names("disconnect", "resumed") == ["disconnect", "resumed"]
+
+
+async def test_a_bot_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+    """SIGKILL: nothing was said or saved at the end, and the cache is as far as the mark in the store."""
+    store = tmp_path / "sessions.json"
+    async with running("adapted", start=False) as bot:
+        script = Path(__file__).with_name("killed_bot.py")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), bot.api.url, str(store), bot.token, stdout=-1, env=environment
+        )
+        assert process.stdout is not None
+        try:
+            await bot.simulator.wait_for("ready", timeout=20)
+            guild = 671_088_640_000_000_000
+            await bot.tell("CHANNEL_CREATE", payloads.text_channel(555, guild, "one"))
+            await bot.tell("MESSAGE_CREATE", payloads.message(1, 555, guild, "before"))
+            assert (await asyncio.wait_for(process.stdout.readline(), 20)).strip() == b"before"
+            # The store is written once a second.
+            await asyncio.sleep(2.5)
+        finally:
+            process.kill()
+            await process.wait()
+        await bot.tell("MESSAGE_CREATE", payloads.message(2, 555, guild, "missed"))
+        async with bot.again(install={"sessions": FileSessionStore(store)}) as second:
+            message = await second.come("message")
+            await second.come("resumed")
+            assert message.content == "missed"
+            assert message.channel.name == "one"
+            assert len(bot.commands_of(2)) == 1

@@ -22,12 +22,13 @@ async def test_a_blocked_loop_costs_no_connection(time_of_three: int) -> None:
     """The fast variant of 10 s at a beat of 2 s: 1 s at 0.2 s."""
     async with running("adapted", simulator={"heartbeat_interval": 0.2}) as bot:
         time.sleep(1.0)  # noqa: ASYNC251
+        blocked = bot.simulator.fleet()
         bot.tell("MESSAGE_CREATE", payloads.message(1, bot.channel.id, bot.guild.id, "awake"))
         await bot.come(hikari.MessageCreateEvent)
         assert bot.names(hikari.ShardDisconnectedEvent) == []
-        fleet = bot.simulator.fleet()
-        assert fleet["connections"]["upgraded"] == 1
-        assert fleet["beats"] >= 4
+        assert blocked["beats"] >= 4
+        assert blocked["late_beats"]["count"] == 0
+        assert bot.simulator.fleet()["connections"]["upgraded"] == 1
 
 
 async def test_a_restart_resumes_with_its_guilds(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"adapters"},
     {"otel", "recording"},
     {"_fleet"},
     {"_gateway"},
@@ -57,6 +58,9 @@ PLUGIN = "propylon.testing.plugin"
 PUBLIC = {
     "propylon",
     "propylon.__main__",
+    "propylon.adapters",
+    "propylon.adapters.discordpy",
+    "propylon.adapters.hikari",
     "propylon.cli",
     "propylon.errors",
     "propylon.events",

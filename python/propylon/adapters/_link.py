@@ -85,6 +85,7 @@ def options_of(
     unknown = given.keys() - defaults.keys()
     if unknown:
         raise TypeError(f"install() has no option {', '.join(sorted(unknown))}")
+    settings: dict[str, Any] = {**defaults, **given}
     options = engine_options(
         token,
         intents=intents,
@@ -93,7 +94,7 @@ def options_of(
         auto_reconnect=True,
         shard=shard,
         session=None,
-        **{**defaults, **given},
+        **settings,
     )
     return {**options, "presence": presence}
 

@@ -30,6 +30,9 @@ from propylon.errors import SessionTakenOver
 
 __all__ = ["Engine", "check_client", "engine_of", "set_engine", "take_the_seam", "warn_of_patches"]
 
+# An adapter stands where its library has no door.
+# pyright: reportPrivateUsage=false
+
 _log: Final = logging.getLogger("propylon.gateway")
 
 _DISCORDS: Final = "wss://gateway.discord.gg/"
@@ -53,7 +56,7 @@ def take_the_seam() -> None:
     if DiscordWebSocket.__dict__["from_client"] is not _stock:
         return
 
-    async def from_client(cls: Any, client: discord.Client, **arguments: Any) -> DiscordWebSocket:
+    async def from_client(cls: type[Any], /, client: discord.Client, **arguments: Any) -> DiscordWebSocket:
         engine = engine_of(client)
         if engine is None:
             socket: DiscordWebSocket = await _stock.__func__(cls, client, **arguments)
@@ -66,7 +69,9 @@ def take_the_seam() -> None:
 
 def _proxy_of(client: discord.Client) -> str | None:
     """The client's own proxy, with its password."""
-    proxy, auth = client.http.proxy, client.http.proxy_auth
+    proxy = client.http.proxy
+    # aiohttp's, of which type checkers know only where it is installed.
+    auth: Any = client.http.proxy_auth
     if not proxy or auth is None:
         return proxy
     parts = urlsplit(proxy)
@@ -245,5 +250,5 @@ def check_client(client: object) -> None:
         raise TypeError(f"install() takes a discord.Client or commands.Bot, not {client!r:.100}")
     if engine_of(client) is not None:
         raise RuntimeError(f"{type(client).__name__} has Propylon's engine already; call install() once")
-    if client.ws is not None:
+    if vars(client).get("ws") is not None:
         raise RuntimeError("install() comes before run(), start() and connect(): this client is connected already")

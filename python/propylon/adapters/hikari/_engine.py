@@ -24,6 +24,9 @@ from propylon.adapters.hikari._shard import EngineShard
 
 __all__ = ["Engine", "check_bot", "engine_of"]
 
+# An adapter stands where its library has no door.
+# pyright: reportPrivateUsage=false
+
 _ATTRIBUTE: Final = "_propylon_engine"
 _ALWAYS: Final = ("READY", "RESUMED", "RATE_LIMITED")
 """What the shard itself looks at."""
@@ -51,11 +54,17 @@ def check_bot(bot: object) -> None:
         )
 
 
+def _class_of(thing: Any) -> Any:
+    """Of no known type, because what is done with it no type checker follows."""
+    return thing.__class__
+
+
 def _stand_in(thing: Any, members: dict[str, Any]) -> None:
     """Give an object a class of its own, with these members before its own class's."""
-    kind: Any = type(thing)
+    kind = _class_of(thing)
+    make = _class_of(kind)
     names = {"__slots__": (), "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-    thing.__class__ = type(kind)(kind.__name__, (kind,), {**names, **members})
+    thing.__class__ = make(kind.__name__, (kind,), {**names, **members})
 
 
 def _proxy_of(settings: config.ProxySettings) -> str | None:
@@ -98,7 +107,6 @@ class Engine(BaseEngine):
         )
         self.bot: Final[Any] = bot
         self._manager: Final[Any] = bot.event_manager
-        self._silent = False
         self._starting: asyncio.Task[Any] | None = None
         # A bad option is told here and not when the bot starts.
         self._engine_options("token", (0, 1), 50, None)
@@ -108,12 +116,15 @@ class Engine(BaseEngine):
 
     def _stand_between(self) -> None:
         engine = self
+        bot_class = _class_of(self.bot)
+        manager_class = _class_of(self._manager)
+        rest_class = _class_of(self.bot.rest)
 
         async def start(bot: Any, **arguments: Any) -> None:
             engine._admin.open()
             engine._starting = asyncio.current_task()
             try:
-                await super(bot_class, bot).start(**arguments)
+                await bot_class.start(bot, **arguments)
             except BaseException:
                 engine._admin.close()
                 raise
@@ -122,7 +133,7 @@ class Engine(BaseEngine):
 
         async def close(bot: Any) -> None:
             try:
-                await super(bot_class, bot).close()
+                await bot_class.close(bot)
             finally:
                 engine._admin.close()
 
@@ -169,40 +180,31 @@ class Engine(BaseEngine):
             bot._shards[shard_id] = shard
 
         _stand_in(self.bot, {_ATTRIBUTE: self, "start": start, "close": close, "_start_one_shard": _start_one_shard})
-        bot_class: Any = type(self.bot)
 
         def _increment_listener_group_count(manager: Any, event_type: Any, count: int) -> None:
-            super(manager_class, manager)._increment_listener_group_count(event_type, count)
+            manager_class._increment_listener_group_count(manager, event_type, count)
             engine._heard(count)
 
         def _increment_waiter_group_count(manager: Any, event_type: Any, count: int) -> None:
-            super(manager_class, manager)._increment_waiter_group_count(event_type, count)
+            manager_class._increment_waiter_group_count(manager, event_type, count)
             engine._heard(count)
-
-        def dispatch(manager: Any, event: Any, *, return_tasks: bool = False) -> Any:
-            if engine._silent:
-                return None
-            return super(manager_class, manager).dispatch(event, return_tasks=return_tasks)
 
         _stand_in(
             self._manager,
             {
                 "_increment_listener_group_count": _increment_listener_group_count,
                 "_increment_waiter_group_count": _increment_waiter_group_count,
-                "dispatch": dispatch,
             },
         )
-        manager_class: Any = type(self._manager)
 
         async def fetch_gateway_bot_info(rest: Any) -> Any:
-            info = await super(rest_class, rest).fetch_gateway_bot_info()
+            info: Any = await rest_class.fetch_gateway_bot_info(rest)
             if asyncio.current_task() is engine._starting:
                 # Asked by `start`, which would wait 5 s after so many shards.
                 info.session_start_limit.max_concurrency = _AT_ONCE
             return info
 
         _stand_in(self.bot.rest, {"fetch_gateway_bot_info": fetch_gateway_bot_info})
-        rest_class: Any = type(self.bot.rest)
 
     def _engine_options(
         self, token: str, shard: tuple[int, int], large_threshold: int, presence: str | None
@@ -267,8 +269,15 @@ class Engine(BaseEngine):
     @contextlib.contextmanager
     def silently(self) -> Generator[None]:
         """Meanwhile nothing is dispatched."""
-        self._silent = True
+        # On the stand-in, which no other bot has, and only meanwhile: it is on the way of every event.
+        stand_in = _class_of(self._manager)
+        stand_in.dispatch = _nothing
         try:
             yield
         finally:
-            self._silent = False
+            del stand_in.dispatch
+
+
+def _nothing(_manager: Any, _event: Any, *, return_tasks: bool = False) -> Any:
+    """In place of `dispatch`."""
+    return None

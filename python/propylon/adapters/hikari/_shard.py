@@ -28,6 +28,9 @@ from propylon.errors import (
 
 __all__ = ["EngineShard", "Owner"]
 
+# An adapter stands where its library has no door.
+# pyright: reportPrivateUsage=false
+
 _ANSWERS: Final = {
     4: ("VOICE_STATE_UPDATE", "VOICE_SERVER_UPDATE"),
     8: ("GUILD_MEMBERS_CHUNK",),
