@@ -495,6 +495,7 @@ async def test_close_ends_start_and_the_session(mode: str) -> None:
         assert await bot.ended() is None
         assert bot.client.is_closed()
         assert bot.names()[4:] == ["disconnect"]
+        await until(lambda: bot.simulator.fleet()["connections"]["open"] == 0)
         (connection,) = bot.simulator.record()["connections"]
         # discord.py says one or the other, as its two tasks come to it.
         assert connection["closed"]["code"] in ((1000, 4000) if mode == "stock" else (1000,))

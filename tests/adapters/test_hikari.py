@@ -470,6 +470,7 @@ async def test_close_tells_and_ends_the_session(mode: str) -> None:
         await bot.bot.close()
         await asyncio.wait_for(joining, 5)
         assert bot.names() == ["StoppingEvent", "ShardDisconnectedEvent", "StoppedEvent"]
+        await until(lambda: bot.simulator.fleet()["connections"]["open"] == 0)
         (connection,) = bot.simulator.record()["connections"]
         assert connection["closed"]["code"] == 1001
         assert not bot.bot.is_alive
@@ -536,7 +537,7 @@ async def test_a_shard_is_closed_and_started_by_hand(mode: str) -> None:
         assert not shard.is_alive
         with pytest.raises(hikari.ComponentStateConflictError):
             await shard.close()
-        assert bot.simulator.fleet()["connections"]["open"] == 1
+        await until(lambda: bot.simulator.fleet()["connections"]["open"] == 1)
 
 
 @BOTH

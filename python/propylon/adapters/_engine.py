@@ -54,6 +54,8 @@ class BaseEngine:
         self._caches: Final[dict[str, Cache]] = {}
         """By the keys of their sessions."""
         self._admin: Final = Admin(admin, admin_remote)
+        self._shows = False
+        """Whether the admin server is asked for now."""
         self._links: Final[dict[int | None, Link]] = {}
         """By the ids of their shards."""
         self._on_demand: Final[dict[Link, dict[str, Entry]]] = {}
@@ -80,6 +82,17 @@ class BaseEngine:
     def __repr__(self) -> str:
         """Whose it is."""
         return f"<Engine of {type(self._owner).__name__} with {len(self._links)} shards>"
+
+    def _open_admin(self) -> None:
+        """Raises OSError where it cannot listen."""
+        if not self._shows:
+            self._admin.open()
+            self._shows = True
+
+    def _close_admin(self) -> None:
+        if self._shows:
+            self._shows = False
+            self._admin.close()
 
     # ------------------------------------------------------------------ shards
 

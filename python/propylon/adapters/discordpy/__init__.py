@@ -57,7 +57,7 @@ def install(
         gate: Who says when a shard may IDENTIFY where several processes share a token, such as a
             `propylon.FileIdentifyGate`.
         where: Filters by the name of an event on the wire; events that do not pass never reach Python. Such as
-            ``{"MESSAGE_CREATE": ~field("author.bot")}``.
+            ``{"MESSAGE_CREATE": ~field("author.bot").is_true()}``.
         admin: Address of the admin server, such as ``"127.0.0.1:9464"``; it is there while the client is connected.
         admin_remote: Allow an address that other machines reach.
         options: As for `propylon.Gateway`: ``gateway_url``, ``compression``, ``timeouts``, ``backoff``, ``overflow``,

@@ -123,7 +123,7 @@ class Engine(BaseEngine):
         async def connecting(*, reconnect: bool = True) -> None:
             self.reconnects = reconnect
             # Here, because discord.py's loop would take its failure for that of a connection.
-            self._admin.open()
+            self._open_admin()
             try:
                 await connect(reconnect=reconnect)
             except SessionTakenOver:
@@ -131,7 +131,7 @@ class Engine(BaseEngine):
                 _log.info("another process has taken the session over; this bot closes")
                 await client.close()
             finally:
-                self._admin.close()
+                self._close_admin()
 
         client.connect = connecting
         for name in ("wait_for", "event", "add_listener"):
@@ -208,7 +208,8 @@ class Engine(BaseEngine):
             always=always,
         )
         socket.begin(link, kept)
-        if gateway is not None and not resume:
+        if gateway is not None and not resume and str(gateway) != _DISCORDS:
+            # Discord has told it just now.
             link.life.shard.set_known_url(str(gateway))
         state._update_references(socket)
         goes_on = None

@@ -121,12 +121,12 @@ class Engine(BaseEngine):
         rest_class = _class_of(self.bot.rest)
 
         async def start(bot: Any, **arguments: Any) -> None:
-            engine._admin.open()
+            engine._open_admin()
             engine._starting = asyncio.current_task()
             try:
                 await bot_class.start(bot, **arguments)
             except BaseException:
-                engine._admin.close()
+                engine._close_admin()
                 raise
             finally:
                 engine._starting = None
@@ -135,7 +135,7 @@ class Engine(BaseEngine):
             try:
                 await bot_class.close(bot)
             finally:
-                engine._admin.close()
+                engine._close_admin()
 
         async def _start_one_shard(
             bot: Any,
