@@ -122,6 +122,18 @@ soak-restart: $(DONE)/build $(DONE)/test ## 1,000 shards ended, killed, started 
 soak-deaf: $(DONE)/build $(DONE)/test ## A listener blocks the loop for 45 s under 5,000 events/s; what the admin server tells
 	PROPYLON_TEST_DEAF=1 $(BIN)/pytest -q -s tests/endurance/test_deaf.py
 
+ADAPTERS := .venv-adapters
+
+# Not the versions that the extras pin: so that we hear of a new minor before our users do. Weekly, say.
+.PHONY: test-adapters
+test-adapters: $(DONE)/build ## Test the adapters against the newest discord.py and hikari, whatever these are
+	@test -x $(ADAPTERS)/bin/python || $(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/python -m pip install --quiet --upgrade discord.py hikari \
+		'pytest>=9,<10' 'pytest-asyncio>=1.5,<2' 'pytest-timeout>=2.4' 'msgspec>=0.22,<0.23' 'orjson>=3.13,<4'
+	$(ADAPTERS)/bin/python -m pip list | grep -i -E '^(discord.py|hikari) '
+	PROPYLON_TEST_NEWEST=1 PYTHONPATH=python $(ADAPTERS)/bin/python -m pytest -q \
+		-k 'not version and not refuses' tests/adapters
+
 .PHONY: format
 format: $(DONE)/lint ## Format all code
 	$(CARGO) fmt --all
@@ -160,7 +172,7 @@ test-pythons: $(DONE)/base ## Run the Python tests, the exit tests 20 times, on 
 
 .PHONY: clean
 clean: ## Remove what was built and set up
-	rm -rf $(VENV) $(BENCH) .venv-3.* dist site target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(ADAPTERS) .venv-3.* dist site target .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f python/propylon/_core*.so python/propylon/_core*.pyd
 

@@ -33,7 +33,7 @@ ROOT = PACKAGE.parents[1]
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"cluster", "otel", "recording"},
+    {"adapters", "cluster", "otel", "recording"},
     {"_fleet"},
     {"_gateway"},
     {"_sessions", "_recording"},
@@ -57,6 +57,9 @@ PLUGIN = "propylon.testing.plugin"
 PUBLIC = {
     "propylon",
     "propylon.__main__",
+    "propylon.adapters",
+    "propylon.adapters.discordpy",
+    "propylon.adapters.hikari",
     "propylon.cli",
     "propylon.cluster",
     "propylon.errors",

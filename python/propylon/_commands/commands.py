@@ -19,12 +19,14 @@ from propylon._commands.pending import Pending
 from propylon._commands.requests import Requests
 from propylon._commands.table import CommandTable
 from propylon._core import Dispatch
-from propylon.errors import CommandError
+from propylon.errors import CommandError, NotConnected
 from propylon.events import ChannelInfo, SoundboardSounds
 from propylon.intents import Intents
 from propylon.presence import Presence
 
 __all__ = ["Commands"]
+
+_PRESENCE: Final = 3
 
 
 class Commands:
@@ -65,7 +67,7 @@ class Commands:
         if not isinstance(presence, Presence):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise CommandError(f"set_presence() takes a propylon.Presence, not a {class_name(type(presence))}")
         data = presence_json(presence)
-        payload_of(3, data)
+        payload_of(_PRESENCE, data)
         await self._command(lambda number: self._shard.set_presence(number, data))
 
     async def send(self, op: int, data: Any) -> None:
@@ -73,6 +75,18 @@ class Commands:
         check_opcode(op)
         payload = payload_of(int(op), json_of(data))
         await self._command(lambda number: self._shard.send(number, int(op), payload))
+
+    def post(self, op: int, data: str) -> None:
+        """Hand a payload, ``data`` as JSON, to the engine and wait for nothing: it is sent in its turn.
+
+        For libraries that wait for answers themselves. Raises CommandTooLarge, and NotConnected where it is closed.
+        """
+        self._check_open()
+        payload = payload_of(op, data)
+        # Under a number that nobody waits for.
+        taken = self._shard.set_presence(0, data) if op == _PRESENCE else self._shard.send(0, op, payload)
+        if not taken:
+            raise NotConnected("the gateway is closed")
 
     async def _ask(self, pending: Pending, payload: str) -> None:
         await self._command(

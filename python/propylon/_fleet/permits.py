@@ -78,10 +78,11 @@ class Permits:
 
     async def _ask(self, question: _Question) -> None:
         life, number = question
-        assert life.shard_pair is not None
+        # A bot that does not shard is the first shard of one.
+        shard_id = 0 if life.shard_pair is None else life.shard_pair[0]
         while question in self._wanted:
             try:
-                permit = await self._gate.acquire(life.shard_pair[0], self._wanted[question])
+                permit = await self._gate.acquire(shard_id, self._wanted[question])
             except IdentifyBudgetExhausted as error:
                 life.shard.permit(number, error.resets_at)
                 break

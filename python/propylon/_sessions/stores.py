@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
@@ -143,6 +144,11 @@ class FileSessionStore:
     def __repr__(self) -> str:
         """Where it is."""
         return f"FileSessionStore({str(self._file.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._file.path
 
     async def load(self, key: str, /) -> Session | None:
         """Return the session; None where there is none, or one that is too old or cannot be read."""
