@@ -57,6 +57,8 @@ pub struct Partition<A> {
     /// By the number of their last event, messages whose events are not all finished.
     unfinished: VecDeque<(u64, A)>,
     overlap: Option<Overlap<A>>,
+    /// The epochs in what an earlier owner has handled, as it comes once more.
+    handled: Epochs,
     counts: IntakeCounts,
 }
 
@@ -71,6 +73,7 @@ impl<A> Partition<A> {
             sessions: HashMap::new(),
             unfinished: VecDeque::new(),
             overlap: None,
+            handled: Epochs::new(),
             counts: IntakeCounts::default(),
         }
     }
@@ -116,16 +119,12 @@ impl<A> Partition<A> {
                 self.counts.stale += 1;
                 continue;
             }
-            if let Some(sequence) = event.sequence {
-                let (tag, last) = self.sessions.entry(shard).or_insert((event.tag, 0));
-                if *tag == event.tag && sequence <= *last {
-                    self.counts.known += 1;
-                    continue;
-                }
-                (*tag, *last) = (event.tag, sequence);
+            if is_known(&mut self.sessions, &event) {
+                self.counts.known += 1;
+                continue;
             }
             match &mut self.overlap {
-                Some(overlap) if !matches!(&*event.name, "READY" | "RESUMED") => {
+                Some(overlap) if counts(&event) => {
                     let hash = content_hash(&event.name, &event.data);
                     let ahead = overlap.ahead.entry(hash).or_default();
                     if event.total == overlap.old {
@@ -149,6 +148,27 @@ impl<A> Partition<A> {
             _ => self.unfinished.push_back((self.number, token)),
         }
         fill
+    }
+
+    /// Events that an earlier owner has handled: they are only counted, for what the other fleet brings of them, and for
+    /// the numbers of their sessions.
+    pub fn recount(&mut self, events: Vec<Event>) {
+        for event in events {
+            let shard = (event.total, event.shard);
+            let seen = self.handled.entry(shard).or_default();
+            if *seen > event.epoch {
+                continue;
+            }
+            *seen = event.epoch;
+            if is_known(&mut self.sessions, &event) {
+                continue;
+            }
+            let Some(overlap) = &mut self.overlap else { continue };
+            if counts(&event) {
+                let ahead = overlap.ahead.entry(content_hash(&event.name, &event.data)).or_default();
+                *ahead += if event.total == overlap.old { 1 } else { -1 };
+            }
+        }
     }
 
     fn give_out(&mut self, events: Vec<Event>) -> Fill {
@@ -219,19 +239,6 @@ impl<A> Partition<A> {
         self.overlap.is_some()
     }
 
-    /// What the old fleet has brought and the new one has not, for the next owner: by a hash, how often.
-    pub fn ahead(&self) -> Vec<(u128, i64)> {
-        let ahead = self.overlap.iter().flat_map(|overlap| &overlap.ahead);
-        ahead.map(|(&hash, &count)| (hash, count)).filter(|(_, count)| *count > 0).collect()
-    }
-
-    /// Goes on where another owner was, which has handled what the old fleet brought.
-    pub fn set_ahead(&mut self, ahead: impl IntoIterator<Item = (u128, i64)>) {
-        if let Some(overlap) = &mut self.overlap {
-            overlap.ahead.extend(ahead);
-        }
-    }
-
     /// Every event up to `number` is finished: the tokens of the messages that are done with.
     pub fn finish(&mut self, number: u64) -> Vec<A> {
         let done = self.unfinished.partition_point(|(last, _)| *last <= number);
@@ -264,6 +271,22 @@ impl<A> Partition<A> {
     pub fn counts(&self) -> IntakeCounts {
         self.counts
     }
+}
+
+/// Whether an event with this number of its session has come before.
+fn is_known(sessions: &mut HashMap<(u32, u32), (u64, u64)>, event: &Event) -> bool {
+    let Some(sequence) = event.sequence else { return false };
+    let (tag, last) = sessions.entry((event.total, event.shard)).or_insert((event.tag, 0));
+    let is_known = *tag == event.tag && sequence <= *last;
+    if !is_known {
+        (*tag, *last) = (event.tag, sequence);
+    }
+    is_known
+}
+
+/// Whether both fleets bring it; these two are of a session.
+fn counts(event: &Event) -> bool {
+    !matches!(&*event.name, "READY" | "RESUMED")
 }
 
 #[cfg(test)]
@@ -370,5 +393,24 @@ mod tests {
         assert_eq!(partition.finish(partition.number()), [1, 2, 3, 6]);
         feed(&mut partition, 16, "x", 9);
         assert_eq!(contents(&state), ["x"]);
+    }
+
+    #[test]
+    fn what_an_earlier_owner_has_handled_is_counted_and_not_given_out() {
+        let (mut partition, state) = partition();
+        partition.begin_overlap(8);
+        // Of the older owner: "late" came behind its successor, and was dropped.
+        for (epoch, content) in [(5, "a"), (5, "b"), (9, "c"), (5, "late")] {
+            partition.recount(vec![event((0, 8), epoch, content)]);
+        }
+        partition.recount(vec![event((0, 16), 7, "a")]);
+        for (token, content) in (0..).zip(["b", "c", "late", "d"]) {
+            partition.feed(vec![event((0, 16), 7, content)], false, token);
+        }
+        assert_eq!(contents(&state), Vec::<String>::new());
+        assert_eq!(partition.finish(0), [0, 1]);
+        partition.end_overlap();
+        assert_eq!(contents(&state), ["late", "d"]);
+        assert_eq!(partition.counts().overlapped, 2);
     }
 }
