@@ -110,6 +110,10 @@ soak-reshard: $(BENCH)/.done ## 20 reshards 4 to 8 to 4 under numbered events, w
 soak-cluster: $(DONE)/build $(DONE)/test ## Half an hour of a cluster whose parts are killed, stopped and cut off
 	$(BIN)/python tests/cluster/history/run.py --seconds 1800
 
+.PHONY: soak-nats-away
+soak-nats-away: $(DONE)/build $(DONE)/test ## A cluster under 2,000 events/s whose NATS is away for a minute; memory, and what is lost
+	$(BIN)/python tests/cluster/history/run.py --seconds 75 --faults "nats away" --verbose
+
 .PHONY: soak-recording
 soak-recording: $(DONE)/build $(DONE)/test ## A minute at 5,000 events/s recorded, read, replayed and played byte for byte
 	$(BIN)/python tests/endurance/recording.py

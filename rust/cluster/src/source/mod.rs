@@ -113,7 +113,10 @@ impl Source {
         let (commands, told) = mpsc::unbounded_channel();
         let (counts, news) = (Arc::<SourceCounts>::default(), Arc::<Mutex<Vec<News>>>::default());
         let overlap = record.seen.overlap;
-        let epochs: Epochs = record.seen.epochs.iter().map(|&(total, shard, epoch)| ((total, shard), epoch)).collect();
+        let mut epochs = Epochs::new();
+        for &(total, shard, epoch, at) in &record.seen.epochs {
+            epochs.entry((total, shard)).or_default().push((epoch, at));
+        }
         let owner = Owner {
             tries: record.seen.tries,
             record,
@@ -414,7 +417,7 @@ impl Owner {
     /// What an earlier owner has handled comes once more, for the account of two fleets.
     async fn recount(&mut self, whole: Whole) -> Taken {
         if let Ok(events) = self.partition.read(&whole.frame) {
-            self.partition.recount(events);
+            self.partition.recount(events, self.taken);
         }
         for (_, acker) in whole.ackers {
             let _ = acker.ack().await;
@@ -437,8 +440,13 @@ impl Owner {
                 return Taken::Done(Fill::Low);
             }
         };
-        if let Some(epochs) = self.partition.note(&events) {
-            self.record.seen.epochs = epochs.iter().map(|(&(total, shard), &epoch)| (total, shard, epoch)).collect();
+        if self.partition.note(&events, self.taken) {
+            // Nobody reads what comes before the floor, nor what there was before two fleets overlapped.
+            let floor = self.record.seen.floor;
+            let floor = self.record.seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
+            let epochs = self.partition.epochs(floor).iter();
+            let epochs = epochs.flat_map(|(place, seen)| seen.iter().map(move |begun| (*place, *begun)));
+            self.record.seen.epochs = epochs.map(|((total, shard), (epoch, at))| (total, shard, epoch, at)).collect();
             // Kept before anything of it is handled. Where nobody answers, the lease runs out before long.
             if self.record.write().await.is_ok_and(|is_ours| !is_ours) {
                 self.lost();
@@ -448,7 +456,7 @@ impl Owner {
         // A dead letter that somebody has sent again.
         let again = whole.headers.get(DELIVERED).is_some();
         let before = self.partition.number();
-        let fill = self.partition.feed(events, again, whole.ackers);
+        let fill = self.partition.feed(events, self.taken, again, whole.ackers);
         if self.partition.number() == before {
             // All of it may be stale, and so be done with.
             self.finish(self.finished).await;

@@ -31,8 +31,8 @@ pub(super) struct Seen {
     pub(super) floor: u64,
     /// How many owners have begun at that floor and not come further.
     pub(super) tries: u64,
-    /// Total, shard and epoch.
-    pub(super) epochs: Vec<(u32, u32, u64)>,
+    /// Total, shard, epoch, and where in the stream that began.
+    pub(super) epochs: Vec<(u32, u32, u64, u64)>,
     /// Two fleets that overlap in what is not acknowledged.
     pub(super) overlap: Option<Overlap>,
 }
