@@ -165,7 +165,7 @@ async def main() -> None:
         async with rest_api(people.hear) as api:
             living = asyncio.create_task(people.live())
             try:
-                await make_bot("simulated", api=api, gateway_url=simulator.url, votes=2).serve()
+                await make_bot("simulated", api=api, gateway_url=simulator.url, votes=4).serve()
             finally:
                 living.cancel()
 
