@@ -24,6 +24,8 @@ from propylon.testing import Simulator, make
 log = logging.getLogger("conversations")
 
 API = "https://discord.com/api/v10/"
+# Discord wants to know who calls: your site, and the version of your bot.
+USER_AGENT = "DiscordBot (https://bot.example, 1.0)"
 
 PEOPLE = ~field("author.bot").is_true()
 
@@ -45,10 +47,10 @@ class Chat:
 async def ask(bot: Gateway, chat: Chat, asked: MessageCreate, question: str, *, timeout: float = 60) -> str:
     """Ask the author of a message something; gives what they write next in the channel.
 
-    The stream is entered before the question leaves, so that no answer can come too early.
+    The stream is entered before the question leaves: no answer can come too early. Another command is no answer.
     """
     same = (field("author.id") == asked.author.id) & (field("channel_id") == asked.channel_id)
-    async with bot.stream(MessageCreate, where=same) as answers:
+    async with bot.stream(MessageCreate, where=same & ~field("content").startswith("!")) as answers:
         await chat.say(asked.channel_id, question)
         async with asyncio.timeout(timeout):
             return (await anext(answers)).content
@@ -108,7 +110,7 @@ def with_chat(token: str, api: str) -> Callable[[Gateway], AbstractAsyncContextM
 
     @contextlib.asynccontextmanager
     async def lifespan(gateway: Gateway) -> AsyncGenerator[Chat]:
-        headers = {"Authorization": f"Bot {token}"}
+        headers = {"Authorization": f"Bot {token}", "User-Agent": USER_AGENT}
         async with ClientSession(api, headers=headers, timeout=ClientTimeout(total=30)) as http:
             yield Chat(http)
 
@@ -140,8 +142,10 @@ class People:
     async def live(self) -> None:
         """Until it is cancelled."""
         await self.simulator.wait_for("ready", count=1, timeout=60)
+        # All three of one person: while the bot waits for an answer to the first, the next ones are none.
         for command in ("!order", "!poll", "!when 8"):
             self.write(7, command)
+            await asyncio.sleep(0.001)
         while True:
             await asyncio.sleep(0.2)
             self.write(8, "good morning")

@@ -27,6 +27,8 @@ from propylon.testing import Simulator, make
 log = logging.getLogger("interactions")
 
 API = "https://discord.com/api/v10/"
+# Discord wants to know who calls: your site, and the version of your bot.
+USER_AGENT = "DiscordBot (https://bot.example, 1.0)"
 
 COMMANDS: list[dict[str, Any]] = [
     {
@@ -129,7 +131,7 @@ def with_answers(token: str, api: str) -> Callable[[Gateway], AbstractAsyncConte
 
     @contextlib.asynccontextmanager
     async def lifespan(gateway: Gateway) -> AsyncGenerator[Answers]:
-        headers = {"Authorization": f"Bot {token}"}
+        headers = {"Authorization": f"Bot {token}", "User-Agent": USER_AGENT}
         async with ClientSession(api, headers=headers, timeout=ClientTimeout(total=30)) as http:
             yield Answers(http)
 

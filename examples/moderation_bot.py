@@ -29,6 +29,8 @@ from propylon.testing import Simulator, make
 log = logging.getLogger("moderation_bot")
 
 API = "https://discord.com/api/v10/"
+# Discord wants to know who calls: your site, and the version of your bot.
+USER_AGENT = "DiscordBot (https://bot.example, 1.0)"
 
 
 class Rest:
@@ -43,6 +45,8 @@ class Rest:
         for _ in range(5):
             headers = {"X-Audit-Log-Reason": quote(reason)}
             async with self.http.request(method, path, json=json, headers=headers) as response:
+                if response.status == 404:
+                    return  # A moderator was quicker, or the member has left.
                 if response.status != 429:
                     response.raise_for_status()
                     return
@@ -116,7 +120,7 @@ def with_rest(token: str, api: str) -> Callable[[Gateway], AbstractAsyncContextM
 
     @contextlib.asynccontextmanager
     async def lifespan(gateway: Gateway) -> AsyncGenerator[Rest]:
-        headers = {"Authorization": f"Bot {token}"}
+        headers = {"Authorization": f"Bot {token}", "User-Agent": USER_AGENT}
         async with ClientSession(api, headers=headers, timeout=ClientTimeout(total=30)) as http:
             yield Rest(http)
 

@@ -18,17 +18,19 @@ _ids = itertools.count(1000)
 
 
 @contextlib.asynccontextmanager
-async def rest_api(on_call: Callable[[str, str, object], None] | None = None) -> AsyncGenerator[str]:
-    """An API that takes whatever it is asked; gives its base URL. ``on_call`` is told method, path and body."""
+async def rest_api(on_call: Callable[[str, str, object], int | None] | None = None) -> AsyncGenerator[str]:
+    """An API that takes whatever it is asked; gives its base URL.
+
+    ``on_call`` is told method, path and body, and may say with which status to answer.
+    """
 
     async def handle(request: web.Request) -> web.Response:
         text = await request.text()
         body: object = json.loads(text) if text else None
         log.info("%s %s %s", request.method, request.path, text)
-        if on_call is not None:
-            on_call(request.method, request.path, body)
-        # As much of an answer as these bots read: a new message has an id.
-        return web.json_response({"id": str(next(_ids))})
+        status = on_call(request.method, request.path, body) if on_call is not None else None
+        # As much of an answer as these bots read: a new message has an id, and a rate limit says for how long.
+        return web.json_response({"id": str(next(_ids))}, status=status or 200, headers={"Retry-After": "0.05"})
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handle)

@@ -56,6 +56,8 @@ class World:
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
         self.calls: asyncio.Queue[Call] = asyncio.Queue()
+        self.statuses: list[int] = []
+        """What the REST API answers next; 200 when there is nothing more here."""
 
     def say(self, content: str, **fields: Any) -> None:
         message = make(Written, **{"id": 5, "channel_id": 2, "guild_id": 1, "content": content, **fields})
@@ -71,8 +73,9 @@ async def world(simulator: Simulator) -> AsyncGenerator[World]:
     """The bot is served, so that it has its lifespan; and ended as SIGTERM ends it."""
     made = World(simulator)
 
-    def note(method: str, path: str, body: object) -> None:
+    def note(method: str, path: str, body: object) -> int:
         made.calls.put_nowait((method, path, body))
+        return made.statuses.pop(0) if made.statuses else 200
 
     async with rest_api(note) as api:
         bot = make_bot("token", {"spam"}, api=api, gateway_url=simulator.url)
@@ -107,3 +110,22 @@ async def test_what_is_written_while_the_connection_is_cut_is_deleted_after_it(
         discord.say("spam", id=9)
         assert await discord.next_call() == ("DELETE", "/channels/2/messages/9", None)
         await simulator.expect(op=6)  # RESUME: the session went on
+
+
+@pytest.mark.asyncio
+async def test_where_discord_limits_the_rate_it_is_tried_again(propylon_simulator: Callable[..., Simulator]) -> None:
+    async with world(propylon_simulator()) as discord:
+        discord.statuses = [429, 200]
+        discord.say("spam", id=6)
+        delete = ("DELETE", "/channels/2/messages/6", None)
+        assert [await discord.next_call(), await discord.next_call()] == [delete, delete]
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_is_gone_already_counts_all_the_same(propylon_simulator: Callable[..., Simulator]) -> None:
+    async with world(propylon_simulator()) as discord:
+        discord.statuses = [404, 404, 404]
+        for number in (1, 2, 3):
+            discord.say("spam", id=number)
+            assert (await discord.next_call())[:2] == ("DELETE", f"/channels/2/messages/{number}")
+        assert (await discord.next_call())[0] == "PATCH"
