@@ -1,6 +1,7 @@
 """What Discord sends of an event, below its entry in the reference, and links in the line of its intents.
 
-The example is what `propylon.testing.make` makes of the class, so that it decodes, and needs no line when a field is added.
+The example is what `propylon.testing.make` makes of the class, so that it decodes, and a new field
+needs no line here.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What the site has beside its pages: ``llms.txt`` and ``llms-full.txt``, and what its search leaves out.
 
-``llms.txt`` lists the pages with their first sentences, as llmstxt.org describes it; ``llms-full.txt`` is all of them as
-plain text. sphinx-llms-txt copies sources instead, of which the reference has only directives.
+``llms.txt`` lists the pages with their first sentences, as llmstxt.org describes it; ``llms-full.txt`` is all of them
+as plain text. sphinx-llms-txt copies sources instead, of which the reference has only directives.
 """
 
 import re
@@ -20,7 +20,7 @@ _QUIET: Final = ("protocol-coverage",)
 
 
 def leave_out_of_the_search(app: Sphinx, _document: nodes.document) -> None:
-    """As the field ``nosearch`` of a page does; the table's own file is written by a program, and shown on GitHub too."""
+    """As the field ``nosearch`` of a page does, which GitHub would show above the table."""
     if app.env.docname in _QUIET:
         app.env.metadata[app.env.docname]["nosearch"] = "true"
 

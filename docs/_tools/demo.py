@@ -1,7 +1,7 @@
 """Records a run of ``propylon demo`` as an animated SVG, for the first page of the documents: `make demo-svg`.
 
-A frame for each second, and for each thing that happens; the picture asks for nothing outside of itself. Whoever prefers
-reduced motion sees the last frame.
+A frame for each second, and for each thing that happens; the picture asks for nothing outside of itself. Whoever
+prefers reduced motion sees the last frame.
 """
 
 import argparse
@@ -43,6 +43,7 @@ class Recorder:
     """A `propylon.cli._demo_view.View` that keeps what the screen would show, and when."""
 
     def __init__(self, rate: float) -> None:
+        """No frame yet; ``rate`` is for the title."""
         self._screen = _demo_view._Screen(Console(file=io.StringIO()), Live(), rate)
         self._rates = self._screen._rates
         self._lines: list[Text] = [Text.assemble(("$ ", "dim"), "propylon demo")]
@@ -54,18 +55,21 @@ class Recorder:
         self.frames.append((self._elapsed, Group(*self._lines, Text(), self._table)))
 
     def tell(self, text: str) -> None:
+        """Something has happened."""
         # Of the dashboard, which is gone when somebody reads this.
         if "://" not in text:
             self._lines.append(Text.assemble((f"{self._elapsed:5.1f} s  ", "dim"), text))
             self._shoot()
 
     def update(self, figures: _demo_view.Figures, *, last: bool = False) -> None:
+        """New figures, a frame for each second."""
         self._elapsed = figures.elapsed
         self._table = self._screen._render(figures, self._rates.before(figures))
         if last or not self.frames or self._elapsed - self.frames[-1][0] >= 1:
             self._shoot()
 
     def conclude(self, verdict: _demo_view.Verdict) -> None:
+        """The last frame."""
         style = "bold green" if verdict.passed else "bold red"
         end = [Text(line, style=style) for line in verdict.lines()]
         self.frames.append((self._elapsed, Group(*self._lines, Text(), self._table, Text(), *end)))
@@ -101,6 +105,7 @@ def picture(frames: list[tuple[float, RenderableType]]) -> str:
 
 
 def main(out: Path, seconds: float, rate: float) -> None:
+    """Run the demo, and write the picture."""
     made: list[Recorder] = []
 
     @contextlib.contextmanager
