@@ -63,8 +63,8 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints
 		bin/basedpyright --verifytypes propylon --ignoreexternal > verifytypes.log || { cat verifytypes.log; exit 1; }
 	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
 	$(BIN)/basedpyright -p $(VENV)/docs
-	$(BIN)/pytest -q tests/docs
 	$(SPHINX)
+	PROPYLON_SITE=site $(BIN)/pytest -q tests/docs
 
 .PHONY: docs
 docs: $(DONE)/build $(DONE)/docs ## Build guide and reference into site/

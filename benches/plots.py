@@ -114,7 +114,7 @@ def blocked(adapters: dict[str, Any]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 125)
     axes.set_xticks([0, 50, 100], ["0 %", "50 %", "100 %"])
-    axes.set_xlabel(f"connected after {options['block']:g} s of block, heartbeat {options['beat']:g} s")
+    axes.set_xlabel(f"connected after {options['block']:g} s of block,\nat a heartbeat of {options['beat']:g} s")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -12,7 +12,7 @@ import propylon
 
 _LITERAL = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 _DOTTED = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?:\(.*\))?")
-_FILE = re.compile(r"(?:benches|docs|examples|python|rust|tests)/[\w./-]+")
+_FILE = re.compile(r"(?:benches|docs|examples|python|rust|tests)/[\w./*-]+")
 _MAKE = re.compile(r"make ([a-z][a-z-]*)")
 _TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 MODULES = ("propylon", "propylon.events", "propylon.models", "propylon.cluster", "propylon.testing")
@@ -21,7 +21,7 @@ PAST = {"CHANGELOG.md"}
 """Tells of what was."""
 
 
-OF_OTHERS = ("adapters.md", "migration/")
+OF_OTHERS = ("adapters.md", "migration/", "protocol-coverage.md")
 """Where a name may be another library's, which has a `Guild` too."""
 
 
