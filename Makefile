@@ -51,7 +51,7 @@ test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	exit $$status
 
 .PHONY: check
-check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints, types, and the docs with their examples
+check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots ## Formatting, lints, types, and the docs with their examples
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff format --check .
