@@ -1,8 +1,8 @@
 """Memory of a quiet shard: Propylon's, and those of discord.py and hikari with their caches off as far as they can be.
 
 What a process of many shards holds beyond one of a single shard, divided by the shards between. Each count is a
-process of its own, the server is another; all ask for zstd-stream, each shard has one guild, and nothing happens but
-heartbeats.
+process of its own, the server is another; all ask for zstd-stream, there is a guild for each shard, and nothing
+happens but heartbeats.
 ``--json`` writes what the plot is made of.
 
     python benches/memory.py --json benches/results/memory.json
