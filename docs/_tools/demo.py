@@ -29,7 +29,7 @@ text {{ font: 20px/1 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans
   white-space: pre }}
 g[class^=f] {{ visibility: hidden }}
 {styles}
-@media (prefers-reduced-motion: reduce) {{ g[class^=f] {{ animation: none }} .f{last} {{ visibility: visible }} }}
+@media (prefers-reduced-motion: reduce) {{ g[class^=f] {{ animation: none }} g.f{last} {{ visibility: visible }} }}
 </style>
 <rect width="100%" height="100%" rx="10" fill="#16181d"/>
 <g transform="translate(16, 14)">
