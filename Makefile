@@ -51,7 +51,7 @@ test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	exit $$status
 
 .PHONY: check
-check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints, types, and the docs with their examples
+check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots ## Formatting, lints, types, and the docs with their examples
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff format --check .
@@ -63,8 +63,8 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints
 		bin/basedpyright --verifytypes propylon --ignoreexternal > verifytypes.log || { cat verifytypes.log; exit 1; }
 	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
 	$(BIN)/basedpyright -p $(VENV)/docs
-	$(BIN)/pytest -q tests/docs
 	$(SPHINX)
+	PROPYLON_SITE=site $(BIN)/pytest -q tests/docs
 
 .PHONY: docs
 docs: $(DONE)/build $(DONE)/docs ## Build guide and reference into site/
@@ -153,14 +153,19 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/timing.py
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
+	$(BENCH)/bin/python benches/memory.py
 	$(BENCH)/bin/python benches/admin.py
 	$(BENCH)/bin/python benches/cluster.py
 	$(BENCH)/bin/python benches/imports.py
 	$(CARGO) bench --quiet -p propylon-core
 
 .PHONY: plots
-plots: $(BENCH)/.done ## Draw the results in benches/results.json into docs/images
-	$(BENCH)/bin/python benches/plots.py
+plots: $(DONE)/plots ## Draw the results in benches/results into docs/images
+	$(BIN)/python benches/plots.py
+
+.PHONY: demo-svg
+demo-svg: $(BENCH)/.done ## Record a run of the demo for the first page of the documents
+	$(BENCH)/bin/python docs/_tools/demo.py docs/_static/demo.svg
 
 .PHONY: instructions
 instructions: $(DONE)/build $(DONE)/test ## Count the instructions of an event anew, and write them down; needs valgrind
@@ -194,7 +199,7 @@ $(DONE)/base: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.16,<2'
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/test $(DONE)/lint $(DONE)/docs: $(DONE)/%: $(DONE)/base
+$(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots: $(DONE)/%: $(DONE)/base
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 

@@ -33,9 +33,9 @@ def test_a_block_runs(block: Block, tmp_path: Path) -> None:
     run(block, tmp_path)
 
 
-def test_readme_answers_a_message(tmp_path: Path) -> None:
+def test_the_guide_answers_a_message(tmp_path: Path) -> None:
     """The bot of the aiohttp example posts its answer to the channel of the question."""
-    (block,) = [block for block in BLOCKS if "from aiohttp" in block.code]
+    (block,) = [block for block in BLOCKS if block.name.startswith("guide_") and "from aiohttp" in block.code]
     assert 'POST https://discord.com/api/v10/channels/2/messages {"content": "pong"}' in run(block, tmp_path)
 
 
