@@ -5,6 +5,7 @@
 //! While two fleets overlap it begins where that began: what was handled is counted again, and not given out.
 
 mod counts;
+mod dead;
 mod joining;
 mod record;
 
@@ -29,20 +30,16 @@ use tokio::{
 
 use self::{
     counts::NEWS,
+    dead::DELIVERED,
     joining::{Joining, Token, Whole},
     record::{Consumer, Overlap, Record, Seen},
 };
-use crate::{
-    broker::{Broker, BrokerError, names},
-    sink::PART,
-};
+use crate::broker::{Broker, BrokerError, names};
 
 pub use counts::{News, SourceCounts};
 
 /// Between two words that what is unfinished is worked on.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// How often a dead letter was delivered; it is with what is sent again, too.
-const DELIVERED: &str = "Propylon-Deliveries";
 /// After so many deliveries a message is a dead letter.
 pub const DELIVERIES: u64 = 5;
 /// Until the server is asked again for messages.
@@ -479,38 +476,6 @@ impl Owner {
         }
         for (_, acker) in self.partition.unfinished().flatten().chain(self.joining.waiting()) {
             let _ = acker.ack_with(AckKind::Progress).await;
-        }
-    }
-
-    /// What cannot be handled is kept for people, with the reason, and is out of the way.
-    async fn bury(&mut self, whole: Whole, reason: &str) {
-        let mut headers = whole.headers;
-        headers.insert("Propylon-Subject", whole.subject.as_str());
-        headers.insert("Propylon-Reason", reason);
-        headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
-        let subject = format!("{}dead", names::prefix(&self.record.app));
-        let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);
-        let parts = whole.frame.len().div_ceil(most).max(1);
-        for part in 0..parts {
-            let mut headers = headers.clone();
-            if parts > 1 {
-                headers.insert(PART, format!("{part}-{parts}"));
-            }
-            let data = whole.frame.slice(part * most..whole.frame.len().min((part + 1) * most));
-            let sent = self.record.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
-            let is_kept = match sent {
-                Ok(kept) => kept.await.is_ok(),
-                Err(_) => false,
-            };
-            if !is_kept {
-                // It is not acknowledged, so it comes again.
-                return;
-            }
-        }
-        self.counts.dead.fetch_add(1, Relaxed);
-        self.tell(News::Dead(reason.to_owned()));
-        for (_, acker) in whole.ackers {
-            let _ = acker.ack().await;
         }
     }
 
