@@ -25,6 +25,8 @@ JOINING: Final = 4.0
 LET_GO: Final = 13.0
 """Seconds after which a host that NATS is out of reach for has no connection to Discord: 10 s, and room for a busy
 machine. The leases last 15 s."""
+AROUND: Final = 5.0
+"""Seconds after a switch in which the old shards end, and a busy machine's workers are as far."""
 HELD: Final = 64 * 1024 * 1024
 """Bytes that a host may grow by while NATS is away. Each shard may hold `queue_bytes`; one that is let go of after ten
 seconds uses little of it."""
@@ -82,7 +84,8 @@ class Nemesis:
         self.done: Final[Counter[str]] = Counter()
         self.told: Final[list[str]] = []
         self.cuts: Final[list[tuple[str | None, float, float]]] = []
-        """When acknowledgements may have been lost, from and until: of one process, or of all (None)."""
+        """When acknowledgements may have been lost, or replays come twice, from and until: of one process, or of all
+        (None)."""
         self.faults: Final[list[str]] = []
         """Rules that did not hold while it was at work."""
 
@@ -292,7 +295,10 @@ class Nemesis:
         self.tell(f"reshard to {total}")
         # Before: a host that starts meanwhile asks for the one that counts, whatever it was told.
         self.identifies += total
+        begun = time.monotonic()
         await self._operator.reshard(total)
+        # What a new shard that is lost about then replays, when the old ones have ended, comes again: docs/cluster.md.
+        self.cuts.append((None, begun, time.monotonic() + AROUND))
         self.shards = total
         self.tell(f"{total} shards count")
 
