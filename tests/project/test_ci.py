@@ -1,6 +1,7 @@
 """The scripts of `.ci`: what leaves the machine tells nothing of it, and licences are held against those allowed."""
 
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -62,3 +63,9 @@ def test_version_and_changelog_agree() -> None:
     version = tomllib.loads((REPOSITORY / "Cargo.toml").read_text("utf-8"))["workspace"]["package"]["version"]
     assert f"\n## [{version}] - " in (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
     assert f"\nversion: {version}\n" in (REPOSITORY / "CITATION.cff").read_text("utf-8")
+
+
+def test_what_security_promises_names_tests_that_are_there() -> None:
+    named = re.findall(r"`(tests/[^`]+)`", (REPOSITORY / "SECURITY.md").read_text("utf-8"))
+    assert named
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
