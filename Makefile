@@ -207,7 +207,7 @@ wheels: sdist ## Build manylinux and musllinux wheels and the sdist into dist/, 
 sdist: $(RELEASE)/.done | rust ## Build the sdist into dist/, and check it
 	rm -f dist/propylon-*.tar.gz
 	$(RELEASE)/bin/maturin sdist --out dist
-	$(RELEASE)/bin/python .ci/dist.py check dist
+	$(RELEASE)/bin/python .ci/dist.py check dist/propylon-*.tar.gz
 
 .PHONY: try-sdist
 try-sdist: sdist ## Build a wheel of the sdist as pip does, and run the demo from it: minutes

@@ -1,4 +1,4 @@
-"""What is done to wheels and sdist before they leave the machine: `dist.py tidy FOLDER`, `dist.py check FOLDER`.
+"""What is done to wheels and sdist before they leave the machine: `dist.py tidy PLACE`, `dist.py check PLACE`.
 
 maturin writes an SBOM into each wheel, and names our own crates there by their folders. `tidy` leaves of these what is
 inside the repository; `check` fails where anything else of this machine is told, or auditwheel or twine find something.
@@ -84,11 +84,12 @@ def _run(tool: str, *arguments: str) -> str:
     return done.stdout
 
 
-def main(task: str, folder: str) -> None:
-    """Do one of the two for what is in a folder."""
-    packages = sorted([*Path(folder).glob("*.whl"), *Path(folder).glob("*.tar.gz")])
+def main(task: str, place: str) -> None:
+    """Do one of the two for a package, or for what is in a folder."""
+    found = [Path(place)] if Path(place).is_file() else Path(place).iterdir()
+    packages = sorted(package for package in found if package.name.endswith((".whl", ".tar.gz")))
     if not packages:
-        raise SystemExit(f"nothing in {folder}")
+        raise SystemExit(f"nothing in {place}")
     if task == "tidy":
         for package in packages:
             if package.suffix == ".whl":

@@ -74,9 +74,7 @@ async def test_a_loop_with_nothing_to_take_is_left_alone(
 
 
 @pytest.mark.asyncio
-async def test_gateways_come_and_go_on_one_loop(
-    propylon_simulator: Callable[..., Simulator], gateway_to: Any
-) -> None:
+async def test_gateways_come_and_go_on_one_loop(propylon_simulator: Callable[..., Simulator], gateway_to: Any) -> None:
     delivery = Delivery.current()  # held, so that all of them have the same
     sim = propylon_simulator(guilds=0)
     for _ in range(3):
