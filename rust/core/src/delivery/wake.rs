@@ -9,6 +9,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
 };
 
+#[cfg(windows)]
+use std::net::TcpStream as Stream;
+#[cfg(unix)]
+use std::os::unix::net::UnixStream as Stream;
+
 /// A [`Waker`] that is written only while the loop sleeps.
 pub(super) struct Signal {
     signalled: AtomicBool,
@@ -57,7 +62,7 @@ enum Inner {
     #[cfg(target_os = "linux")]
     Event(std::os::fd::OwnedFd),
     /// Our end, and the loop's.
-    Pair(pair::Stream, pair::Stream),
+    Pair(Stream, Stream),
 }
 
 impl Waker {
@@ -85,7 +90,7 @@ impl Waker {
     /// # Errors
     /// Where the process has no descriptor left.
     pub fn pair() -> io::Result<Self> {
-        let (ours, theirs) = pair::open()?;
+        let (ours, theirs) = open()?;
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
         Ok(Self(Inner::Pair(ours, theirs)))
@@ -135,34 +140,29 @@ impl Waker {
                 use std::os::fd::AsRawFd;
                 i64::from(event.as_raw_fd())
             }
-            Inner::Pair(_, theirs) => pair::descriptor(theirs),
+            Inner::Pair(_, theirs) => descriptor_of(theirs),
         }
     }
 }
 
 #[cfg(unix)]
-mod pair {
-    use std::os::fd::AsRawFd;
-    pub(super) use std::os::unix::net::UnixStream as Stream;
-
-    pub(super) fn open() -> std::io::Result<(Stream, Stream)> {
-        Stream::pair()
-    }
-
-    pub(super) fn descriptor(stream: &Stream) -> i64 {
-        i64::from(stream.as_raw_fd())
-    }
+fn open() -> io::Result<(Stream, Stream)> {
+    Stream::pair()
 }
 
 #[cfg(windows)]
-mod pair {
-    pub(super) use super::loopback::open;
-    pub(super) use std::net::TcpStream as Stream;
-    use std::os::windows::io::AsRawSocket;
+fn open() -> io::Result<(Stream, Stream)> {
+    loopback::open()
+}
 
-    pub(super) fn descriptor(stream: &Stream) -> i64 {
-        stream.as_raw_socket() as i64
-    }
+#[cfg(unix)]
+fn descriptor_of(stream: &Stream) -> i64 {
+    i64::from(std::os::fd::AsRawFd::as_raw_fd(stream))
+}
+
+#[cfg(windows)]
+fn descriptor_of(stream: &Stream) -> i64 {
+    std::os::windows::io::AsRawSocket::as_raw_socket(stream) as i64
 }
 
 /// Windows has no other pair of sockets.
