@@ -92,7 +92,7 @@ def installed_with(package: str) -> set[str]:
             needed = requires(name) or []
         except PackageNotFoundError:  # an extra that nobody installed here, or one for another system
             if name == package:
-                raise SystemExit(f"{package} is not installed here, so nothing tells what it needs: make demo") from None
+                raise SystemExit(f"{package} is not installed here, so its needs are unknown: make demo") from None
             continue
         found.add(canonicalize_name(name))
         for requirement in map(Requirement, needed):
