@@ -51,7 +51,7 @@ test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	exit $$status
 
 .PHONY: check
-check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints, types, and the docs with their examples
+check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots ## Formatting, lints, types, and the docs with their examples
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff format --check .
@@ -63,8 +63,8 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs ## Formatting, lints
 		bin/basedpyright --verifytypes propylon --ignoreexternal > verifytypes.log || { cat verifytypes.log; exit 1; }
 	$(BIN)/python tests/docs/blocks.py $(VENV)/docs
 	$(BIN)/basedpyright -p $(VENV)/docs
-	$(BIN)/pytest -q tests/docs
 	$(SPHINX)
+	PROPYLON_SITE=site $(BIN)/pytest -q tests/docs
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps -p propylon-core
 	@$(MAKE) --no-print-directory check-files
 
@@ -129,6 +129,10 @@ soak-reshard: $(BENCH)/.done ## 20 reshards 4 to 8 to 4 under numbered events, w
 soak-cluster: $(DONE)/build $(DONE)/test ## Half an hour of a cluster whose parts are killed, stopped and cut off
 	$(BIN)/python tests/cluster/history/run.py --seconds 1800
 
+.PHONY: soak-nats-away
+soak-nats-away: $(DONE)/build $(DONE)/test ## A cluster under 2,000 events/s whose NATS is away for a minute; memory, and what is lost
+	$(BIN)/python tests/cluster/history/run.py --seconds 75 --faults "nats away" --verbose
+
 .PHONY: soak-recording
 soak-recording: $(DONE)/build $(DONE)/test ## A minute at 5,000 events/s recorded, read, replayed and played byte for byte
 	$(BIN)/python tests/endurance/recording.py
@@ -168,14 +172,19 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/timing.py
 	$(BENCH)/bin/python benches/recording.py
 	$(BENCH)/bin/python benches/shards.py
+	$(BENCH)/bin/python benches/memory.py
 	$(BENCH)/bin/python benches/admin.py
 	$(BENCH)/bin/python benches/cluster.py
 	$(BENCH)/bin/python benches/imports.py
 	$(CARGO) bench --quiet -p propylon-core
 
 .PHONY: plots
-plots: $(BENCH)/.done ## Draw the results in benches/results.json into docs/images
-	$(BENCH)/bin/python benches/plots.py
+plots: $(DONE)/plots ## Draw the results in benches/results into docs/images
+	$(BIN)/python benches/plots.py
+
+.PHONY: demo-svg
+demo-svg: $(BENCH)/.done ## Record a run of the demo for the first page of the documents
+	$(BENCH)/bin/python docs/_tools/demo.py docs/_static/demo.svg
 
 .PHONY: instructions
 instructions: $(DONE)/build $(DONE)/test ## Count the instructions of an event anew, and write them down; needs valgrind
@@ -239,7 +248,7 @@ $(DONE)/base: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.16,<2'
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/files: $(DONE)/%: $(DONE)/base
+$(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots $(DONE)/files: $(DONE)/%: $(DONE)/base
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 

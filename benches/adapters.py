@@ -9,6 +9,8 @@ blocked, and a restart. Prints tables; ``--json`` writes what they are made of.
 import argparse
 import contextlib
 import json
+import os
+import platform
 import signal
 import statistics
 import subprocess
@@ -210,6 +212,11 @@ def main() -> None:
             facts = restart(library, mode, options.missed)
             results["restart"].append({"library": library, "mode": mode, **facts})
             print(f"{library}, {mode}: {facts}", file=sys.stderr)
+    results["run"] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores; {platform.system()}; CPython {platform.python_version()}",
+        "build": "debug" if _core.DEBUG_BUILD else "release",
+    }
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")

@@ -159,7 +159,7 @@ def write_results(runs: Runs) -> None:
     results: dict[str, dict[str, list[float]]] = {}
     for section, case in runs:
         results.setdefault(section, {})[case] = [round(us, 3) for us in _values(runs, section, case, "cpu_us")]
-    Path(__file__).with_name("results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (Path(__file__).parent / "results" / "events.json").write_text(json.dumps(results, indent=1) + "\n")
 
 
 def write_readme(text: str, what: str = "results") -> None:

@@ -229,7 +229,7 @@ def of_events(results: dict[str, Any]) -> dict[str, float]:
 
 def of_benches() -> dict[str, float]:
     """What `make bench` has found for an event that nobody hears."""
-    results = json.loads(Path(__file__).with_name("results.json").read_text())
+    results = json.loads((Path(__file__).parent / "results" / "events.json").read_text())
     return {"received_us": statistics.median(results["mix/zstd"]["Propylon, nobody listens"])}
 
 

@@ -3,8 +3,8 @@ machine measures.
 
 Nothing here runs 10,000 shards. ``--measure`` takes the cost of each single thing (a renewal, a change that a host
 hears, a question at the identify gate, a look through the stream) over a nats-server of its own, ``--events`` those of
-an event from what ``benches/cluster.py --json`` has written, and both go into ``benches/scale.json``. The rest is
-arithmetic, which ``--write`` puts between the marks of docs/scale.md.
+an event from what ``benches/cluster.py --json`` has written, and both go into
+``benches/results/scale.json``. The rest is arithmetic, which ``--write`` puts between the marks of docs/scale.md.
 
     python benches/cluster.py --json cluster.json
     python benches/scale_model.py --events cluster.json --measure --write
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import scale_costs
 
-CONSTANTS: Final = Path(__file__).with_name("scale.json")
+CONSTANTS: Final = Path(__file__).parent / "results" / "scale.json"
 PAGE: Final = Path(__file__).parents[1] / "docs" / "scale.md"
 BEGIN, END = "<!-- {}: written by benches/scale_model.py --write -->", "<!-- end of {} -->"
 

@@ -9,17 +9,47 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "Propylon"
 author = "The Propylon developers"
+copyright = "the Propylon developers, MIT licence"
 version = release = propylon.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference"]
-exclude_patterns = ["_extensions"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    # Before the one that changes annotations.
+    "payloads",
+    "reference",
+    "site_pages",
+]
+exclude_patterns = ["_extensions", "_tools"]
+
+REPOSITORY = "https://github.com/propylon/propylon"
 
 html_theme = "furo"
 html_title = f"Propylon {version}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_theme_options = {
+    "source_repository": REPOSITORY,
+    "source_branch": "main",
+    "source_directory": "docs/",
+    "footer_icons": [
+        {"name": "Repository", "url": REPOSITORY, "html": "Repository", "class": ""},
+        {"name": "Changes", "url": f"{REPOSITORY}/blob/main/CHANGELOG.md", "html": "Changes", "class": ""},
+        {"name": "Issues", "url": f"{REPOSITORY}/issues", "html": "Issues", "class": ""},
+    ],
+}
+
+# Prompts are not copied, and of a console neither is what was printed.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 
 # The anchors that GitHub makes too.
 myst_heading_anchors = 3
+# Classes for the lists of the first page, which `site.css` lays out.
+myst_enable_extensions = ["attrs_block", "attrs_inline"]
 
 # `x` in a docstring names something of ours, or of Python.
 default_role = "py:obj"

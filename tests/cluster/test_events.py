@@ -261,6 +261,67 @@ async def test_of_two_fleets_that_overlap_the_old_one_is_heard_first_and_each_ev
     await reader.finish()
 
 
+async def test_whoever_takes_over_while_two_fleets_overlap_knows_what_was_handled(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    partition = partition_of(1)
+    first, second = Reader(broker, nats_app, partition), Reader(broker, nats_app, partition)
+    old = Source(broker, nats_app, epoch=5)
+    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    await first.intake.start(3)
+    old.begin()
+    new.begin()
+    old.send(1)
+    await old.flushed()
+    await eventually(lambda: first.numbers == [1])
+    await first.finish()
+    first.intake.overlap(1)
+    old.send(2, 3)
+    await old.flushed()
+    new.send(2)
+    await new.flushed()
+    await eventually(lambda: first.numbers == [1, 2, 3])
+    await eventually(lambda: first.intake.metrics()["overlapped"] == 1)
+    await first.finish()
+    # All is acknowledged, and 3 is under way on the new fleet: the owner ends as one that is killed.
+    second.intake.overlap(1)
+    await second.intake.start(8)
+    new.send(3, 4)
+    await new.flushed()
+    old.send(5)
+    await old.flushed()
+    await eventually(lambda: second.numbers == [5])
+    second.intake.overlap(None)
+    await eventually(lambda: second.numbers == [5, 4])
+    await second.finish()
+    third = Reader(broker, nats_app, partition)
+    await third.intake.start(12)
+    new.send(6)
+    await eventually(lambda: third.numbers == [6])
+
+
+async def test_whoever_takes_over_when_the_overlap_has_ended_gives_out_what_was_held(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    partition = partition_of(1)
+    first, second = Reader(broker, nats_app, partition), Reader(broker, nats_app, partition)
+    old = Source(broker, nats_app, epoch=5)
+    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    first.intake.overlap(1)
+    await first.intake.start(3)
+    old.begin()
+    new.begin()
+    old.send(1)
+    await old.flushed()
+    new.send(1, 2)
+    await new.flushed()
+    await eventually(lambda: first.numbers == [1] and first.intake.metrics()["overlapped"] == 1)
+    first.intake.finished(first.intake.last)
+    await second.intake.start(8)
+    await eventually(lambda: second.numbers == [2])
+    await second.finish()
+
+
 async def test_a_late_message_of_the_owner_before_is_not_heard_twice(broker: NatsBroker, nats_app: str) -> None:
     reader = Reader(broker, nats_app, partition_of(1))
     await reader.intake.start(3)

@@ -7,6 +7,7 @@ cluster gets a nats-server of its own, whatever address it names, and its worker
 
 import asyncio
 import contextlib
+import functools
 import os
 import runpy
 import signal
@@ -52,6 +53,7 @@ def set_the_stage(kind: type[Actor], **defaults: str) -> None:
     make: Any = kind.__init__
     make.__kwdefaults__.update(defaults)
 
+    @functools.wraps(make)
     def make_noted(self: Actor, *arguments: Any, **options: Any) -> None:
         make(self, *arguments, **options)
         made.append(self)

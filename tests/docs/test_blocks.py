@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from blocks import Block, blocks
+from blocks import REPOSITORY, Block, blocks
 
 BLOCKS = list(blocks())
+CONFIG = (REPOSITORY / "docs" / "configuration.md").read_text("utf-8").partition("```toml\n")[2].partition("```")[0]
+"""The file beside the example of `from_config`."""
 STAGE = Path(__file__).with_name("stage.py")
 
 
@@ -17,6 +19,7 @@ def run(block: Block, folder: Path) -> str:
     file.write_text(block.code, "utf-8")
     # A file that the documents name is looked for when the gateway is made.
     (folder / "corporate-ca.pem").touch()
+    (folder / "bot.toml").write_text(CONFIG, "utf-8")
     quiet = ["-W", "ignore:propylon._core is a debug build:RuntimeWarning"]
     if "def test_" in block.code:
         command = [sys.executable, *quiet, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
@@ -33,9 +36,9 @@ def test_a_block_runs(block: Block, tmp_path: Path) -> None:
     run(block, tmp_path)
 
 
-def test_readme_answers_a_message(tmp_path: Path) -> None:
+def test_the_guide_answers_a_message(tmp_path: Path) -> None:
     """The bot of the aiohttp example posts its answer to the channel of the question."""
-    (block,) = [block for block in BLOCKS if "from aiohttp" in block.code]
+    (block,) = [block for block in BLOCKS if block.name.startswith("guide_") and "from aiohttp" in block.code]
     assert 'POST https://discord.com/api/v10/channels/2/messages {"content": "pong"}' in run(block, tmp_path)
 
 

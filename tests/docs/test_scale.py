@@ -22,7 +22,7 @@ def model() -> ModuleType:
 
 def test_the_page_is_what_the_model_gives(model: ModuleType) -> None:
     text = (REPOSITORY / "docs" / "scale.md").read_text("utf-8")
-    kept = json.loads((REPOSITORY / "benches" / "scale.json").read_text("utf-8"))
+    kept = json.loads((REPOSITORY / "benches" / "results" / "scale.json").read_text("utf-8"))
     assert text == model.page(text, kept), "run benches/scale_model.py --write"
 
 

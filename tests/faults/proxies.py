@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
 from typing import Self
 
@@ -124,7 +125,9 @@ def socks5(credentials: str | None = None, *, reply: int = 0, bound: bytes = b"\
         version, command, _, kind = await reader.readexactly(4)
         assert (version, command) == (5, 1)
         if kind == 1:
-            host = ".".join(map(str, await reader.readexactly(4)))
+            host = str(IPv4Address(await reader.readexactly(4)))
+        elif kind == 4:
+            host = str(IPv6Address(await reader.readexactly(16)))
         else:
             assert kind == 3
             host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()

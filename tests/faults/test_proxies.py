@@ -69,6 +69,19 @@ async def test_the_proxy_looks_the_name_up_and_the_certificate_is_the_gateways(
         await gateway.close()
 
 
+@pytest.mark.parametrize("way", ["CONNECT", "SOCKS5"])
+async def test_an_ipv6_address_is_asked_for_as_one(propylon_simulator: Start, gateway_to: Any, way: str) -> None:
+    scheme, _, handler = WAYS[way]
+    sim = propylon_simulator()
+    async with ProxyServer(handler, to=("127.0.0.1", sim.port)) as proxy:
+        url = "ws://[2001:db8::1]:81"
+        gateway: Gateway = gateway_to(sim, gateway_url=url, allow_plaintext=True, proxy=proxy.url(scheme))
+        await gateway.open(timeout=10)
+        assert proxy.targets == [("2001:db8::1", 81)]
+        assert way == "SOCKS5" or "Host: [2001:db8::1]:81\r\n" in proxy.heads[0]
+        await gateway.close()
+
+
 async def test_the_api_is_asked_through_it_too(propylon_simulator: Start, gateway_to: Any) -> None:
     sim = propylon_simulator()
     async with ProxyServer(connect()) as proxy:
@@ -82,6 +95,12 @@ async def test_the_api_is_asked_through_it_too(propylon_simulator: Start, gatewa
         await gateway.close()
 
 
+async def greets(_: ProxyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Speaks before it is asked, as SSH, SMTP and the like do."""
+    writer.write(b"SSH-2.0-hush\r\n")
+    await reader.read()
+
+
 def answer(status: str, *headers: str) -> Handler:
     return says("\r\n".join([f"HTTP/1.1 {status}", *headers, "", ""]).encode())
 
@@ -93,6 +112,15 @@ FAILURES: dict[str, tuple[str, str, Handler, str]] = {
     "403": ("http", USER, answer("403 Forbidden"), r"answered 403: it does not allow connections to 127\.0\.0\.1"),
     "502": ("http", USER, answer("502 Bad Gateway"), r"answered 502: it cannot reach 127\.0\.0\.1:\d+"),
     "302": ("http", USER, answer("302 Found", "Location: http://hush/"), r"answered 302 to CONNECT"),
+    "504 with a body": ("http", "", answer("504 Late", "Content-Length: 9", "", "hush!"), r"answered 504: it cannot"),
+    "100 first": (
+        "http",
+        "",
+        says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 500 No\r\n\r\n"),
+        r"answered 500 to CONNECT",
+    ),
+    "many headers": ("http", "", answer("200 OK", *["X: x"] * 65), r"over 16384 bytes of headers, or over 64"),
+    "greets": ("http", USER, greets, r"does not answer in HTTP"),
     "garbage": ("http", USER, says(b"\0\1garbage\r\n\r\n"), r"does not answer in HTTP"),
     "SOCKS5 asked by CONNECT": ("http", USER, says(b"\5\xff"), r"does not answer in HTTP; for a SOCKS proxy"),
     "endless headers": ("http", USER, says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000), r"over 16384 bytes"),
@@ -147,11 +175,28 @@ async def test_a_proxy_that_fails_is_named_with_what_it_said(
     assert not sim.record()["connections"]
 
 
+async def drips(_: ProxyServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Goes on answering, and is never done: in SOCKS5 with the name from which it connects, in HTTP with a header."""
+    asked = await reader.read(4096)
+    answer = b"HTTP/1.1 200 OK\r\nX: "
+    if asked.startswith(b"\5"):
+        writer.write(b"\5\0")
+        await reader.read(4096)
+        answer = b"\5\0\0\3\xff"
+    writer.write(answer)
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("scheme", "handler"),
     [
         ("http", says(b"", close=False)),
         ("http", says(b"HTTP/1.1 200", close=False)),
+        ("http", drips),
+        ("socks5", drips),
         ("socks5", says(b"", close=False)),
         ("socks5", says(b"\5\0", close=False)),
         ("socks5", says(b"\5\0", b"\5\0\0\1", close=False)),

@@ -221,7 +221,7 @@ def readme_bot(folder: Path) -> Path:
         from blocks import blocks
     finally:
         sys.path.remove(str(DOCS))
-    (block,) = [block for block in blocks() if block.name.startswith("README") and "from aiohttp" in block.code]
+    (block,) = [block for block in blocks() if block.name.startswith("guide_") and "from aiohttp" in block.code]
     file = folder / "bot.py"
     file.write_text(block.code, "utf-8")
     return file

@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
 import propylon._core as _core
 from propylon._arguments import count_of
@@ -23,7 +23,9 @@ from propylon._fleet.permits import check_gate
 from propylon._fleet.shards import ManagedShard, Shards
 from propylon._fleet.spread import Shards as ShardsOption
 from propylon._fleet.spread import shard_of, wanted_shards
+from propylon._fleet.written import shards_of
 from propylon._gateway.admin import Admin
+from propylon._gateway.config import SharedOptions, configured
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.metrics import Metrics
 from propylon._gateway.options import Backoff, Compression, Misfits, Overflow, Timeouts
@@ -57,6 +59,23 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 G = TypeVar("G", bound=Listeners)
 E = TypeVar("E", bound=Event | _core.Dispatch[Any])
+
+
+class ManagerOptions(SharedOptions, total=False):
+    """What a call may give beside file and environment."""
+
+    presence: Presence | Callable[[int], Presence] | None
+    shards: ShardsOption
+    total: int | None
+    gate: IdentifyGate | None
+    auto_reshard: bool
+    reshard_at: float
+    shard_queue_bytes: int
+
+
+def _written_shards(value: int | str) -> dict[str, Any]:
+    shards, total = shards_of(str(value))
+    return {"shards": shards, "total": total}
 
 
 class ShardManager:
@@ -230,6 +249,21 @@ class ShardManager:
         )
         self._listening: Final = self._life.listening
         self._shards: Final = Shards(self._life)
+
+    @classmethod
+    def from_config(cls, file: str | os.PathLike[str] | None = None, /, **options: Unpack[ManagerOptions]) -> Self:
+        """Make a manager of options in a TOML file and in the environment, as `Gateway.from_config` does.
+
+        Args:
+            file: Such as ``"bot.toml"``. ``shards`` is written as on the command line: ``"auto"``, how many there are,
+                or which of how many, such as ``"0-15/64"``.
+            options: What goes before file and environment, and what neither can hold, such as ``gate``.
+
+        Raises:
+            ValueError: As for `Gateway.from_config`.
+            OSError: The file cannot be read.
+        """
+        return configured(cls, ShardManager, file, options, {"shards": _written_shards})
 
     # ------------------------------------------------------------------ reading
 

@@ -6,7 +6,7 @@ Over 500 lines because each option, argument and error is explained where a user
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, ParamSpec, Self, TypeVar, Unpack, overload
 
 import propylon._core as _core
 from propylon._arguments import count_of
@@ -14,6 +14,7 @@ from propylon._commands.answers import RateLimit, VoiceServer
 from propylon._commands.members import MembersRequest
 from propylon._filters.expression import Filter, Where
 from propylon._gateway.admin import Admin
+from propylon._gateway.config import GatewayOptions, configured
 from propylon._gateway.intents import AskedIntents
 from propylon._gateway.life import Life
 from propylon._gateway.metrics import Metrics
@@ -186,6 +187,25 @@ class Gateway:
         )
         self._listening: Final = self._life.listening
         self._commands: Final = self._life.commands
+
+    @classmethod
+    def from_config(cls, file: str | os.PathLike[str] | None = None, /, **options: Unpack[GatewayOptions]) -> Self:
+        """Make a gateway whose options are written in a TOML file and in the environment; nothing is sent.
+
+        Of an option that is given several times the first counts: the call, the variable ``PROPYLON_`` with the
+        option's name (``DISCORD_TOKEN`` for the token), the file's table ``[propylon]``. Tables such as
+        ``[propylon.timeouts]`` and their variables, such as ``PROPYLON_TIMEOUTS_CONNECT``, are put together.
+
+        Args:
+            file: Such as ``"bot.toml"``. None: there is the environment only.
+            options: What goes before file and environment, and what neither can hold, such as ``lifespan``.
+
+        Raises:
+            ValueError: An option does not exist, or its value cannot be, or cannot work, or there is no token; the text
+                names the file and key or the variable, and what is allowed.
+            OSError: The file cannot be read.
+        """
+        return configured(cls, Gateway, file, options)
 
     # ------------------------------------------------------------------ reading
 

@@ -2,16 +2,21 @@
 
 import ipaddress
 import os
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
 import typer
 
 from propylon._core import event_index
-from propylon._fleet.spread import Shards, wanted_shards
+from propylon._fleet.spread import Shards
+from propylon._fleet.written import shards_of as read_shards
 from propylon._gateway.options import Compression
-from propylon._names import nearest
+from propylon._gateway.written import COMPRESSIONS, suggestion
+from propylon._gateway.written import compression_of as read_compression
+from propylon._gateway.written import intents_of as read_intents
+from propylon._gateway.written import shard_of as read_shard
 from propylon.cli._process import complain
 from propylon.events import EVENTS, Event
 from propylon.intents import Intents
@@ -29,100 +34,39 @@ __all__ = [
     "value_of",
 ]
 
+T = TypeVar("T")
+
 DISCORD_API: Final = "https://discord.com/api/v10"
-COMPRESSIONS: Final[dict[str, Compression]] = {
-    "zstd-stream": "zstd-stream",
-    "zlib-stream": "zlib-stream",
-    "payload": "payload",
-    "none": None,
-}
-
-_SHARDS: Final = "write auto, how many there are (4), or which of how many (0-15/64 or 0,5/16)"
 
 
-def _suggest(name: str, known: list[str]) -> str:
-    near = nearest(name, known)
-    return "" if near is None else f"; did you mean {near}?"
+def _read(read: Callable[[str], T], text: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def compression_of(text: str) -> Compression:
     """One of ``zstd-stream``, ``zlib-stream``, ``payload``, ``none``."""
-    try:
-        return COMPRESSIONS[text.lower()]
-    except KeyError:
-        raise typer.BadParameter(f"{text!r} is none of {', '.join(COMPRESSIONS)}") from None
+    return _read(read_compression, text)
 
 
 def intents_of(text: str) -> Intents:
     """A number, or names with commas between: ``guilds,guild-messages``, ``non-privileged``, ``all``, ``32767``."""
-    intents = Intents.NONE
-    for word in filter(None, (word.strip() for word in text.split(","))):
-        try:
-            number = int(word, 0)
-        except ValueError:
-            name = word.upper().replace("-", "_")
-            if name not in Intents.__members__:
-                known = list(Intents.__members__)
-                hint = _suggest(name, known) or f"; there are {', '.join(known)}"
-                raise typer.BadParameter(f"{word!r} is no intent{hint}") from None
-            intents |= Intents[name]
-        else:
-            if number < 0:
-                raise typer.BadParameter(f"{word!r}: intents are a number of bits, not negative")
-            intents |= Intents(number)
+    intents = _read(read_intents, text)
+    if intents == "auto":
+        raise typer.BadParameter("auto asks for what listeners need, and a command has none: name the intents")
     return intents
 
 
 def shard_of(text: str | None) -> tuple[int, int] | None:
     """``0/16`` as ``(0, 16)``."""
-    if text is None:
-        return None
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal() and int(number) < int(count)):
-        raise typer.BadParameter(f"{text!r} is no shard: write its id and how many there are, such as 0/16")
-    return int(number), int(count)
+    return None if text is None else _read(read_shard, text)
 
 
 def shards_of(text: str | None) -> tuple[Shards, int | None] | None:
     """``auto``, ``4``, ``0-15/64`` or ``0,5/16``, as the ``shards`` and the ``total`` of a `ShardManager`."""
-    if text is None:
-        return None
-    if text.strip().lower() == "auto":
-        return "auto", None
-    which, slash, count = (part.strip() for part in text.partition("/"))
-    if not slash and not which.isdecimal():
-        raise typer.BadParameter(f"{text!r}: {which} of how many? {_SHARDS}" if which else f"{text!r}: {_SHARDS}")
-    if slash and not count.isdecimal():
-        raise typer.BadParameter(f"{text!r}: {count!r} is no number of shards; {_SHARDS}")
-    shards: Shards
-    total: int | None = None
-    try:
-        if slash:
-            total = int(count)
-            # The total first: a range may be as long.
-            wanted_shards("auto", total)
-            shards = _ids_of(text, which, total)
-        else:
-            shards = int(which)
-        wanted_shards(shards, total)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: {error}; {_SHARDS}") from None
-    return shards, total
-
-
-def _ids_of(text: str, which: str, total: int) -> list[int]:
-    ids: list[int] = []
-    for part in which.split(","):
-        first, dash, last = (number.strip() for number in part.partition("-"))
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()):
-            raise typer.BadParameter(f"{text!r}: {part.strip()!r} is neither an id nor a range; {_SHARDS}")
-        if int(first) > int(last):
-            raise typer.BadParameter(f"{text!r}: {part.strip()} goes down; write {last}-{first}")
-        if int(last) >= total:
-            raise typer.BadParameter(f"{text!r}: ids start at 0, so the last one of {total} is {total - 1}")
-        ids += range(int(first), int(last) + 1)
-    return ids
+    return None if text is None else _read(read_shards, text)
 
 
 def event_names(texts: list[str]) -> list[str]:
@@ -131,7 +75,7 @@ def event_names(texts: list[str]) -> list[str]:
     names = [word.strip().upper() for text in texts for word in text.split(",")]
     for name in names:
         if name not in known:
-            raise typer.BadParameter(f"{name!r} is no event of the gateway{_suggest(name, known)}")
+            raise typer.BadParameter(f"{name!r} is no event of the gateway{suggestion(name, known)}")
     return names
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Final, NoReturn
 
 import msgspec
+from rich import filesize
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -31,10 +32,6 @@ def _age(since: float, now: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} d"
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB" if count >= 2**20 else f"{count / 1024:,.1f} KiB"
 
 
 def _table(*heads: str) -> Table:
@@ -108,7 +105,7 @@ def _summary(found: ClusterStatus) -> Table:
         waiting = sum(consumer.pending + consumer.ack_pending for consumer in stream.consumers)
         summary.add_row(
             "stream",
-            f"{stream.messages:,} messages, {_size(stream.bytes)}, on {max(1, stream.replicas)} servers; "
+            f"{stream.messages:,} messages, {filesize.decimal(stream.bytes)}, on {max(1, stream.replicas)} servers; "
             f"{waiting:,} not acknowledged; dead letters {stream.dead:,}",
         )
     if found.budget is not None:
@@ -203,6 +200,6 @@ async def show_dead(broker: NatsBroker, limit: int, *, as_json: bool) -> int:
     table = _table("number", "since", "size", "subject", "reason")
     for letter in letters:
         age = _age(letter.at, time.time())
-        table.add_row(str(letter.sequence), age, _size(letter.size), letter.subject, letter.reason)
+        table.add_row(str(letter.sequence), age, filesize.decimal(letter.size), letter.subject, letter.reason)
     Console(soft_wrap=True).print(table)
     return 0

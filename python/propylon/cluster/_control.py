@@ -285,13 +285,20 @@ async def reshard(
         raise ClusterError(f"the cluster has {total} shards already")
     if not await broker.entries(keys, ALL_HOSTS):
         raise ClusterError("no host lives that could open them; start one first")
+    async with asyncio.timeout(timeout):
+        # Until the one before is at its end, workers tell its two totals apart.
+        while await broker.get(keys, OVERLAP) is not None and await broker.get(keys, NEXT) is None:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)
+        # Sessions of another time would bring again what has been handled since. No host has a shard of this total yet.
+        for session in await broker.entries(keys, f"session.{total}.*"):
+            await broker.delete(keys, session.key, revision=session.revision)
     revision = await broker.create(keys, NEXT, encode(Next(total, window=window)))
     if revision is None:
         there = _value(Next, await broker.get(keys, NEXT))
         of = f" to {there.total} shards" if there is not None else ""
         raise ClusterError(f"the cluster is being resharded{of} already; wait for that")
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(None if timeout is None else begun + timeout - time.monotonic()):
             while True:
                 now = _value(Active, await broker.get(keys, ACTIVE))
                 if now is not None and now.total == total:

@@ -43,6 +43,7 @@ from propylon.cluster._keys import (
     ACTIVE,
     ALL_HEARD,
     ALL_HOSTS,
+    ALL_SEEN,
     NEXT,
     OVERLAP,
     Active,
@@ -53,6 +54,7 @@ from propylon.cluster._keys import (
     Lease,
     Next,
     OverlapKey,
+    SeenKey,
     all_leases,
     bucket,
     encode,
@@ -235,7 +237,6 @@ class HostLife:
         self._hosts_changed_at = -math.inf
         self._was_active: set[int] = set()
         self._retire_at: dict[int, float] = {}
-        self._swept: set[int] = set()
         self._told: tuple[int, float] | None = None
         """As the coordinator: the total that is to come, and since when all workers know of it."""
         self._coordinating: asyncio.Task[None] | None = None
@@ -754,6 +755,10 @@ class HostLife:
         if not self._all_are(coming.total, publishing=coming.phase == "overlap"):
             return
         if coming.phase == "opening":
+            unread = await self._unread()
+            if unread:
+                _log.info("resharding waits until workers have read these partitions: %s", unread)
+                return
             # Workers are told first: from the next key on, events come twice. What the new shards publish first the old
             # ones may have published before, by as much as one connection is behind another.
             now = asyncio.get_running_loop().time()
@@ -780,23 +785,39 @@ class HostLife:
         switched = Active(coming.total, coming.window)
         if await broker.update(keys, ACTIVE, encode(switched), seen.revision) is None:
             return
-        self._swept.add(seen.value.total)
         _log.info("%d shards have taken over from %d", coming.total, seen.value.total)
         await broker.delete(keys, NEXT, revision=revision)
 
     async def _sweep(self) -> None:
-        """Sessions of a total that is over, of shards that no host had at its end."""
-        for total in list(self._swept):
-            leased = any(self._lease_seen(total, shard_id) for shard_id in range(total))
-            if leased or total in self._totals() or any(held.total == total for held in self._held.values()):
-                continue
-            # All that it published is in the stream: workers read up to there, and then go on with the other one alone.
-            overlap = await self.broker.get(bucket(self.app), OVERLAP)
-            if overlap is not None:
-                await self.broker.delete(bucket(self.app), OVERLAP, revision=overlap.revision)
-            for entry in await self.broker.entries(bucket(self.app), f"session.{total}.*"):
-                await self.broker.delete(bucket(self.app), entry.key, revision=entry.revision)
-            self._swept.discard(total)
+        """Ends the overlap, and removes the sessions of the total that is over, when no host has a shard of it."""
+        keys = bucket(self.app)
+        entry = await self.broker.get(keys, OVERLAP)
+        overlap = None if entry is None else read(OverlapKey, entry.value)
+        # In this order: without the first one, the second one is what it will be.
+        if entry is None or overlap is None or await self.broker.get(keys, NEXT) is not None:
+            return
+        active = await self.broker.get(keys, ACTIVE)
+        counts = None if active is None else read(Active, active.value)
+        total = overlap.old
+        if counts is None or counts.total != total:
+            leased = await self.broker.entries(keys, all_leases(total))
+            if leased or any(held.total == total for held in self._held.values()):
+                return
+            for session in await self.broker.entries(keys, f"session.{total}.*"):
+                await self.broker.delete(keys, session.key, revision=session.revision)
+        # All that it published is in the stream: workers read up to there, and then go on with the other one alone.
+        # Or the resharding was given up.
+        await self.broker.delete(keys, OVERLAP, revision=entry.revision)
+
+    async def _unread(self) -> list[int]:
+        """Partitions whose last worker still told two totals apart: they have to be read to the end of that first."""
+        entries = await self.broker.entries(bucket(self.app), ALL_SEEN)
+        found = [(last_of(entry.key), read(SeenKey, entry.value)) for entry in entries]
+        return sorted(
+            int(number)
+            for number, seen in found
+            if seen is not None and seen.overlap is not None and seen.overlap.old != self.total
+        )
 
     # ------------------------------------------------------------------ control
 

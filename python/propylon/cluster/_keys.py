@@ -17,6 +17,7 @@ __all__ = [
     "ALL_HEARD",
     "ALL_HOSTS",
     "ALL_PARTS",
+    "ALL_SEEN",
     "ALL_WORKERS",
     "BUDGET",
     "COORDINATOR",
@@ -47,6 +48,8 @@ __all__ = [
     "Next",
     "OverlapKey",
     "PartitionLease",
+    "SeenKey",
+    "SeenOverlap",
     "StoredSession",
     "WorkerInfo",
     "all_leases",
@@ -92,6 +95,7 @@ ALL_HOSTS: Final = "host.*"
 ALL_WORKERS: Final = "worker.*"
 ALL_HEARD: Final = "heard.*"
 ALL_PARTS: Final = "part.*"
+ALL_SEEN: Final = "seen.*"
 
 
 def bucket(app: str) -> str:
@@ -193,6 +197,19 @@ class OverlapKey(msgspec.Struct, frozen=True):
     """Unix time."""
     old: int
     """The total that is to end: what the other one brings waits until it has."""
+
+
+class SeenOverlap(msgspec.Struct, frozen=True):
+    """Two totals are told apart in what is not finished."""
+
+    old: int
+    """The one that is to end."""
+
+
+class SeenKey(msgspec.Struct, frozen=True):
+    """Of ``seen.<partition>``, which the engine writes: what the worker that has it leaves for the next one."""
+
+    overlap: SeenOverlap | None = None
 
 
 class HostInfo(msgspec.Struct, frozen=True):

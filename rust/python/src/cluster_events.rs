@@ -293,10 +293,10 @@ impl PyIntake {
         await_in_python(py, async move {
             let source = Source::start(&inlet.broker, &inlet.app, inlet.partition, &inlet.state, epoch);
             let source = Arc::new(source.await.map_err(failed)?);
-            source.set_overlap(*inlet.overlap.lock());
-            if inlet.source.lock().replace(source).is_some() {
+            if inlet.source.lock().replace(Arc::clone(&source)).is_some() {
                 return Err(PyRuntimeError::new_err("the intake was started twice"));
             }
+            source.set_overlap(*inlet.overlap.lock());
             Ok(())
         })
     }

@@ -16,7 +16,7 @@ from face.support import eventually
 from .links import Cut
 from .processes import Member, Members
 
-__all__ = ["FAULTS", "Nats", "Nemesis", "Operator"]
+__all__ = ["FAULTS", "RARE", "Nats", "Nemesis", "Operator"]
 
 AGAIN: Final = 45.0
 """Seconds until a message whose acknowledgement was lost has come again: 30 s, and room for a busy machine."""
@@ -25,6 +25,9 @@ JOINING: Final = 4.0
 LET_GO: Final = 13.0
 """Seconds after which a host that NATS is out of reach for has no connection to Discord: 10 s, and room for a busy
 machine. The leases last 15 s."""
+HELD: Final = 64 * 1024 * 1024
+"""Bytes that a host may grow by while NATS is away. Each shard may hold `queue_bytes`; one that is let go of after ten
+seconds uses little of it."""
 
 
 class Nats(Protocol):
@@ -108,7 +111,7 @@ class Nemesis:
                 lanes.create_task(lane())
 
     async def _do(self, name: str, end: float) -> None:
-        fault = FAULTS[name]
+        fault = (FAULTS | RARE)[name]
         if name == "reshard":
             async with self._alone:
                 await eventually(lambda: not self._under_way, 90)
@@ -260,6 +263,30 @@ class Nemesis:
             self.cuts.append((None, begun, time.monotonic()))
         self.tell(f"killed {which}, and started it again {pause:.1f} s later")
 
+    async def nats_away(self) -> None:
+        """Longer than leases last. Hosts keep what their queues hold, and leave the rest to Discord."""
+        hosts = [member for member in self._members.all if member.kind == "host" and member.ended is None]
+        before = {host: host.resident() for host in hosts}
+        most = dict(before)
+
+        async def watch() -> None:
+            while True:
+                for host in hosts:
+                    most[host] = max(most[host], host.resident())
+                await asyncio.sleep(0.25)
+
+        pause = self._seconds(60, 60)
+        begun = time.monotonic()
+        watching = asyncio.create_task(watch())
+        await self._nats.kill_and_restart(pause)
+        self.cuts.append((None, begun, time.monotonic()))
+        watching.cancel()
+        for host in hosts:
+            grown = most[host] - before[host]
+            self.tell(f"NATS away for {pause:.0f} s: {host.name} {before[host] >> 20} MiB, at most {most[host] >> 20}")
+            if grown > HELD:
+                self.faults.append(f"{host.name} has grown by {grown >> 20} MiB while NATS was away")
+
     async def reshard(self) -> None:
         total = 16 if self.shards == 8 else 8
         self.tell(f"reshard to {total}")
@@ -269,6 +296,9 @@ class Nemesis:
         self.shards = total
         self.tell(f"{total} shards count")
 
+
+RARE: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {"nats away": Nemesis.nats_away}
+"""Faults that a run has only where it is told to."""
 
 FAULTS: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
     "kill host": Nemesis.kill_host,

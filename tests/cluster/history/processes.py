@@ -49,6 +49,10 @@ class Member:
         """Its exit code; None while it runs."""
         return self._process.poll()
 
+    def resident(self) -> int:
+        """Bytes of memory that it has; Linux tells."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def kill(self) -> None:
         """As the machine's end would: nothing more is done or said."""
         self._process.kill()

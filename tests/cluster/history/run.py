@@ -20,7 +20,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cluster.history.links import Links
-from cluster.history.nemesis import FAULTS, Nemesis
+from cluster.history.nemesis import FAULTS, RARE, Nemesis
 from cluster.history.processes import Member, Members
 from cluster.history.records import Verdict, check, read
 from cluster.nats import NatsCluster, NatsServer
@@ -39,7 +39,7 @@ FIRST_GUILD: Final = 160_000_000_000
 """The simulator's guild number 0, without the 22 bits below."""
 PATIENCE: Final = 60.0
 """Seconds in which all is handled once nothing goes wrong any more."""
-REDELIVERING: Final = {name for name in FAULTS if "worker" in name or "nats" in name} - {"cut host from nats"}
+REDELIVERING: Final = {name for name in FAULTS | RARE if "worker" in name or "nats" in name} - {"cut host from nats"}
 
 
 @dataclass
@@ -286,7 +286,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--rate", type=float, default=2_000.0)
     parser.add_argument("--servers", type=int, default=1, choices=(1, 3))
-    parser.add_argument("--faults", help="names with commas between: " + ", ".join(FAULTS))
+    parser.add_argument("--faults", help="names with commas between: " + ", ".join(FAULTS | RARE))
     parser.add_argument("--pace", type=float, default=1.0)
     parser.add_argument("--verbose", action="store_true", help="tell what was done also where it passed")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""As much of aiohttp as README uses; prints what it would send, and that it is closed."""
+"""As much of aiohttp as the guide uses; prints what it would send, and that it is closed."""
 
 import json as json_module
 from typing import Any, Self

@@ -2,8 +2,10 @@
 //!
 //! Each owner has a consumer of its own, which begins where the one before had acknowledged, and takes the place of that
 //! one: what an earlier owner still acknowledges is nobody's, and what it had and did not finish comes again, in order.
+//! While two fleets overlap it begins where that began: what was handled is counted again, and not given out.
 
 mod counts;
+mod dead;
 mod joining;
 mod record;
 
@@ -28,20 +30,16 @@ use tokio::{
 
 use self::{
     counts::NEWS,
+    dead::DELIVERED,
     joining::{Joining, Token, Whole},
-    record::{Consumer, Record, Seen},
+    record::{Consumer, Overlap, Record, Seen},
 };
-use crate::{
-    broker::{Broker, BrokerError, names},
-    sink::PART,
-};
+use crate::broker::{Broker, BrokerError, names};
 
 pub use counts::{News, SourceCounts};
 
 /// Between two words that what is unfinished is worked on.
 const PROGRESS: Duration = Duration::from_secs(10);
-/// How often a dead letter was delivered; it is with what is sent again, too.
-const DELIVERED: &str = "Propylon-Deliveries";
 /// After so many deliveries a message is a dead letter.
 pub const DELIVERIES: u64 = 5;
 /// Until the server is asked again for messages.
@@ -93,6 +91,8 @@ impl Source {
             waits = info.num_ack_pending > 0;
         }
         seen.tries = if waits && floor == seen.floor && before.is_some() { seen.tries + 1 } else { 0 };
+        seen.floor = floor;
+        let from = seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
         let mut record = Record {
             broker: broker.clone(),
             app: app.to_owned(),
@@ -104,33 +104,29 @@ impl Source {
             revision: before.map_or(0, |entry| entry.revision),
             stream,
         };
-        let Some(consumer) = record.begin(floor).await? else {
+        let Some(consumer) = record.begin(from).await? else {
             return Err(failed("another worker takes it over".to_owned()));
         };
         let (commands, told) = mpsc::unbounded_channel();
         let (counts, news) = (Arc::<SourceCounts>::default(), Arc::<Mutex<Vec<News>>>::default());
         let overlap = record.seen.overlap;
-        let ahead = std::mem::take(&mut record.seen.ahead);
-        let epochs: Epochs = record.seen.epochs.iter().map(|&(total, shard, epoch)| ((total, shard), epoch)).collect();
+        let mut epochs = Epochs::new();
+        for &(total, shard, epoch, at) in &record.seen.epochs {
+            epochs.entry((total, shard)).or_default().push((epoch, at));
+        }
         let owner = Owner {
             tries: record.seen.tries,
             record,
             state: Arc::clone(state),
-            partition: {
-                let mut partition = Partition::new(Arc::clone(state), epochs);
-                if let Some(old) = overlap {
-                    partition.begin_overlap(old);
-                    let hash = |high, low| u128::from(high) << 64 | u128::from(low);
-                    partition.set_ahead(ahead.into_iter().map(|(high, low, count)| (hash(high, low), count)));
-                }
-                partition
-            },
+            partition: Partition::new(Arc::clone(state), epochs),
             consumer,
             counts: Arc::clone(&counts),
             news: Arc::clone(&news),
             finished: 0,
-            taken: floor,
+            taken: from,
+            handled: floor,
             delivered: 0,
+            entering: overlap,
             until: None,
             forgotten_at: None,
             joining: Joining::default(),
@@ -182,8 +178,12 @@ struct Owner {
     finished: u64,
     /// All messages up to this place in the stream have been taken.
     taken: u64,
+    /// All messages up to this place an earlier owner has handled.
+    handled: u64,
     /// How many messages the consumer has delivered.
     delivered: u64,
+    /// Two fleets that an earlier owner told apart, until what has been read is as far as that.
+    entering: Option<Overlap>,
     /// Where the old one of two fleets has ended in the stream.
     until: Option<u64>,
     /// The number of the last event of the time when there were two fleets.
@@ -234,19 +234,11 @@ impl Owner {
                     }
                     Some(Command::Overlap(Some(old))) => {
                         (self.until, self.forgotten_at) = (None, None);
-                        self.partition.begin_overlap(old);
-                        is_over = is_over || self.keep_overlap(Some(old)).await;
+                        is_over = is_over || self.begin_overlap(old).await;
                     }
                     Some(Command::Overlap(None)) => is_over = is_over || self.look_for_end().await,
                     Some(Command::Stop(tell)) => {
                         (messages, room) = (None, None);
-                        if !is_over && self.partition.overlaps() {
-                            let ahead = self.partition.ahead();
-                            let halves = |hash: u128| ((hash >> 64) as u64, hash as u64);
-                            let ahead = ahead.into_iter().map(|(hash, count)| (halves(hash), count));
-                            self.record.seen.ahead = ahead.map(|((high, low), count)| (high, low, count)).collect();
-                            let _ = self.record.write().await;
-                        }
                         is_over = true;
                         let broker = &self.record.broker;
                         let _ = time::timeout(broker.timeout(), broker.client().flush()).await;
@@ -298,6 +290,7 @@ impl Owner {
         let open =
             self.partition.unfinished().flatten().chain(self.joining.waiting()).map(|(sequence, _)| *sequence).min();
         let floor = open.map_or(self.taken, |first| first - 1);
+        self.record.seen.floor = self.record.seen.floor.max(floor);
         let Some(consumer) = self.record.begin(floor).await? else { return Ok(false) };
         self.consumer = consumer;
         self.delivered = 0;
@@ -313,7 +306,7 @@ impl Owner {
 
     /// Two fleets overlap no longer: what is in the stream by now is looked at first. Whether the partition is lost.
     async fn look_for_end(&mut self) -> bool {
-        if !self.partition.overlaps() {
+        if self.entering.is_none() && !self.partition.overlaps() {
             return false;
         }
         match self.consumer.get_info().await {
@@ -332,7 +325,7 @@ impl Owner {
 
     /// Whether the partition is lost.
     async fn end_overlap(&mut self) -> bool {
-        self.until = None;
+        (self.until, self.entering) = (None, None);
         self.partition.end_overlap();
         self.tell_counts();
         // Whoever begins before all of it is acknowledged has both fleets' events before it.
@@ -349,9 +342,21 @@ impl Owner {
         self.keep_overlap(None).await
     }
 
-    /// For the next owner, who begins with what is not acknowledged. Whether the partition is lost.
-    async fn keep_overlap(&mut self, old: Option<u32>) -> bool {
-        self.record.seen.overlap = old;
+    /// Whether the partition is lost.
+    async fn begin_overlap(&mut self, old: u32) -> bool {
+        // An earlier owner knew it, or we do.
+        let is_known = self.entering.is_some() || self.partition.overlaps();
+        if is_known && self.record.seen.overlap.is_some_and(|overlap| overlap.old == old) {
+            return false;
+        }
+        self.entering = None;
+        self.partition.begin_overlap(old);
+        self.keep_overlap(Some(Overlap { old, since: self.taken })).await
+    }
+
+    /// For the next owner. Whether the partition is lost.
+    async fn keep_overlap(&mut self, overlap: Option<Overlap>) -> bool {
+        self.record.seen.overlap = overlap;
         self.record.write().await.is_ok_and(|is_ours| !is_ours) && self.lost()
     }
 
@@ -370,7 +375,12 @@ impl Owner {
             return Taken::Done(Fill::Low);
         }
         self.taken = sequence;
-        let deliveries = deliveries + std::mem::take(&mut self.tries);
+        if let Some(Overlap { old, .. }) = self.entering.take_if(|overlap| sequence > overlap.since) {
+            self.partition.begin_overlap(old);
+        }
+        let is_handled = sequence <= self.handled;
+        let tries = if is_handled { 0 } else { std::mem::take(&mut self.tries) };
+        let deliveries = deliveries + tries;
         self.counts.redelivered.fetch_add(u64::from(deliveries > 1), Relaxed);
         let expired = self.joining.missing(&message, sequence, self.record.seen.floor);
         if expired > 0 {
@@ -378,6 +388,7 @@ impl Owner {
             self.tell(News::Expired(expired));
         }
         let taken = match self.joining.join(message, deliveries, sequence) {
+            Some(whole) if is_handled => self.recount(whole).await,
             Some(whole) => self.take_whole(whole).await,
             None => Taken::Done(Fill::Low),
         };
@@ -400,6 +411,17 @@ impl Owner {
         }
     }
 
+    /// What an earlier owner has handled comes once more, for the account of two fleets.
+    async fn recount(&mut self, whole: Whole) -> Taken {
+        if let Ok(events) = self.partition.read(&whole.frame) {
+            self.partition.recount(events, self.taken);
+        }
+        for (_, acker) in whole.ackers {
+            let _ = acker.ack().await;
+        }
+        Taken::Done(Fill::Low)
+    }
+
     async fn take_whole(&mut self, whole: Whole) -> Taken {
         self.counts.messages.fetch_add(1, Relaxed);
         if whole.deliveries > DELIVERIES {
@@ -415,8 +437,13 @@ impl Owner {
                 return Taken::Done(Fill::Low);
             }
         };
-        if let Some(epochs) = self.partition.note(&events) {
-            self.record.seen.epochs = epochs.iter().map(|(&(total, shard), &epoch)| (total, shard, epoch)).collect();
+        if self.partition.note(&events, self.taken) {
+            // Nobody reads what comes before the floor, nor what there was before two fleets overlapped.
+            let floor = self.record.seen.floor;
+            let floor = self.record.seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
+            let epochs = self.partition.epochs(floor).iter();
+            let epochs = epochs.flat_map(|(place, seen)| seen.iter().map(move |begun| (*place, *begun)));
+            self.record.seen.epochs = epochs.map(|((total, shard), (epoch, at))| (total, shard, epoch, at)).collect();
             // Kept before anything of it is handled. Where nobody answers, the lease runs out before long.
             if self.record.write().await.is_ok_and(|is_ours| !is_ours) {
                 self.lost();
@@ -426,7 +453,7 @@ impl Owner {
         // A dead letter that somebody has sent again.
         let again = whole.headers.get(DELIVERED).is_some();
         let before = self.partition.number();
-        let fill = self.partition.feed(events, again, whole.ackers);
+        let fill = self.partition.feed(events, self.taken, again, whole.ackers);
         if self.partition.number() == before {
             // All of it may be stale, and so be done with.
             self.finish(self.finished).await;
@@ -449,38 +476,6 @@ impl Owner {
         }
         for (_, acker) in self.partition.unfinished().flatten().chain(self.joining.waiting()) {
             let _ = acker.ack_with(AckKind::Progress).await;
-        }
-    }
-
-    /// What cannot be handled is kept for people, with the reason, and is out of the way.
-    async fn bury(&mut self, whole: Whole, reason: &str) {
-        let mut headers = whole.headers;
-        headers.insert("Propylon-Subject", whole.subject.as_str());
-        headers.insert("Propylon-Reason", reason);
-        headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
-        let subject = format!("{}dead", names::prefix(&self.record.app));
-        let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);
-        let parts = whole.frame.len().div_ceil(most).max(1);
-        for part in 0..parts {
-            let mut headers = headers.clone();
-            if parts > 1 {
-                headers.insert(PART, format!("{part}-{parts}"));
-            }
-            let data = whole.frame.slice(part * most..whole.frame.len().min((part + 1) * most));
-            let sent = self.record.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
-            let is_kept = match sent {
-                Ok(kept) => kept.await.is_ok(),
-                Err(_) => false,
-            };
-            if !is_kept {
-                // It is not acknowledged, so it comes again.
-                return;
-            }
-        }
-        self.counts.dead.fetch_add(1, Relaxed);
-        self.tell(News::Dead(reason.to_owned()));
-        for (_, acker) in whole.ackers {
-            let _ = acker.ack().await;
         }
     }
 

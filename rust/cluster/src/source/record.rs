@@ -27,16 +27,24 @@ pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 pub(super) struct Seen {
     /// Of the owner.
     pub(super) consumer: String,
-    /// The stream's sequence number up to which all was acknowledged when it began.
+    /// The stream's sequence number up to which all was acknowledged.
     pub(super) floor: u64,
     /// How many owners have begun at that floor and not come further.
     pub(super) tries: u64,
-    /// Total, shard and epoch.
-    pub(super) epochs: Vec<(u32, u32, u64)>,
-    /// Of two fleets that overlap in what is not acknowledged, the number of shards of the old one.
-    pub(super) overlap: Option<u32>,
-    /// What the old one has brought and the new one has not, as a hash in two halves, and how often.
-    pub(super) ahead: Vec<(u64, u64, i64)>,
+    /// Total, shard, epoch, and where in the stream that began.
+    pub(super) epochs: Vec<(u32, u32, u64, u64)>,
+    /// Two fleets that overlap in what is not acknowledged.
+    pub(super) overlap: Option<Overlap>,
+}
+
+/// Since when two fleets bring events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Overlap {
+    /// The number of shards of the old one.
+    pub(super) old: u32,
+    /// The stream's sequence number up to which there was one fleet. Whoever has the partition next reads from there, so
+    /// that what one fleet has brought and the other has not need not be kept.
+    pub(super) since: u64,
 }
 
 fn encoded(seen: &Seen) -> Bytes {
@@ -70,14 +78,13 @@ impl Record {
         Ok(written.is_some())
     }
 
-    /// A consumer of what comes behind `floor`, in place of the one before; `None`: another worker has the partition.
-    pub(super) async fn begin(&mut self, floor: u64) -> Result<Option<Consumer>, BrokerError> {
+    /// A consumer of what comes behind `from`, in place of the one before; `None`: another worker has the partition.
+    pub(super) async fn begin(&mut self, from: u64) -> Result<Option<Consumer>, BrokerError> {
         let partition = self.partition;
         let failed = |what: String| BrokerError::Refused(format!("partition {partition}: {what}"));
         self.begun += 1;
         let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
         let old = std::mem::replace(&mut self.seen.consumer, name.clone());
-        self.seen.floor = floor;
         // Written first, and with the revision that we know: of two who begin, one goes on.
         if !self.write().await? {
             return Ok(None);
@@ -85,7 +92,7 @@ impl Record {
         let config = pull::Config {
             durable_name: Some(name),
             filter_subject: subject_of(&self.app, self.partition),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: floor + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from + 1 },
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
             max_ack_pending: UNFINISHED,

@@ -30,8 +30,9 @@ pub struct IntakeCounts {
     pub malformed: u64,
 }
 
-/// The epochs that a partition has seen, by total and shard.
-pub type Epochs = HashMap<(u32, u32), u64>;
+/// The epochs that a partition has seen, by total and shard: each one with the place in the stream where it began. What
+/// comes before that place and was not finished comes once more to the next owner, and is not stale.
+pub type Epochs = HashMap<(u32, u32), Vec<(u64, u64)>>;
 
 /// Two fleets of the bot bring events at the same time. What the old one brings is given out as it comes. What the new one
 /// brings waits, because the old one may be late and still bring what was before it; it is given out, without what the old
@@ -86,24 +87,39 @@ impl<A> Partition<A> {
         events
     }
 
-    /// Notes the epochs of events; the epochs seen where one is new, to be kept before the events are given out: then no
-    /// later owner takes an older one's events for news.
-    pub fn note(&mut self, events: &[Event]) -> Option<&Epochs> {
+    /// Notes the epochs of events at a place in the stream; whether one is new, to be kept before the events are given out:
+    /// then no later owner takes an older one's events behind it for news.
+    pub fn note(&mut self, events: &[Event], at: u64) -> bool {
         let mut is_new = false;
         for event in events {
             let seen = self.epochs.entry((event.total, event.shard)).or_default();
-            if event.epoch > *seen {
-                *seen = event.epoch;
+            if seen.last().is_none_or(|&(epoch, _)| epoch < event.epoch) {
+                seen.push((event.epoch, at));
                 is_new = true;
             }
         }
-        is_new.then_some(&self.epochs)
+        is_new
     }
 
-    /// Gives events to the listeners; `token` comes back from [`Partition::finish`] when all are done with.
+    /// The epochs seen, without those that tell nothing of what comes behind `floor`.
+    pub fn epochs(&mut self, floor: u64) -> &Epochs {
+        for seen in self.epochs.values_mut() {
+            let begun = seen.partition_point(|&(_, at)| at <= floor);
+            seen.drain(..begun.saturating_sub(1));
+        }
+        &self.epochs
+    }
+
+    fn is_stale(&self, event: &Event, at: u64) -> bool {
+        let seen = self.epochs.get(&(event.total, event.shard));
+        seen.is_some_and(|seen| seen.iter().any(|&(epoch, begun)| epoch > event.epoch && begun < at))
+    }
+
+    /// Gives events to the listeners; `token` comes back from [`Partition::finish`] when all are done with. `at`: their place
+    /// in the stream.
     ///
     /// `again`: somebody wants them handled although they are old.
-    pub fn feed(&mut self, events: Vec<Event>, again: bool, token: A) -> Fill {
+    pub fn feed(&mut self, events: Vec<Event>, at: u64, again: bool, token: A) -> Fill {
         let mut fresh = Vec::with_capacity(events.len());
         let mut held = Vec::new();
         for event in events {
@@ -111,21 +127,16 @@ impl<A> Partition<A> {
                 fresh.push(event);
                 continue;
             }
-            let shard = (event.total, event.shard);
-            if self.epochs.get(&shard).is_some_and(|&seen| seen > event.epoch) {
+            if self.is_stale(&event, at) {
                 self.counts.stale += 1;
                 continue;
             }
-            if let Some(sequence) = event.sequence {
-                let (tag, last) = self.sessions.entry(shard).or_insert((event.tag, 0));
-                if *tag == event.tag && sequence <= *last {
-                    self.counts.known += 1;
-                    continue;
-                }
-                (*tag, *last) = (event.tag, sequence);
+            if is_known(&mut self.sessions, &event) {
+                self.counts.known += 1;
+                continue;
             }
             match &mut self.overlap {
-                Some(overlap) if !matches!(&*event.name, "READY" | "RESUMED") => {
+                Some(overlap) if counts(&event) => {
                     let hash = content_hash(&event.name, &event.data);
                     let ahead = overlap.ahead.entry(hash).or_default();
                     if event.total == overlap.old {
@@ -149,6 +160,21 @@ impl<A> Partition<A> {
             _ => self.unfinished.push_back((self.number, token)),
         }
         fill
+    }
+
+    /// Events that an earlier owner has handled: they are only counted, for what the other fleet brings of them, and for
+    /// the numbers of their sessions.
+    pub fn recount(&mut self, events: Vec<Event>, at: u64) {
+        for event in events {
+            if self.is_stale(&event, at) || is_known(&mut self.sessions, &event) {
+                continue;
+            }
+            let Some(overlap) = &mut self.overlap else { continue };
+            if counts(&event) {
+                let ahead = overlap.ahead.entry(content_hash(&event.name, &event.data)).or_default();
+                *ahead += if event.total == overlap.old { 1 } else { -1 };
+            }
+        }
     }
 
     fn give_out(&mut self, events: Vec<Event>) -> Fill {
@@ -219,19 +245,6 @@ impl<A> Partition<A> {
         self.overlap.is_some()
     }
 
-    /// What the old fleet has brought and the new one has not, for the next owner: by a hash, how often.
-    pub fn ahead(&self) -> Vec<(u128, i64)> {
-        let ahead = self.overlap.iter().flat_map(|overlap| &overlap.ahead);
-        ahead.map(|(&hash, &count)| (hash, count)).filter(|(_, count)| *count > 0).collect()
-    }
-
-    /// Goes on where another owner was, which has handled what the old fleet brought.
-    pub fn set_ahead(&mut self, ahead: impl IntoIterator<Item = (u128, i64)>) {
-        if let Some(overlap) = &mut self.overlap {
-            overlap.ahead.extend(ahead);
-        }
-    }
-
     /// Every event up to `number` is finished: the tokens of the messages that are done with.
     pub fn finish(&mut self, number: u64) -> Vec<A> {
         let done = self.unfinished.partition_point(|(last, _)| *last <= number);
@@ -264,6 +277,22 @@ impl<A> Partition<A> {
     pub fn counts(&self) -> IntakeCounts {
         self.counts
     }
+}
+
+/// Whether an event with this number of its session has come before.
+fn is_known(sessions: &mut HashMap<(u32, u32), (u64, u64)>, event: &Event) -> bool {
+    let Some(sequence) = event.sequence else { return false };
+    let (tag, last) = sessions.entry((event.total, event.shard)).or_insert((event.tag, 0));
+    let is_known = *tag == event.tag && sequence <= *last;
+    if !is_known {
+        (*tag, *last) = (event.tag, sequence);
+    }
+    is_known
+}
+
+/// Whether both fleets bring it; these two are of a session.
+fn counts(event: &Event) -> bool {
+    !matches!(&*event.name, "READY" | "RESUMED")
 }
 
 #[cfg(test)]
@@ -311,20 +340,30 @@ mod tests {
         let (mut partition, state) = partition();
         for (number, (epoch, content)) in (0..).zip([(5, "1"), (5, "2"), (9, "3"), (5, "late"), (9, "4")]) {
             let events = vec![event((0, 1), epoch, content)];
-            let is_new = partition.note(&events).is_some();
+            let is_new = partition.note(&events, number.into());
             assert_eq!(is_new, number == 0 || number == 2);
-            partition.feed(events, false, number);
+            partition.feed(events, number.into(), false, number);
         }
         assert_eq!(contents(&state), ["1", "2", "3", "4"]);
         assert_eq!(partition.counts().stale, 1);
+        // To whoever follows, what was not finished comes again: "2", "3" and the late one.
+        let (mut next, state) = self::partition();
+        next.epochs = partition.epochs(1).clone();
+        for (at, (epoch, content)) in (1..).zip([(5, "2"), (9, "3"), (5, "late"), (9, "4")]) {
+            let events = vec![event((0, 1), epoch, content)];
+            assert!(!next.note(&events, at));
+            next.feed(events, at, false, 0);
+        }
+        assert_eq!(contents(&state), ["2", "3", "4"]);
+        assert_eq!(partition.epochs(2)[&(1, 0)], [(9, 2)]);
     }
 
     #[test]
     fn a_message_is_done_with_when_its_last_event_is() {
         let (mut partition, _state) = partition();
-        partition.feed(vec![event((0, 1), 5, "1"), event((0, 1), 5, "2")], false, 1);
-        partition.feed(vec![], false, 2);
-        partition.feed(vec![event((0, 1), 5, "3")], false, 3);
+        partition.feed(vec![event((0, 1), 5, "1"), event((0, 1), 5, "2")], 1, false, 1);
+        partition.feed(vec![], 2, false, 2);
+        partition.feed(vec![event((0, 1), 5, "3")], 3, false, 3);
         assert_eq!(partition.finish(1), Vec::<u32>::new());
         assert_eq!(partition.finish(2), [1, 2]);
         assert_eq!(partition.finish(3), [3]);
@@ -338,12 +377,14 @@ mod tests {
             let content = sequence.to_string();
             vec![Event { tag, sequence: Some(sequence), ..event((0, 1), epoch, &content) }]
         };
-        for (epoch, tag, sequence) in [(5, 1, 1), (5, 1, 2), (9, 1, 2), (9, 1, 3), (9, 2, 1), (9, 2, 2)] {
+        for (at, (epoch, tag, sequence)) in
+            (1..).zip([(5, 1, 1), (5, 1, 2), (9, 1, 2), (9, 1, 3), (9, 2, 1), (9, 2, 2)])
+        {
             let events = numbered(epoch, tag, sequence);
-            partition.note(&events);
-            partition.feed(events, false, 0);
+            partition.note(&events, at);
+            partition.feed(events, at, false, 0);
         }
-        partition.feed(numbered(5, 1, 2), true, 0);
+        partition.feed(numbered(5, 1, 2), 9, true, 0);
         assert_eq!(contents(&state), ["1", "2", "3", "1", "2", "2"]);
         assert_eq!(partition.counts().known, 1);
     }
@@ -352,8 +393,8 @@ mod tests {
     fn of_two_fleets_the_old_one_is_heard_and_then_what_the_new_one_alone_has_brought() {
         let (mut partition, state) = partition();
         partition.begin_overlap(8);
-        let feed = |partition: &mut Partition<u32>, total, content: &str, token| {
-            partition.feed(vec![event((0, total), 5, content)], false, token);
+        let feed = |partition: &mut Partition<u32>, total, content: &str, token: u32| {
+            partition.feed(vec![event((0, total), 5, content)], token.into(), false, token);
         };
         // The old fleet is late: the new one begins with what comes behind "a".
         for (token, (total, content)) in
@@ -370,5 +411,25 @@ mod tests {
         assert_eq!(partition.finish(partition.number()), [1, 2, 3, 6]);
         feed(&mut partition, 16, "x", 9);
         assert_eq!(contents(&state), ["x"]);
+    }
+
+    #[test]
+    fn what_an_earlier_owner_has_handled_is_counted_and_not_given_out() {
+        let (mut partition, state) = partition();
+        partition.begin_overlap(8);
+        // Of the older owner: "late" came behind its successor, and was dropped.
+        partition.epochs.insert((8, 0), vec![(5, 1), (9, 3)]);
+        for (at, (epoch, content)) in (1..).zip([(5, "a"), (5, "b"), (9, "c"), (5, "late")]) {
+            partition.recount(vec![event((0, 8), epoch, content)], at);
+        }
+        partition.recount(vec![event((0, 16), 7, "a")], 5);
+        for (token, content) in (0..).zip(["b", "c", "late", "d"]) {
+            partition.feed(vec![event((0, 16), 7, content)], 6, false, token);
+        }
+        assert_eq!(contents(&state), Vec::<String>::new());
+        assert_eq!(partition.finish(0), [0, 1]);
+        partition.end_overlap();
+        assert_eq!(contents(&state), ["late", "d"]);
+        assert_eq!(partition.counts().overlapped, 2);
     }
 }

@@ -89,10 +89,9 @@ impl Hub {
             self.signal.clear();
             // A producer that pushed, or a queue that came, since the look above saw `signalled` set and
             // did not write.
-            if queues.iter().any(|queue| queue.has_work()) || self.queues.lock().list.len() != queues.len() {
-                if self.signal.claim() {
-                    self.signal.wake();
-                }
+            let is_late = queues.iter().any(|queue| queue.has_work()) || self.queues.lock().list.len() != queues.len();
+            if is_late && self.signal.claim() {
+                self.signal.wake();
             }
         }
         drained

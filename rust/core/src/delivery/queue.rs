@@ -245,7 +245,7 @@ impl ShardQueue {
     }
 
     /// The signal that the caller writes after unlocking `state`, if the event loop sleeps.
-    pub(super) fn claim(&self, state: &State) -> Option<Arc<Signal>> {
+    fn claim(&self, state: &State) -> Option<Arc<Signal>> {
         let signal = state.signal.as_ref().filter(|signal| signal.claim())?;
         self.wakeups.fetch_add(1, Relaxed);
         Some(Arc::clone(signal))

@@ -1,12 +1,16 @@
 //! Ways out through a proxy: HTTP CONNECT (RFC 9110, section 9.3.6) and SOCKS5 (RFC 1928, RFC 1929). Owns the proxy's
 //! URL and its password, and leaves a byte stream to the wanted host; the proxy looks the host's name up.
 //!
-//! Written out because each exchange is two to four short messages: the tunnel of hyper-util does not tell the status
-//! that it was refused with, and a SOCKS crate would be used for one of its commands.
+//! CONNECT is hyper's connection; the ready-made tunnel of hyper-util does not tell the status that it was refused with.
+//! SOCKS5 is written out: docs/design.md says what the crates for it would lose.
 
-use std::{fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, iter::successors, sync::Arc};
 
 use data_encoding::BASE64;
+use http::{HeaderMap, HeaderValue, Request, header, response};
+use http_body_util::Empty;
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,7 +28,7 @@ use super::{
 };
 use crate::session::{ConnectFailure, ConnectFailureKind};
 
-/// Bytes of a CONNECT answer's head. A proxy has little to say there.
+/// Bytes of a CONNECT answer's head, and headers in it. A proxy has little to say there.
 const HEAD_LIMIT: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
@@ -39,6 +43,17 @@ enum Scheme {
 struct Credentials {
     user: Zeroizing<String>,
     password: Zeroizing<String>,
+}
+
+impl Credentials {
+    /// As HTTP has them (RFC 7617), in memory that is wiped.
+    fn basic(&self) -> HeaderValue {
+        let pair = Zeroizing::new(format!("{}:{}", self.user.as_str(), self.password.as_str()));
+        let text = Zeroizing::new(format!("Basic {}", Zeroizing::new(BASE64.encode(pair.as_bytes())).as_str()));
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).expect("base64 may stand in a header");
+        value.set_sensitive(true);
+        value
+    }
 }
 
 /// A proxy that carries the WebSocket and `/gateway/bot`. `Debug` and `Display` leave user and password out.
@@ -138,10 +153,10 @@ impl Proxy {
         } else {
             Box::new(tcp)
         };
-        match self.scheme {
-            Scheme::Socks5 => self.socks5(&mut stream, host, port).await?,
-            _ => self.connect(&mut stream, host, port, user_agent).await?,
+        if self.scheme != Scheme::Socks5 {
+            return self.connect(stream, host, port, user_agent).await;
         }
+        self.socks5(&mut stream, host, port).await?;
         Ok(stream)
     }
 
@@ -171,74 +186,74 @@ impl Proxy {
 
     // ---------------------------------------------------------------- HTTP CONNECT
 
+    /// hyper speaks, and gives the stream back once it is a tunnel.
     async fn connect(
         &self,
-        stream: &mut Box<dyn Io>,
+        stream: Box<dyn Io>,
         host: &str,
         port: u16,
         user_agent: &str,
-    ) -> Result<(), ConnectFailure> {
+    ) -> Result<Box<dyn Io>, ConnectFailure> {
         let target = authority(host, port);
-        let mut request = Zeroizing::new(String::with_capacity(2048));
-        for part in ["CONNECT ", &target, " HTTP/1.1\r\nHost: ", &target, "\r\nUser-Agent: ", user_agent, "\r\n"] {
-            *request += part;
+        let mut request =
+            Request::connect(&target).header(header::HOST, &target).header(header::USER_AGENT, user_agent);
+        if let Some(credentials) = &self.credentials {
+            request = request.header(header::PROXY_AUTHORIZATION, credentials.basic());
         }
-        if let Some(Credentials { user, password }) = &self.credentials {
-            let pair = Zeroizing::new(format!("{}:{}", user.as_str(), password.as_str()));
-            let encoded = Zeroizing::new(BASE64.encode(pair.as_bytes()));
-            *request += "Proxy-Authorization: Basic ";
-            *request += &encoded;
-            *request += "\r\n";
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| failure(ConnectFailureKind::Config, format!("CONNECT {target}: {error}")))?;
+        let broken = |error: hyper::Error| self.unanswered(&error);
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_LIMIT)
+            .max_headers(HEADERS)
+            // There are proxies that know no other.
+            .title_case_headers(true)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        let asking = async {
+            let (head, _) = sender.send_request(request).await.map_err(broken)?.into_parts();
+            self.check_answer(&head, &target)
+        };
+        // Side by side rather than in a task of its own: an attempt that is given up leaves nothing behind.
+        let ((), tunnel) = tokio::try_join!(asking, async { connection.without_shutdown().await.map_err(broken) })?;
+        if !tunnel.read_buf.is_empty() {
+            // Nobody has asked the other side anything yet.
+            return Err(self.lost("opened the tunnel and said more than that; it is no CONNECT proxy"));
         }
-        *request += "\r\n";
-        let step = "instead of answering CONNECT";
-        let broken = |error: io::Error| self.broken_off(step, &error);
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
-        stream.flush().await.map_err(broken)?;
-
-        let mut head = Vec::with_capacity(1024);
-        loop {
-            if stream.read_buf(&mut head).await.map_err(broken)? == 0 {
-                return Err(self.lost(&format!("closed the connection {step}")));
-            }
-            let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-            let mut response = httparse::Response::new(&mut headers);
-            match response.parse(&head) {
-                Ok(httparse::Status::Complete(length)) => {
-                    self.check_answer(&response, &target)?;
-                    if head.len() > length {
-                        // Nobody has asked the other side anything yet.
-                        return Err(self.lost("opened the tunnel and said more than that; it is no CONNECT proxy"));
-                    }
-                    return Ok(());
-                }
-                Ok(httparse::Status::Partial) if head.len() <= HEAD_LIMIT => {}
-                Ok(httparse::Status::Partial) => {
-                    return Err(self.lost(&format!("answered CONNECT with over {HEAD_LIMIT} bytes of headers")));
-                }
-                Err(_) => {
-                    let source = self.source;
-                    let what = format!("does not answer in HTTP; for a SOCKS proxy write socks5:// in {source}");
-                    return Err(self.lost(&what));
-                }
-            }
-        }
+        Ok(tunnel.io.into_inner())
     }
 
-    fn check_answer(&self, response: &httparse::Response<'_, '_>, target: &str) -> Result<(), ConnectFailure> {
-        let code = response.code.unwrap_or_default();
+    /// What came instead of an answer to CONNECT.
+    fn unanswered(&self, error: &hyper::Error) -> ConnectFailure {
+        let step = "instead of answering CONNECT";
+        let mut sources = successors(error.source(), |&error| error.source());
+        if let Some(error) = sources.find_map(|error| error.downcast_ref::<io::Error>()) {
+            return self.broken_off(step, error);
+        }
+        if error.is_parse_too_large() {
+            return self.lost(&format!("answered CONNECT with over {HEAD_LIMIT} bytes of headers, or over {HEADERS}"));
+        }
+        // Canceled for a reason, it spoke before it was asked.
+        if error.is_incomplete_message() || (error.is_canceled() && error.source().is_none()) {
+            return self.lost(&format!("closed the connection {step}"));
+        }
+        self.lost(&format!("does not answer in HTTP; for a SOCKS proxy write socks5:// in {}", self.source))
+    }
+
+    fn check_answer(&self, head: &response::Parts, target: &str) -> Result<(), ConnectFailure> {
+        let code = head.status.as_u16();
         let what = match code {
             200..=299 => return Ok(()),
-            407 => return Err(self.refused(&wanted_authentication(response))),
+            407 => return Err(self.refused(&wanted_authentication(&head.headers))),
             401 | 403 => format!("answered {code}: it does not allow connections to {target}"),
             502..=504 => format!("answered {code}: it cannot reach {target}"),
             _ => format!("answered {code} to CONNECT {target}"),
         };
         let mut failure = self.lost(&what);
         failure.kind = kind_of(code, failure.kind);
-        let headers = &response.headers;
-        let header = |name: &str| headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        failure.retry_after = retry_after(code, |name| header(name).map(|header| header.value), &[]);
+        failure.retry_after = retry_after(code, |name| head.headers.get(name).map(HeaderValue::as_bytes), &[]);
         Err(failure)
     }
 
@@ -338,13 +353,12 @@ impl Proxy {
 }
 
 /// Basic is what we have; a proxy that wants something else should be told apart from a wrong password.
-fn wanted_authentication(response: &httparse::Response<'_, '_>) -> String {
-    let schemes: Vec<String> = response
-        .headers
+fn wanted_authentication(headers: &HeaderMap) -> String {
+    let schemes: Vec<String> = headers
+        .get_all(header::PROXY_AUTHENTICATE)
         .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("proxy-authenticate"))
-        .map(|header| {
-            let word = header.value.iter().take_while(|byte| byte.is_ascii_alphanumeric()).take(20);
+        .map(|value| {
+            let word = value.as_bytes().iter().take_while(|byte| byte.is_ascii_alphanumeric()).take(20);
             word.map(|byte| char::from(*byte)).collect()
         })
         .collect();

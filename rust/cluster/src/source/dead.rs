@@ -1,0 +1,43 @@
+//! Dead letters: messages that cannot be handled.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{News, Owner, joining::Whole};
+use crate::{broker::names, sink::PART};
+
+/// How often a dead letter was delivered; it is with what is sent again, too.
+pub(super) const DELIVERED: &str = "Propylon-Deliveries";
+
+impl Owner {
+    /// What cannot be handled is kept for people, with the reason, and is out of the way.
+    pub(super) async fn bury(&mut self, whole: Whole, reason: &str) {
+        let mut headers = whole.headers;
+        headers.insert("Propylon-Subject", whole.subject.as_str());
+        headers.insert("Propylon-Reason", reason);
+        headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
+        let subject = format!("{}dead", names::prefix(&self.record.app));
+        let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);
+        let parts = whole.frame.len().div_ceil(most).max(1);
+        for part in 0..parts {
+            let mut headers = headers.clone();
+            if parts > 1 {
+                headers.insert(PART, format!("{part}-{parts}"));
+            }
+            let data = whole.frame.slice(part * most..whole.frame.len().min((part + 1) * most));
+            let sent = self.record.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
+            let is_kept = match sent {
+                Ok(kept) => kept.await.is_ok(),
+                Err(_) => false,
+            };
+            if !is_kept {
+                // It is not acknowledged, so it comes again.
+                return;
+            }
+        }
+        self.counts.dead.fetch_add(1, Relaxed);
+        self.tell(News::Dead(reason.to_owned()));
+        for (_, acker) in whole.ackers {
+            let _ = acker.ack().await;
+        }
+    }
+}

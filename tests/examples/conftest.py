@@ -1,0 +1,5 @@
+"""Examples are started as the command line is."""
+
+from cli.conftest import start
+
+__all__ = ["start"]
