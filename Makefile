@@ -65,6 +65,25 @@ check: $(DONE)/build $(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots ## For
 	$(BIN)/basedpyright -p $(VENV)/docs
 	$(SPHINX)
 	PROPYLON_SITE=site $(BIN)/pytest -q tests/docs
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --no-deps -p propylon-core
+	@$(MAKE) --no-print-directory check-files
+
+.PHONY: check-files
+check-files: $(DONE)/build $(DONE)/test $(DONE)/files ## Lint workflows and the project's own files; licences of all dependencies
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --quiet --offline --no-progress .github
+	@# Not to be had by pip: its package fetches a program when it is installed.
+	@if command -v actionlint >/dev/null; then actionlint; \
+	else echo "no actionlint, so the workflows are held against their schema only"; fi
+	$(BIN)/python -m json.tool .devcontainer/devcontainer.json >/dev/null
+	$(BIN)/python .ci/licences.py
+
+.PHONY: licences
+licences: $(DONE)/files ## Licences, sources, duplicates and, where there is a network, advisories of Rust: needs cargo-deny
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is needed: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny --offline check bans licenses sources
+	$(BIN)/python .ci/licences.py
 
 .PHONY: docs
 docs: $(DONE)/build $(DONE)/docs ## Build guide and reference into site/
@@ -172,8 +191,38 @@ instructions: $(DONE)/build $(DONE)/test ## Count the instructions of an event a
 	$(BIN)/python tests/instructions/test_counts.py
 
 .PHONY: wheel
-wheel: $(DONE)/base ## Build the wheel into dist/
+wheel: $(DONE)/base | rust ## Build the wheel for this machine into dist/
 	$(BIN)/maturin build --release --out dist
+
+RELEASE := .venv-release
+MUSL := x86_64-unknown-linux-musl
+# maturin looks for zig on the PATH, and for the interpreter in VIRTUAL_ENV.
+ZIG := PATH="$(abspath $(RELEASE)/bin):$$PATH" $(RELEASE)/bin/maturin build --release --locked --zig --out dist
+
+# Linux, x86_64, by any Linux: zig links against glibc 2.17, and against musl where Rust has that target
+# (`rustup target add x86_64-unknown-linux-musl`). aarch64, macOS and Windows are .github/workflows/wheels.yml's.
+.PHONY: wheels
+wheels: sdist ## Build manylinux and musllinux wheels and the sdist into dist/, check them, and run the demo from them
+	rm -f dist/propylon-*.whl
+	$(ZIG) --target x86_64-unknown-linux-gnu --compatibility manylinux2014
+	@if test -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)"; then \
+		set -x; $(ZIG) --target $(MUSL) --compatibility musllinux_1_2; \
+	else echo "no musllinux wheel, for Rust lacks the target: rustup target add $(MUSL)"; fi
+	$(RELEASE)/bin/python .ci/dist.py tidy dist
+	$(RELEASE)/bin/python .ci/dist.py check dist
+	.ci/try-wheel dist
+
+.PHONY: sdist
+sdist: $(RELEASE)/.done | rust ## Build the sdist into dist/, and check it
+	rm -f dist/propylon-*.tar.gz
+	$(RELEASE)/bin/maturin sdist --out dist
+	$(RELEASE)/bin/python .ci/dist.py check dist/propylon-*.tar.gz
+
+.PHONY: try-sdist
+try-sdist: sdist ## Build a wheel of the sdist as pip does, and run the demo from it: minutes
+	rm -rf target/from-sdist && mkdir -p target/from-sdist
+	$(RELEASE)/bin/python -m pip wheel --quiet --no-deps --wheel-dir target/from-sdist dist/propylon-*.tar.gz
+	PROPYLON_PLATFORM=linux .ci/try-wheel target/from-sdist $(PYTHON)
 
 .PHONY: test-pythons
 test-pythons: $(DONE)/base ## Run the Python tests, the exit tests 20 times, on every CPython >= 3.11 here
@@ -181,7 +230,7 @@ test-pythons: $(DONE)/base ## Run the Python tests, the exit tests 20 times, on 
 
 .PHONY: clean
 clean: ## Remove what was built and set up
-	rm -rf $(VENV) $(BENCH) $(ADAPTERS) .venv-3.* dist site target .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(ADAPTERS) $(RELEASE) .venv-3.* dist site target .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f python/propylon/_core*.so python/propylon/_core*.pyd
 
@@ -199,12 +248,18 @@ $(DONE)/base: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' 'maturin>=1.16,<2'
 	@mkdir -p $(DONE) && touch $@
 
-$(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots: $(DONE)/%: $(DONE)/base
+$(DONE)/test $(DONE)/lint $(DONE)/docs $(DONE)/plots $(DONE)/files: $(DONE)/%: $(DONE)/base
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 
 $(DONE)/build: $(DONE)/base $(RUST_SOURCES) | rust
 	PIP_QUIET=1 $(BIN)/maturin develop --extras cli,uvloop
+	@touch $@
+
+$(RELEASE)/.done: pyproject.toml
+	@test -x $(RELEASE)/bin/python || $(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(RELEASE)/bin/python -m pip install --quiet --group release
 	@touch $@
 
 # A virtual environment of its own: the optimised build must not take the place of the quick one.

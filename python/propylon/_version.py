@@ -4,5 +4,5 @@ from typing import Final
 
 __all__ = ["__version__"]
 
-__version__: Final[str] = "0.1.0"
-"""Of the installed package, such as ``0.1.0``: that of Cargo.toml, to which a test holds it."""
+__version__: Final[str] = "0.2.0"
+"""Of the installed package, such as ``0.2.0``: that of Cargo.toml, to which a test holds it."""

@@ -108,8 +108,8 @@ class Consumer:
         self._awaited: Final[deque[tuple[int, asyncio.Future[None]]]] = deque()
         """Who waits until so many are done."""
         self.timing: Final = Timing()
-        self.undecodable = 0
-        self.errors = 0
+        self.undecodable: int = 0
+        self.errors: int = 0
 
     @property
     def is_suspended(self) -> bool:

@@ -160,6 +160,8 @@ class Delivery:
     async def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
         waker = socket.socket(fileno=self.hub.fd)
         waker.setblocking(False)
+        # Whoever polled before may have received a wake-up and ended before it drained: no other one would come.
+        self._drain()
         try:
             while True:
                 # The drain leaves the socket readable while something waits.

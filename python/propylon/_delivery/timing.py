@@ -41,9 +41,9 @@ class Run:
     def __init__(self, now: float) -> None:
         """Of nobody yet. Times are those of `time.perf_counter`."""
         self.tally: Tally | None = None
-        self.calls = 0
-        self.begun = now
-        self.then = now
+        self.calls: int = 0
+        self.begun: float = now
+        self.then: float = now
         """What comes from this time on is the next call's."""
 
     def skip(self, then: float, now: float) -> float:

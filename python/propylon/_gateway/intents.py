@@ -18,7 +18,7 @@ class AskedIntents:
         """``"auto"``: none, until they are worked out."""
         self.auto: Final = intents == "auto"
         """Whether they are worked out."""
-        self.asked = Intents.NONE if isinstance(intents, str) else Intents(int(intents))
+        self.asked: Intents = Intents.NONE if isinstance(intents, str) else Intents(int(intents))
         """What is asked for now."""
         self._warned_of: Final[set[str]] = set()
 

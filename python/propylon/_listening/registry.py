@@ -59,7 +59,7 @@ class Registry:
         """Nobody yet."""
         self.subscriptions: Final = _core.Subscriptions()
         """What the engine asks of each event."""
-        self.generation = 0
+        self.generation: int = 0
         """The engine's, as of the last change."""
         self.alone: Entry | None = None
         """The one entry, where there is no other and all that comes is for it."""

@@ -26,9 +26,12 @@ impl PyHub {
 
 #[pymethods]
 impl PyHub {
+    /// With `pair`, a pair of sockets wakes the loop on every system, as it does where there is nothing better.
     #[new]
-    fn new() -> PyResult<Self> {
-        Ok(Self(OfThisProcess::new(Hub::new(Waker::new()?))))
+    #[pyo3(signature = (*, pair=false))]
+    fn new(pair: bool) -> PyResult<Self> {
+        let waker = if pair { Waker::pair()? } else { Waker::new()? };
+        Ok(Self(OfThisProcess::new(Hub::new(waker))))
     }
 
     /// The file descriptor that turns readable when there is something to drain.

@@ -108,7 +108,7 @@ class Engine(BaseEngine):
         self.client: Final = client
         self.reconnects = True
         """As `connect` was told."""
-        self.tells_types = False
+        self.tells_types: bool = False
         # A bad option is told here and not when the bot starts.
         self._engine_options("token", None)
         self._wrap()

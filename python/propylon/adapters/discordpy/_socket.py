@@ -103,31 +103,31 @@ class EngineWebSocket(DiscordWebSocket):
         client = owner.client
         state = client._connection
         # Not the base's: it wants a socket, and makes a decompressor and a rate limiter of its own.
-        self.loop = client.loop
+        self.loop: asyncio.AbstractEventLoop = client.loop
         self._owner: Final = owner
         self._kept: Cache | None = None
         self._dispatch = client.dispatch
         self._dispatch_listeners: list[EventListener] = []
         self._waited: Final[dict[str, Entry]] = {}
         """Events that somebody waits for by `wait_for`."""
-        self.thread_id = threading.get_ident()
-        self.token = client.http.token
+        self.thread_id: int = threading.get_ident()
+        self.token: str | None = client.http.token
         self._connection = state
         self._discord_parsers = state.parsers
-        self.call_hooks = state.call_hooks
+        self.call_hooks: Callable[..., Any] = state.call_hooks
         self._initial_identify = initial
         self.shard_id = shard_id
-        self.shard_count = state.shard_count
+        self.shard_count: int | None = state.shard_count
         self._max_heartbeat_timeout = state.heartbeat_timeout
         self._default_gateway: Final = default_gateway
         self._close_code: int | None = None
-        self.socket = _Socket(lambda: self.open)  # type: ignore[assignment]
+        self.socket: aiohttp.ClientWebSocketResponse[Any] = _Socket(lambda: self.open)  # type: ignore[assignment]
         self._keep_alive = _Beat(lambda: self.latency)  # type: ignore[assignment]
         self._debug: Final = client._enable_debug_events
         self._asked: Final[dict[str, Any]] = {}
         """Requests for members that may be refused, by their nonce."""
         self._end: Final[asyncio.Future[BaseException]] = asyncio.get_running_loop().create_future()
-        self.has_state = False
+        self.has_state: bool = False
         """Whether READY came in this process, or what it brought to an earlier one."""
         self.link: Link
         """The engine's side, from `begin` on."""

@@ -83,7 +83,9 @@ impl Hub {
                 drained.batches.push((queue.key(), taken));
             }
         }
-        if !queues.iter().any(|queue| queue.has_work()) {
+        if queues.iter().any(|queue| queue.has_work()) {
+            self.signal.keep();
+        } else {
             self.signal.clear();
             // A producer that pushed, or a queue that came, since the look above saw `signalled` set and
             // did not write.

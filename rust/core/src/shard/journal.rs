@@ -28,7 +28,7 @@ pub struct Reconnect {
     pub resumed: Option<bool>,
 }
 
-/// The newest [`KEPT`] of them.
+/// The newest 256 of them.
 #[derive(Debug, Default)]
 pub struct Journal(Mutex<VecDeque<Reconnect>>);
 
