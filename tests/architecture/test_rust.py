@@ -54,7 +54,7 @@ them in another order (docs/design.md): the driver, in `shard`, carries them fro
 
 ONE_TYPE = {
     "cluster/src/broker/mod.rs": {"keys.rs", "questions.rs", "streams.rs", "watch.rs"},  # Broker
-    "cluster/src/source/mod.rs": {"dead.rs"},  # Owner
+    "cluster/src/source/mod.rs": {"dead.rs", "overlapping.rs"},  # Owner
     "core/src/delivery/queue.rs": {"queue_lending.rs"},  # ShardQueue
     "core/src/session/machine/mod.rs": {
         "commands.rs",

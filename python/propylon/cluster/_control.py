@@ -289,9 +289,10 @@ async def reshard(
         # Until the one before is at its end, workers tell its two totals apart.
         while await broker.get(keys, OVERLAP) is not None and await broker.get(keys, NEXT) is None:  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
-        # Sessions of another time would bring again what has been handled since. No host has a shard of this total yet.
-        for session in await broker.entries(keys, f"session.{total}.*"):
-            await broker.delete(keys, session.key, revision=session.revision)
+        # Sessions of another time would bring again what has been handled since.
+        if not await broker.entries(keys, all_leases(total)):
+            for session in await broker.entries(keys, f"session.{total}.*"):
+                await broker.delete(keys, session.key, revision=session.revision)
     revision = await broker.create(keys, NEXT, encode(Next(total, window=window)))
     if revision is None:
         there = _value(Next, await broker.get(keys, NEXT))

@@ -112,6 +112,10 @@ _GRACE: Final = 5.0
 may be heard of later than that nobody waits for it any more."""
 _OVERLAP_TTL: Final = 600.0
 _AFTER_OVERLAP: Final = 30.0
+_OLD_PATIENCE: Final = 60.0
+"""Seconds for which a resharding waits for old shards that are away: until a lease has expired, and for a RESUME."""
+_RESUMING: Final = 20.0
+"""Seconds that a shard whose total is over has to come back with what it missed."""
 """Seconds after which workers go on with the new shards alone where nobody tells them that the old ones have ended."""
 
 
@@ -237,6 +241,7 @@ class HostLife:
         self._hosts_changed_at = -math.inf
         self._was_active: set[int] = set()
         self._retire_at: dict[int, float] = {}
+        self._unwell_since: float | None = None
         self._told: tuple[int, float] | None = None
         """As the coordinator: the total that is to come, and since when all workers know of it."""
         self._coordinating: asyncio.Task[None] | None = None
@@ -622,7 +627,8 @@ class HostLife:
                 window = _GRACE if seen is None or held.total not in self._was_active else seen.value.window
                 self._retire_at[held.total] = now + window
                 loop.call_at(now + window, self._look_soon)
-            if now >= self._retire_at[held.total]:
+            is_away = held.total in self._was_active and not held.is_ready
+            if now >= self._retire_at[held.total] + (_RESUMING if is_away else 0.0):
                 held.leave(1000, forget=True)
         for total in [total for total in self._fleets if total not in totals]:
             if not any(held.total == total for held in self._held.values()):
@@ -734,16 +740,61 @@ class HostLife:
         try:
             if coming is not None:
                 await self._reshard(coming.value, coming.revision)
+            else:
+                self._told = self._unwell_since = None
             await self._sweep()
         except AWAY as error:
             _log.debug("resharding waits for the broker: %s", error)
 
-    def _all_are(self, total: int, *, publishing: bool) -> bool:
-        leases = [self._lease_seen(total, shard_id) for shard_id in range(total)]
+    def _all_are(self, total: int, *, publishing: bool, since: int = 0) -> bool:
+        """Whether all shards of a total are READY, and their leases were renewed since that revision."""
+        assert self._leases is not None
+        seen = [self._leases.keys.get(lease_key(total, shard_id)) for shard_id in range(total)]
         return all(
-            lease is not None and lease.status == GatewayStatus.READY.name and (lease.publishing or not publishing)
-            for lease in leases
+            lease is not None
+            and lease.revision > since
+            and lease.value.status == GatewayStatus.READY.name
+            and (lease.value.publishing or not publishing)
+            for lease in seen
         )
+
+    def _old_are_well(self, since: int) -> bool:
+        """Whether the shards that are to end have brought all that came before the new ones published.
+
+        One that is away at the switch would take along what only its RESUME brings. But it may be away for good, and
+        the resharding the remedy; so they are waited for a while.
+        """
+        assert self.total is not None
+        now = asyncio.get_running_loop().time()
+        if self._all_are(self.total, publishing=True, since=since):
+            self._unwell_since = None
+            return True
+        if self._unwell_since is None:
+            self._unwell_since = now
+        if now < self._unwell_since + _OLD_PATIENCE:
+            return False
+        _log.warning(
+            "not all of the %d shards that are to end are READY; the others take over, and events may be lost",
+            self.total,
+        )
+        return True
+
+    async def _tell_overlap(self, coming: Next) -> bool:
+        """Tell workers that two totals are about to publish; whether they have known it for long enough."""
+        assert self._heard is not None
+        assert self.total is not None
+        keys = bucket(self.app)
+        now = asyncio.get_running_loop().time()
+        entry = await self.broker.get(keys, OVERLAP)
+        told = None if entry is None else read(OverlapKey, entry.value)
+        is_told = told is not None and told.old == self.total
+        if told is None or not is_told or told.until < time.time() + _OVERLAP_TTL / 2:
+            until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
+            await self.broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
+        unknown = any(seen.value.overlap != self.total for seen in self._heard.keys.values())
+        if not is_told or unknown or self._told is None or self._told[0] != coming.total:
+            self._told = (coming.total, now)
+        return now >= self._told[1] + coming.window
 
     async def _reshard(self, coming: Next, revision: int) -> None:
         broker, keys = self.broker, bucket(self.app)
@@ -761,23 +812,14 @@ class HostLife:
                 return
             # Workers are told first: from the next key on, events come twice. What the new shards publish first the old
             # ones may have published before, by as much as one connection is behind another.
-            now = asyncio.get_running_loop().time()
-            if self._told is None or self._told[0] != coming.total:
-                until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
-                await broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
-                self._told = (coming.total, now)
-            assert self._heard is not None
-            if any(seen.value.overlap != self.total for seen in self._heard.keys.values()):
-                self._told = (coming.total, now)
-            if now < self._told[1] + coming.window:
-                return
-            self._told = None
-            both = msgspec.structs.replace(coming, phase="overlap")
-            await broker.update(keys, NEXT, encode(both), revision)
+            if await self._tell_overlap(coming) and self._old_are_well(0):
+                both = msgspec.structs.replace(coming, phase="overlap")
+                await broker.update(keys, NEXT, encode(both), revision)
             return
         assert self._active is not None
         seen = self._active.keys.get(ACTIVE)
-        if seen is None:
+        # Renewed since both publish: what came before that each old shard has brought.
+        if seen is None or not self._old_are_well(revision):
             return
         after = coming.window + _AFTER_OVERLAP
         overlap = OverlapKey(time.time() + after, seen.value.total)

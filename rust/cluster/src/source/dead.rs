@@ -10,10 +10,10 @@ pub(super) const DELIVERED: &str = "Propylon-Deliveries";
 
 impl Owner {
     /// What cannot be handled is kept for people, with the reason, and is out of the way.
-    pub(super) async fn bury(&mut self, whole: Whole, reason: &str) {
-        let mut headers = whole.headers;
+    pub(super) async fn bury(&mut self, whole: Whole, reason: String) {
+        let mut headers = whole.headers.clone();
         headers.insert("Propylon-Subject", whole.subject.as_str());
-        headers.insert("Propylon-Reason", reason);
+        headers.insert("Propylon-Reason", reason.as_str());
         headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
         let subject = format!("{}dead", names::prefix(&self.record.app));
         let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);
@@ -30,12 +30,13 @@ impl Owner {
                 Err(_) => false,
             };
             if !is_kept {
-                // It is not acknowledged, so it comes again.
+                // It is tried again, and not acknowledged before.
+                self.unburied.push((whole, reason));
                 return;
             }
         }
         self.counts.dead.fetch_add(1, Relaxed);
-        self.tell(News::Dead(reason.to_owned()));
+        self.tell(News::Dead(reason));
         for (_, acker) in whole.ackers {
             let _ = acker.ack().await;
         }

@@ -7,6 +7,7 @@
 mod counts;
 mod dead;
 mod joining;
+mod overlapping;
 mod record;
 
 use std::{
@@ -32,7 +33,7 @@ use self::{
     counts::NEWS,
     dead::DELIVERED,
     joining::{Joining, Token, Whole},
-    record::{Consumer, Overlap, Record, Seen},
+    record::{Consumer, Overlap, Record, Seen, decoded},
 };
 use crate::broker::{Broker, BrokerError, names};
 
@@ -78,18 +79,24 @@ impl Source {
         let stream = broker.jetstream().get_stream_no_info(names::events(app)).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         let before = broker.get(&bucket, &key).await?;
-        let mut seen: Seen = match &before {
-            Some(entry) => serde_json::from_slice(&entry.value).map_err(|error| failed(error.to_string()))?,
-            None => Seen::default(),
-        };
+        let mut seen = before.as_ref().map_or_else(Seen::default, |entry| decoded(&entry.value));
         let mut floor = seen.floor;
         let mut waits = true;
-        if !seen.consumer.is_empty()
-            && let Ok(info) = stream.consumer_info(&seen.consumer).await
-        {
-            floor = floor.max(info.ack_floor.stream_sequence);
-            waits = info.num_ack_pending > 0;
+        if !seen.consumer.is_empty() {
+            match stream.consumer_info(&seen.consumer).await {
+                Ok(info) => {
+                    floor = floor.max(info.ack_floor.stream_sequence);
+                    waits = info.num_ack_pending > 0;
+                }
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {}
+                // What is acknowledged is not known, and all of it would come again.
+                Err(error) => return Err(failed(error.to_string())),
+            }
         }
+        // A stream that was made anew, or has lost its end, numbers from there on.
+        let last = stream.get_info().await.map_err(|error| failed(error.to_string()))?.state.last_sequence;
+        floor = floor.min(last);
+        seen.overlap = seen.overlap.filter(|overlap| overlap.since <= last);
         seen.tries = if waits && floor == seen.floor && before.is_some() { seen.tries + 1 } else { 0 };
         seen.floor = floor;
         let from = seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
@@ -127,7 +134,9 @@ impl Source {
             handled: floor,
             delivered: 0,
             entering: overlap,
-            until: None,
+            until: overlap.and_then(|overlap| overlap.end),
+            unwritten: false,
+            unburied: Vec::new(),
             forgotten_at: None,
             joining: Joining::default(),
         };
@@ -189,6 +198,10 @@ struct Owner {
     /// The number of the last event of the time when there were two fleets.
     forgotten_at: Option<u64>,
     joining: Joining,
+    /// Whether what is to be left for the next owner has changed since it was written.
+    unwritten: bool,
+    /// Dead letters that could not be kept yet, with the reason.
+    unburied: Vec<(Whole, String)>,
 }
 
 /// What became of a message.
@@ -233,7 +246,6 @@ impl Owner {
                         is_over = is_over || self.forget_overlap().await;
                     }
                     Some(Command::Overlap(Some(old))) => {
-                        (self.until, self.forgotten_at) = (None, None);
                         is_over = is_over || self.begin_overlap(old).await;
                     }
                     Some(Command::Overlap(None)) => is_over = is_over || self.look_for_end().await,
@@ -246,7 +258,10 @@ impl Owner {
                     }
                     None => return,
                 },
-                _ = progress.tick() => self.tell_progress().await,
+                _ = progress.tick() => {
+                    self.tell_progress().await;
+                    is_over = is_over || self.catch_up().await;
+                }
                 Some(()) = OptionFuture::from(room.as_mut()) => room = None,
                 Some(message) = next => if let Some(Ok(message)) = message {
                     match self.take(message).await {
@@ -287,14 +302,39 @@ impl Owner {
 
     /// A new consumer, of all that is not acknowledged; whether the partition is still ours.
     async fn begin_again(&mut self) -> Result<bool, BrokerError> {
-        let open =
-            self.partition.unfinished().flatten().chain(self.joining.waiting()).map(|(sequence, _)| *sequence).min();
-        let floor = open.map_or(self.taken, |first| first - 1);
-        self.record.seen.floor = self.record.seen.floor.max(floor);
+        let floor = self.raise_floor(self.taken);
         let Some(consumer) = self.record.begin(floor).await? else { return Ok(false) };
         self.consumer = consumer;
         self.delivered = 0;
         Ok(true)
+    }
+
+    /// The place up to which all is finished, of what has been taken up to `taken`; it is noted for the next owner.
+    fn raise_floor(&mut self, taken: u64) -> u64 {
+        let open = self.partition.unfinished().flatten().chain(self.joining.waiting());
+        let open = open.chain(self.unburied.iter().flat_map(|(whole, _)| &whole.ackers));
+        let floor = open.map(|(sequence, _)| *sequence).min().map_or(taken, |first| taken.min(first - 1));
+        if floor > self.record.seen.floor {
+            // Who had it before has not failed at what comes first now.
+            (self.record.seen.floor, self.record.seen.tries) = (floor, 0);
+        }
+        floor
+    }
+
+    /// What could not be kept is tried again. Whether the partition is lost.
+    async fn catch_up(&mut self) -> bool {
+        for (whole, reason) in std::mem::take(&mut self.unburied) {
+            self.bury(whole, reason).await;
+        }
+        self.unwritten && self.write().await
+    }
+
+    /// For the next owner. Whether the partition is lost.
+    async fn write(&mut self) -> bool {
+        let written = self.record.write().await;
+        // Where nobody answers, it is tried again, or the lease runs out before long.
+        self.unwritten = written.is_err();
+        written.is_ok_and(|is_ours| !is_ours) && self.lost()
     }
 
     fn tell(&self, news: News) {
@@ -304,60 +344,14 @@ impl Owner {
         }
     }
 
-    /// Two fleets overlap no longer: what is in the stream by now is looked at first. Whether the partition is lost.
-    async fn look_for_end(&mut self) -> bool {
-        if self.entering.is_none() && !self.partition.overlaps() {
-            return false;
-        }
-        match self.consumer.get_info().await {
-            Ok(info) if info.num_pending == 0 && info.delivered.consumer_sequence == self.delivered => {
-                self.end_overlap().await
-            }
-            _ => {
-                if self.until.is_none() {
-                    let stream = self.record.stream.get_info().await;
-                    self.until = Some(stream.map_or(self.taken + 1, |stream| stream.state.last_sequence));
-                }
-                false
-            }
-        }
-    }
-
-    /// Whether the partition is lost.
-    async fn end_overlap(&mut self) -> bool {
-        (self.until, self.entering) = (None, None);
-        self.partition.end_overlap();
-        self.tell_counts();
-        // Whoever begins before all of it is acknowledged has both fleets' events before it.
-        self.forgotten_at = Some(self.partition.number());
-        self.forget_overlap().await
-    }
-
-    /// Whether the partition is lost.
-    async fn forget_overlap(&mut self) -> bool {
-        if self.forgotten_at.is_none_or(|number| number > self.finished) {
-            return false;
-        }
-        self.forgotten_at = None;
-        self.keep_overlap(None).await
-    }
-
-    /// Whether the partition is lost.
-    async fn begin_overlap(&mut self, old: u32) -> bool {
-        // An earlier owner knew it, or we do.
-        let is_known = self.entering.is_some() || self.partition.overlaps();
-        if is_known && self.record.seen.overlap.is_some_and(|overlap| overlap.old == old) {
-            return false;
-        }
-        self.entering = None;
-        self.partition.begin_overlap(old);
-        self.keep_overlap(Some(Overlap { old, since: self.taken })).await
-    }
-
-    /// For the next owner. Whether the partition is lost.
-    async fn keep_overlap(&mut self, overlap: Option<Overlap>) -> bool {
-        self.record.seen.overlap = overlap;
-        self.record.write().await.is_ok_and(|is_ours| !is_ours) && self.lost()
+    fn keep_epochs(&mut self, taken: u64) {
+        self.raise_floor(taken);
+        // Nobody reads what comes before the floor, nor what there was before two fleets overlapped.
+        let floor = self.record.seen.floor;
+        let floor = self.record.seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
+        let epochs = self.partition.epochs(floor).iter();
+        let epochs = epochs.flat_map(|(place, seen)| seen.iter().map(move |begun| (*place, *begun)));
+        self.record.seen.epochs = epochs.map(|((total, shard), (epoch, at))| (total, shard, epoch, at)).collect();
     }
 
     async fn take(&mut self, message: jetstream::Message) -> Taken {
@@ -392,7 +386,7 @@ impl Owner {
             Some(whole) => self.take_whole(whole).await,
             None => Taken::Done(Fill::Low),
         };
-        if self.until.is_some_and(|until| sequence >= until || pending == 0) && self.end_overlap().await {
+        if self.until.is_some_and(|until| sequence >= until) && self.end_overlap().await {
             return Taken::Lost;
         }
         self.tell_counts();
@@ -402,7 +396,8 @@ impl Owner {
     /// One that is with the listeners already, or done with: another acknowledgement is asked for.
     async fn take_again(&mut self, sequence: u64, message: jetstream::Message) {
         let (_, acker) = message.split();
-        let mut open = self.partition.unfinished_mut().flatten().chain(self.joining.waiting_mut());
+        let open = self.partition.unfinished_mut().flatten().chain(self.joining.waiting_mut());
+        let mut open = open.chain(self.unburied.iter_mut().flat_map(|(whole, _)| &mut whole.ackers));
         match open.find(|(other, _)| *other == sequence) {
             Some((_, old)) => *old = acker,
             None => {
@@ -427,26 +422,21 @@ impl Owner {
         if whole.deliveries > DELIVERIES {
             let reason =
                 format!("not finished in {DELIVERIES} deliveries: a listener takes too long, or ends the process");
-            self.bury(whole, &reason).await;
+            self.bury(whole, reason).await;
             return Taken::Done(Fill::Low);
         }
         let events = match self.partition.read(&whole.frame) {
             Ok(events) => events,
             Err(error) => {
-                self.bury(whole, &error.to_string()).await;
+                self.bury(whole, error.to_string()).await;
                 return Taken::Done(Fill::Low);
             }
         };
         if self.partition.note(&events, self.taken) {
-            // Nobody reads what comes before the floor, nor what there was before two fleets overlapped.
-            let floor = self.record.seen.floor;
-            let floor = self.record.seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
-            let epochs = self.partition.epochs(floor).iter();
-            let epochs = epochs.flat_map(|(place, seen)| seen.iter().map(move |begun| (*place, *begun)));
-            self.record.seen.epochs = epochs.map(|((total, shard), (epoch, at))| (total, shard, epoch, at)).collect();
-            // Kept before anything of it is handled. Where nobody answers, the lease runs out before long.
-            if self.record.write().await.is_ok_and(|is_ours| !is_ours) {
-                self.lost();
+            let first = whole.ackers.iter().map(|(sequence, _)| *sequence).min();
+            self.keep_epochs(first.unwrap_or(self.taken) - 1);
+            // Kept before anything of it is handled.
+            if self.write().await {
                 return Taken::Lost;
             }
         }
@@ -474,7 +464,8 @@ impl Owner {
         for (_, acker) in self.joining.orphans() {
             let _ = acker.ack().await;
         }
-        for (_, acker) in self.partition.unfinished().flatten().chain(self.joining.waiting()) {
+        let open = self.partition.unfinished().flatten().chain(self.joining.waiting());
+        for (_, acker) in open.chain(self.unburied.iter().flat_map(|(whole, _)| &whole.ackers)) {
             let _ = acker.ack_with(AckKind::Progress).await;
         }
     }

@@ -45,6 +45,23 @@ pub(super) struct Overlap {
     /// The stream's sequence number up to which there was one fleet. Whoever has the partition next reads from there, so
     /// that what one fleet has brought and the other has not need not be kept.
     pub(super) since: u64,
+    /// Where it has ended, while not all up to there is finished.
+    #[serde(default)]
+    pub(super) end: Option<u64>,
+}
+
+/// What an owner has left. Of what another version wrote, the least that says where to go on.
+pub(super) fn decoded(left: &[u8]) -> Seen {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Least {
+        consumer: String,
+        floor: u64,
+    }
+    serde_json::from_slice(left).unwrap_or_else(|_| {
+        let Least { consumer, floor } = serde_json::from_slice(left).unwrap_or_default();
+        Seen { consumer, floor, ..Seen::default() }
+    })
 }
 
 fn encoded(seen: &Seen) -> Bytes {
@@ -104,5 +121,21 @@ impl Record {
             let _ = self.stream.delete_consumer(&old).await;
         }
         Ok(Some(consumer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Overlap, Seen, decoded, encoded};
+
+    #[test]
+    fn what_is_left_is_read_again_and_of_another_version_the_least() {
+        let overlap = Overlap { old: 8, since: 3, end: Some(9) };
+        let seen = Seen { floor: 7, tries: 1, epochs: vec![(8, 0, 5, 2)], overlap: Some(overlap), ..Seen::default() };
+        let again = decoded(&encoded(&seen));
+        assert_eq!((again.floor, again.tries, again.epochs, again.overlap), (7, 1, vec![(8, 0, 5, 2)], Some(overlap)));
+        let other = decoded(br#"{"consumer": "c", "floor": 7, "epochs": [[8, 0, 5]], "overlap": 8, "ahead": []}"#);
+        assert_eq!((other.consumer.as_str(), other.floor, other.epochs, other.overlap), ("c", 7, vec![], None));
+        assert_eq!(decoded(b"?").floor, 0);
     }
 }

@@ -110,6 +110,12 @@ impl<A> Partition<A> {
         &self.epochs
     }
 
+    /// A total is over: nothing of it comes any more.
+    pub fn forget(&mut self, total: u32) {
+        self.epochs.retain(|&(of, _), _| of != total);
+        self.sessions.retain(|&(of, _), _| of != total);
+    }
+
     fn is_stale(&self, event: &Event, at: u64) -> bool {
         let seen = self.epochs.get(&(event.total, event.shard));
         seen.is_some_and(|seen| seen.iter().any(|&(epoch, begun)| epoch > event.epoch && begun < at))
