@@ -27,9 +27,13 @@ exclude_patterns = ["_extensions", "_tools"]
 REPOSITORY = "https://github.com/propylon/propylon"
 
 html_theme = "furo"
+# The sister of the theme's light one. The dark one of the theme underlines names of modules, as if they were links.
+pygments_dark_style = "a11y-high-contrast-dark"
 html_title = f"Propylon {version}"
 html_copy_source = False
 html_static_path = ["_static"]
+# Without one, browsers ask for /favicon.ico.
+html_favicon = "_static/icon.svg"
 html_css_files = ["site.css"]
 html_theme_options = {
     "source_repository": REPOSITORY,

@@ -1,7 +1,7 @@
-"""What Discord sends of an event, below its entry in the reference, and links in the line of its intents.
+"""Below the entry of an event in the reference: where its fields are, and what Discord sends; links in its intents.
 
-The example is what `propylon.testing.make` makes of the class, so that it decodes, and a new field
-needs no line here.
+The example is what `propylon.testing.make` makes of the class, with words for its empty texts. So it decodes, and a new
+field needs no line here.
 """
 
 import json
@@ -13,10 +13,13 @@ from sphinx.util.typing import ExtensionMetadata
 
 from propylon import Intents, events
 from propylon.events import Event
+from propylon.models import Model
 from propylon.testing import make
 
 _INTENTS: Final = re.compile(r"\b(?:" + "|".join(sorted(Intents.__members__, key=len, reverse=True)) + r")\b")
 
+_WORDS: Final = {"name": "general", "username": "ada", "topic": "Talk of anything", "content": "Hello"}
+"""What stands in an example for an empty text of that name."""
 
 _EXAMPLES: Final[dict[type[Event], dict[str, Any]]] = {}
 """Of each public event. Made at the start: later, `reference` has given the classes annotations to be read."""
@@ -33,6 +36,22 @@ def link_intents(line: str) -> str:
         return line
     told, found, rest = line.partition(" https:")
     return _INTENTS.sub(r"`Intents.\g<0>`", told) + found + rest
+
+
+def told(value: Any, name: str = "") -> Any:
+    """A payload with words for its empty texts."""
+    if isinstance(value, dict):
+        return {key: told(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [told(inner) for inner in value]
+    return _WORDS.get(name, value) if value == "" else value
+
+
+def inherited(kind: type[Event]) -> list[str]:
+    """Lines that say where its fields are, if they are those of a model."""
+    models = (base for base in kind.__bases__ if issubclass(base, Model) and not issubclass(base, Event))
+    model = next((base.__name__ for base in models if base.__struct_fields__), "_")
+    return [] if model.startswith("_") else ["", f"It has the fields of `{model}`."]
 
 
 def example(kind: type[Event]) -> list[str]:
@@ -59,13 +78,13 @@ def example(kind: type[Event]) -> list[str]:
 def extend(_app: Sphinx, what: str, _name: str, thing: Any, _options: Any, lines: list[str]) -> None:
     """Called by autodoc with the text of each entry."""
     if what == "class" and isinstance(thing, type) and thing in _EXAMPLES:
-        lines[:] = [*map(link_intents, lines), *example(thing)]
+        lines[:] = [*map(link_intents, lines), *inherited(thing), *example(thing)]
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     kinds = [getattr(events, name) for name in events.__all__]
-    _EXAMPLES.update((kind, make(kind)) for kind in kinds if is_event(kind))
+    _EXAMPLES.update((kind, told(make(kind))) for kind in kinds if is_event(kind))
     # After napoleon, and after `reference`, which puts texts back.
     app.connect("autodoc-process-docstring", extend, priority=700)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

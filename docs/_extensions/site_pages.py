@@ -1,7 +1,8 @@
 """What the site has beside its pages: ``llms.txt`` and ``llms-full.txt``, and what its search leaves out.
 
-``llms.txt`` lists the pages with their first sentences, as llmstxt.org describes it; ``llms-full.txt`` is all of them
-as plain text. sphinx-llms-txt copies sources instead, of which the reference has only directives.
+``llms.txt`` lists the pages with their first sentences, by the parts of the menu, as llmstxt.org describes it;
+``llms-full.txt`` is all of them as plain text. sphinx-llms-txt copies sources instead, of which the reference has only
+directives.
 """
 
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.typing import ExtensionMetadata
@@ -38,6 +40,12 @@ def pages(env: BuildEnvironment) -> Iterator[str]:
         waiting = [*env.toctree_includes.get(name, []), *waiting]
 
 
+def parts(env: BuildEnvironment) -> dict[str, str]:
+    """Of each part of the menu, its first page and its caption."""
+    trees = env.get_doctree(env.config.root_doc).findall(addnodes.toctree)
+    return {tree["includefiles"][0]: tree["caption"] for tree in trees if tree.get("caption")}
+
+
 def summary(document: nodes.document) -> str:
     """The first sentence of a page."""
     texts = (" ".join(node.astext().split()) for node in document.findall(nodes.paragraph))
@@ -62,10 +70,13 @@ def write(app: Sphinx, error: Exception | None) -> None:
     version, where = app.config.version, app.builder.get_target_uri
     listed = [f"# {app.config.project} {version}", "", f"> {summary(app.env.get_doctree(app.config.root_doc))}", ""]
     whole: list[str] = []
+    captions = parts(app.env)
     for name in pages(app.env):
         if name in _QUIET:
             continue
         title = app.env.titles[name].astext()
+        if caption := captions.get(name):
+            listed += ["", f"## {caption}", ""]
         told = summary(app.env.get_doctree(name))
         listed.append(f"- [{title}]({where(name)})" + (f": {told}" if told else ""))
         whole += [f"<!-- {where(name)} -->", "", text_of(app, name), ""]
