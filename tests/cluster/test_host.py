@@ -13,6 +13,7 @@ from cluster.memory import MemoryServer
 from commands.conftest import guild as guild_of
 from face.support import eventually
 from propylon import Dispatch
+from propylon.cluster._broker import Entry, Watch
 from propylon.cluster._control import ClusterError, drain, purge, reshard, status
 from propylon.cluster._keys import (
     ACTIVE,
@@ -255,26 +256,70 @@ async def test_another_number_of_shards_takes_over() -> None:
         await eventually(lambda: c.all_are_ready)
         client = c.server.client()
         phases: list[str] = []
-        watch = await client.watch(KEYS, NEXT)
+        overlaps: list[str] = []
 
-        async def note() -> None:
+        async def note(watch: Watch, told: list[str]) -> None:
             with contextlib.suppress(ConnectionError):
                 while True:
-                    phases.extend("gone" if one.value is None else one.value.decode() for one in await watch.next())
+                    told.extend("gone" if one.value is None else one.value.decode() for one in await watch.next())
 
-        noting = asyncio.create_task(note())
+        watches = [await client.watch(KEYS, NEXT), await client.watch(KEYS, OVERLAP)]
+        noting = [
+            asyncio.create_task(note(watch, told)) for watch, told in zip(watches, (phases, overlaps), strict=True)
+        ]
         done = await reshard(client, APP, 6, window=0.2, timeout=30)
         assert (done.before, done.total) == (4, 6)
         await eventually(lambda: c.ready == list(range(6)) and first.life.total == second.life.total == 6)
         assert c.identifies == 4 + 6
         assert any("overlap" in phase for phase in phases)
         await eventually(lambda: phases[-1] == "gone")
-        assert OVERLAP in c.server.keys(KEYS)
+        assert '"old":4' in overlaps[0]
         await eventually(lambda: not c.server.keys(KEYS, "session.4.*") and not c.server.keys(KEYS, "lease.4.*"))
+        await eventually(lambda: overlaps[-1] == "gone")
         with pytest.raises(ClusterError, match="already"):
             await reshard(client, APP, 6)
-        watch.stop()
-        await noting
+        for watch in watches:
+            watch.stop()
+        await asyncio.gather(*noting)
+        c.shards = 6
+
+
+async def test_a_broker_that_is_away_for_a_moment_ends_no_resharding(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster() as c:
+        await c.start(2)
+        await eventually(lambda: c.all_are_ready)
+        client = c.server.client()
+        answers, missed = client.get, 0
+
+        async def get(bucket: str, key: str, /) -> Entry | None:
+            nonlocal missed
+            if missed < 5 and c.server.keys(KEYS, NEXT):
+                missed += 1
+                raise TimeoutError("the broker does not answer")
+            return await answers(bucket, key)
+
+        monkeypatch.setattr(client, "get", get)
+        done = await reshard(client, APP, 6, window=0.2, timeout=30)
+        assert (done.total, missed) == (6, 5)
+        c.shards = 6
+
+
+async def test_what_was_given_up_can_be_begun_again() -> None:
+    async with cluster() as c:
+        (host,) = await c.start()
+        await eventually(lambda: c.all_are_ready)
+        client = c.server.client()
+        # A worker that never says that it knows of the two totals holds it up there.
+        await client.put(KEYS, heard_key("w1"), encode(Heard([])))
+        asking = asyncio.create_task(reshard(client, APP, 6, window=0.2))
+        await eventually(lambda: c.server.keys(KEYS, OVERLAP))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await eventually(lambda: not c.server.keys(KEYS, OVERLAP) and len(host.life.held) == 4)
+        await client.put(KEYS, heard_key("w1"), encode(Heard([], overlap=4)))
+        done = await reshard(client, APP, 6, window=0.2, timeout=30)
+        assert done.total == 6
         c.shards = 6
 
 

@@ -61,6 +61,8 @@ _ASKING: Final = 5.0
 """Seconds that a host has to answer."""
 _POLL: Final = 0.2
 """Seconds between two looks at something that takes its time."""
+_AWAY_FOR: Final = 60.0
+"""Seconds for which the broker may be away while something takes its time."""
 _MOST: Final = 1 << 16
 """Shards, beyond any bot."""
 
@@ -300,16 +302,24 @@ async def reshard(
         raise ClusterError(f"the cluster is being resharded{of} already; wait for that")
     try:
         async with asyncio.timeout(None if timeout is None else begun + timeout - time.monotonic()):
+            away_since: float | None = None
             while True:
-                now = _value(Active, await broker.get(keys, ACTIVE))
-                if now is not None and now.total == total:
-                    return Resharded(active.total, total, time.monotonic() - begun)
-                if await broker.get(keys, NEXT) is None:
-                    # The switch may have come between the two looks.
+                try:
                     now = _value(Active, await broker.get(keys, ACTIVE))
-                    if now is None or now.total != total:
-                        raise ClusterError("the resharding was given up by somebody else")
-                    continue
+                    if now is not None and now.total == total:
+                        return Resharded(active.total, total, time.monotonic() - begun)
+                    if await broker.get(keys, NEXT) is None:
+                        # The switch may have come between the two looks.
+                        now = _value(Active, await broker.get(keys, ACTIVE))
+                        if now is None or now.total != total:
+                            raise ClusterError("the resharding was given up by somebody else")
+                        continue
+                    away_since = None
+                except AWAY:
+                    # The hosts go on with it, so a broker that is away for a moment ends nothing.
+                    away_since = away_since or time.monotonic()
+                    if time.monotonic() > away_since + _AWAY_FOR:
+                        raise
                 await asyncio.sleep(_POLL)
     except BaseException:
         # Once both publish it is carried to its end: with this revision they do not.
