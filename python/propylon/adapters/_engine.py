@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from propylon._filters.expression import Filter
 from propylon._fleet.counters import none, summed
@@ -22,10 +23,17 @@ from propylon._sessions.together import together
 from propylon.adapters._cache import Cache, folder_of, guarded
 from propylon.adapters._link import EngineOptions, Link, Told, checked_filters
 
-__all__ = ["BaseEngine"]
+__all__ = ["BaseEngine", "with_login"]
 
 _LOOK: Final = 5.0
 """Seconds between two looks at who listens, for what comes and goes unnoticed."""
+
+
+def with_login(url: str, user: str, password: str) -> str:
+    """The address of a proxy whose login the library keeps beside it."""
+    parts = urlsplit(url)
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+    return urlunsplit(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
 
 
 class BaseEngine:

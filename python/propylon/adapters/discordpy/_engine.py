@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import discord
 import orjson
@@ -21,7 +20,7 @@ from propylon._filters.expression import Filter
 from propylon._sessions.gates import IdentifyGate
 from propylon._sessions.session import Session
 from propylon._sessions.stores import SessionStore
-from propylon.adapters._engine import BaseEngine
+from propylon.adapters._engine import BaseEngine, with_login
 from propylon.adapters._link import ALL, EngineOptions, options_of
 from propylon.adapters._versions import check_version
 from propylon.adapters.discordpy._socket import EngineWebSocket
@@ -74,9 +73,7 @@ def _proxy_of(client: discord.Client) -> str | None:
     auth: Any = client.http.proxy_auth
     if not proxy or auth is None:
         return proxy
-    parts = urlsplit(proxy)
-    login = f"{quote(auth.login, safe='')}:{quote(auth.password, safe='')}@"
-    return urlunsplit(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
+    return with_login(proxy, auth.login, auth.password)
 
 
 class Engine(BaseEngine):

@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections.abc import Generator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import hikari
 from hikari.impl import config
@@ -17,7 +16,7 @@ from propylon._filters.expression import Filter
 from propylon._sessions.gates import IdentifyGate
 from propylon._sessions.stores import SessionStore
 from propylon.adapters._cache import Cache
-from propylon.adapters._engine import BaseEngine
+from propylon.adapters._engine import BaseEngine, with_login
 from propylon.adapters._link import ALL, EngineOptions, Link, options_of
 from propylon.adapters._versions import check_version
 from propylon.adapters.hikari._shard import EngineShard
@@ -74,9 +73,7 @@ def _proxy_of(settings: config.ProxySettings) -> str | None:
     auth = settings.auth
     if not isinstance(auth, config.BasicAuthHeader):
         return settings.url
-    parts = urlsplit(settings.url)
-    login = f"{quote(auth.username, safe='')}:{quote(auth.password, safe='')}@"
-    return urlunsplit(parts._replace(netloc=login + parts.netloc.rpartition("@")[2]))
+    return with_login(settings.url, auth.username, auth.password)
 
 
 class Engine(BaseEngine):
