@@ -8,11 +8,14 @@ import os
 import random
 from pathlib import Path
 
+import nats
 import pytest
 
+from .history.kept import Kept
 from .history.mutants import MUTANTS, ROOT, Mutant
 from .history.nemesis import FAULTS
 from .history.records import Call, Verdict, check, read
+from .nats import NatsServer
 
 SECONDS = float(os.environ.get("PROPYLON_HISTORY_SECONDS", "60"))
 
@@ -96,6 +99,39 @@ def test_lines_that_the_end_of_a_process_cut_off_and_remarks_are_no_calls(tmp_pa
     file = tmp_path / "worker-1.record"
     file.write_text("# 7\n1.5 4 17 1\n1.75 4 17 0\n2.0 4 1")
     assert list(read(file)) == [Call(1.5, "worker-1", 4, 17, 1), Call(1.75, "worker-1", 4, 17, 0)]
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_nats_has_twice_is_seen_whichever_look_comes_upon_it() -> None:
+    with NatsServer() as server:
+        client = await nats.connect(server.url)
+        try:
+            jetstream = client.jetstream()
+            await jetstream.add_stream(name="propylon-history", subjects=["propylon.history.ev.*"])
+
+            async def publish(partition: int, ranges: str | None) -> None:
+                headers = None if ranges is None else {"Propylon-Ranges": ranges}
+                await jetstream.publish(f"propylon.history.ev.{partition}", b"body", headers=headers)
+
+            kept = Kept([server.url], "history")
+            for partition, ranges in [(1, "a-1-4"), (1, "a-5-5"), (2, "a-1-4"), (1, None), (1, None)]:
+                await publish(partition, ranges)
+            await kept.look()
+            assert (kept.messages, kept.faults) == (5, [])
+            await publish(1, "a-5-5")
+            await kept.look()
+            assert kept.messages == 6
+            assert [fault.partition(" s later")[0].rsplit(",", 1)[0] for fault in kept.faults] == [
+                "NATS has a message twice: propylon.history.ev.1 with a-5-5 at 2, and again at 6"
+            ]
+            await jetstream.purge_stream("propylon-history")
+            await publish(1, "a-6-6")
+            await publish(1, "a-7-7")
+            await jetstream.purge_stream("propylon-history", keep=1)
+            await kept.look()
+            assert kept.faults[1:] == ["7 to 7 were gone from the stream before they were read"]
+        finally:
+            await client.close()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.change)

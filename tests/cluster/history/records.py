@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Call", "Verdict", "check", "read"]
+__all__ = ["SHOWN", "Call", "Verdict", "check", "read"]
 
 SHOWN: Final = 5
 """Of each kind of fault, so many are told one by one."""

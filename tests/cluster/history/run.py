@@ -19,10 +19,11 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from cluster.history.kept import Kept
 from cluster.history.links import Links
 from cluster.history.nemesis import FAULTS, RARE, Nemesis
 from cluster.history.processes import Member, Members
-from cluster.history.records import Verdict, check, read
+from cluster.history.records import SHOWN, Verdict, check, read
 from cluster.nats import NatsCluster, NatsServer
 from endurance.server import Server
 from face.support import eventually
@@ -55,6 +56,8 @@ class Outcome:
     identifies: int
     settled: float
     """Seconds from the last event until all were handled."""
+    messages: int
+    """In which NATS had the events."""
     troubles: list[str] = field(default_factory=list[str])
     """Tracebacks in the logs of hosts and workers."""
 
@@ -67,7 +70,7 @@ class Outcome:
         return "\n".join(
             [
                 f"seed {self.seed}: {'passed' if self.passed else 'FAILED'}; {done or 'nothing'}; "
-                f"identifies {self.identifies}; settled in {self.settled:.1f} s",
+                f"identifies {self.identifies}; settled in {self.settled:.1f} s; {self.messages:,} messages in NATS",
                 *self.faults,
                 str(self.verdict),
                 *(text[-1500:] for text in self.troubles),
@@ -233,10 +236,13 @@ async def history(
         except TimeoutError as error:
             logs = [f"{member.name}:\n{member.log.read_text()[-3000:]}" for member in members.all]
             raise AssertionError("\n".join([str(error), *logs])) from None
-        broker = await connect(Nats([f"nats://127.0.0.1:{port}" for _, port in addresses]), APP, prepare=False)
+        urls = [f"nats://127.0.0.1:{port}" for _, port in addresses]
+        broker = await connect(Nats(urls), APP, prepare=False)
         nemesis = Nemesis(
             random.Random(seed), members, options, _Nats(nats), _Operator(broker), shards=SHARDS, pace=pace
         )
+        kept = Kept(urls, APP)
+        looking = asyncio.create_task(kept.watch())
         server.call("flood_shared", True)
         begun = time.monotonic()
         try:
@@ -252,11 +258,16 @@ async def history(
             # Whatever comes twice comes with what came last.
             await asyncio.sleep(1.0)
             identifies = server.call("fleet")["identifies"]
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+            await kept.look()
         finally:
+            looking.cancel()
             await broker.close()
             (folder / "nemesis.log").write_text("\n".join(nemesis.told) + "\n")
         members.end()
-        found = list(nemesis.faults)
+        found = [*nemesis.faults, *kept.faults[:SHOWN]]
         # Shards of a total that was left may go on with their sessions when it counts again.
         if identifies > nemesis.identifies or (identifies < nemesis.identifies and not nemesis.done["reshard"]):
             found.append(f"{identifies} IDENTIFYs, where {nemesis.identifies} were needed")
@@ -274,6 +285,7 @@ async def history(
             done=dict(nemesis.done),
             identifies=identifies,
             settled=settled,
+            messages=kept.messages,
             troubles=[text for member in members.all if (text := member.troubles())],
         )
 
