@@ -102,6 +102,21 @@ def test_a_part_leaves_only_where_all_want_a_part() -> None:
     assert elsewhere[None].projections == {"MESSAGE_CREATE": part}
 
 
+def test_what_filters_read_is_in_every_part_for_workers_ask_them_again() -> None:
+    where = description(~(field("author.bot").is_true()) & (field("tts").exists() | (field("author.id") == 5)))
+    part: dict[str, Any] = {"content": None}
+    both = union([heard((where, ["MESSAGE_CREATE"]), MESSAGE_CREATE=part)])
+    read = {"content": None, "author": {"bot": None, "id": None}, "tts": None}
+    assert both[where].projections == {"MESSAGE_CREATE": read}
+    # Who gets the event asks its own filter, whichever of the others let it leave.
+    beside = union([heard((where, ["*"])), heard((None, ["MESSAGE_CREATE"]), MESSAGE_CREATE=part)])
+    assert beside[None].projections == {"MESSAGE_CREATE": read}
+    later = union(
+        [heard(('{"op":"later"}', ["MESSAGE_CREATE"])), heard((None, ["MESSAGE_CREATE"]), MESSAGE_CREATE=part)]
+    )
+    assert later[None].projections == {}
+
+
 def test_projections_come_and_go_with_their_slots() -> None:
     made, table = hearing()
     part: dict[str, Any] = {"content": None}

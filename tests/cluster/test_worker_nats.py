@@ -18,7 +18,7 @@ from propylon import Dispatch, Intents, Presence, field
 from propylon.cluster import GatewayHost, NoOwner, Worker
 from propylon.cluster._keys import bucket
 from propylon.cluster._nats import connect
-from propylon.events import MessageCreate
+from propylon.events import Event, MessageCreate
 from propylon.testing import Simulator
 
 pytestmark = pytest.mark.asyncio
@@ -82,6 +82,33 @@ async def test_events_of_a_host_come_to_a_worker_in_order(cluster: Cluster) -> N
     intake = worker.metrics().intake
     assert intake["events"] < 150
     await eventually(lambda: worker.metrics().intake["unfinished"] == 0)
+
+
+async def test_a_filter_may_read_what_the_class_of_its_listener_has_not(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    heard: list[str] = []
+
+    class Place(Event, event="MESSAGE_CREATE"):
+        channel_id: str
+
+    class Nonce(Event, event="MESSAGE_CREATE"):
+        nonce: str | None = None
+
+    @worker.listen(where=field("content").startswith("!"))
+    async def command(event: Place) -> None:
+        heard.append("command")
+
+    @worker.listen(where=~field("content").startswith("!"))
+    async def other(event: Nonce) -> None:
+        heard.append("other")
+
+    await worker.open(timeout=30)
+    await cluster.host()
+    guild = guild_on(2, TOTAL)
+    for content in ("!a", "b", "!c"):
+        cluster.say(guild, content)
+    await eventually(lambda: worker.metrics().intake["events"] == 3 and worker.metrics().intake["unfinished"] == 0)
+    assert heard == ["command", "other", "command"]
 
 
 async def test_what_is_heard_later_comes_from_then_on(cluster: Cluster) -> None:
@@ -224,7 +251,7 @@ async def test_a_server_that_is_killed_and_comes_back_loses_nothing_that_was_kep
 SCRIPT = """
 import sys
 from propylon.cluster import Worker
-from propylon.events import MessageCreate
+from propylon.events import Event, MessageCreate
 
 worker = Worker(sys.argv[1], app=sys.argv[2])
 

@@ -8,8 +8,11 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Final, cast
+
+import orjson
 
 import propylon._core as _core
 from propylon._listening.entry import ALL
@@ -20,6 +23,8 @@ from propylon.events._projection import Fields, joined
 __all__ = ["Hearing", "union"]
 
 _log: Final = logging.getLogger("propylon.cluster")
+_MOST_KNOWN: Final = 10_000
+"""Filters of which something is remembered."""
 
 
 @dataclass(slots=True)
@@ -32,15 +37,21 @@ class Wanted:
 
 
 def union(all_heard: Iterable[Heard]) -> dict[str | None, Wanted]:
-    """What any worker hears, by the filter's JSON."""
+    """What any worker hears, by the filter's JSON.
+
+    Workers ask their filters again of what leaves here, so what a filter of an event reads is in every part of it.
+    """
     wanted: dict[str | None, Wanted] = {}
     whole: dict[str | None, set[str]] = {}
+    asked: dict[str, list[Fields | None]] = {}
     for heard in all_heard:
         for slot in heard.slots:
             one = wanted.setdefault(slot.where, Wanted())
             for name in slot.events:
                 event = name if name == ALL or name in EVENT_INDEX else UNKNOWN
                 one.events.add(event)
+                if slot.where is not None:
+                    asked.setdefault(event, []).append(_asked(slot.where))
                 fields = None if event in (ALL, UNKNOWN) else cast("Fields | None", slot.projections.get(name))
                 if fields is None:
                     whole.setdefault(slot.where, set()).add(event)
@@ -50,7 +61,32 @@ def union(all_heard: Iterable[Heard]) -> dict[str | None, Wanted]:
         projections = wanted[where].projections
         for event in list(projections) if ALL in names else names:
             projections.pop(event, None)
+    for one in wanted.values():
+        for event, fields in list(one.projections.items()):
+            reads = asked.get(event, []) + asked.get(ALL, [])
+            known = [each for each in reads if each is not None]
+            if len(known) == len(reads):
+                one.projections[event] = joined([fields, *known])
+            else:
+                del one.projections[event]
     return {where: one for where, one in wanted.items() if one.events}
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _asked(where: str) -> Fields | None:
+    """The fields that a filter reads; None where it is of a version that says it otherwise."""
+    match orjson.loads(where):
+        case ["and" | "or" | "not", *parts]:
+            within = [_asked(orjson.dumps(part).decode()) for part in parts]
+            known = [each for each in within if each is not None]
+            return joined(known) if len(known) == len(within) else None
+        case [str(), str(path), *_]:
+            fields: Fields | None = None
+            for name in reversed(path.split(".")):
+                fields = {name: fields}
+            return fields
+        case _:
+            return None
 
 
 class _Table:
@@ -199,7 +235,6 @@ class Hearing:
 
 _known: Final[dict[str, bool]] = {}
 """By the JSON of a filter, whether the engine takes it."""
-_MOST_KNOWN: Final = 10_000
 
 
 def _is_known(where: str) -> bool:
