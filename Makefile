@@ -174,7 +174,7 @@ bench: $(BENCH)/.done ## Measure an optimised build beside its peers; benches/RE
 	$(BENCH)/bin/python benches/shards.py
 	$(BENCH)/bin/python benches/memory.py
 	$(BENCH)/bin/python benches/admin.py
-	$(BENCH)/bin/python benches/cluster.py
+	$(BENCH)/bin/python benches/cluster.py --rounds 3
 	$(BENCH)/bin/python benches/imports.py
 	$(CARGO) bench --quiet -p propylon-core
 

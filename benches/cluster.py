@@ -6,7 +6,7 @@ message carries the time at which it was made. CPU is user and system time from 
 a redis-server is on the PATH and redis-py installed, the same written by hand: raw batches of a gateway into Redis
 Streams, and a reader.
 
-    python benches/cluster.py [--seconds 60] [--rate 2000] [--shards 4] [--workers 1] [--json OUT]
+    python benches/cluster.py [--rounds 3] [--seconds 60] [--rate 2000] [--shards 4] [--json OUT] [--write-readme]
 """
 
 import argparse
@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import report
 
 from endurance.server import Server
 from propylon import Intents, ShardManager
@@ -331,6 +333,25 @@ def through_redis(shards: int, seconds: float, rate: float | None) -> dict[str, 
         return run(server, pids, [reader], shards, seconds, rate is not None)
 
 
+def middle_of(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of several runs; of what was lost, all."""
+    middle: dict[str, Any] = {
+        key: statistics.median(run[key] for run in runs) for key in runs[0] if key not in ("cpu_us", "lost")
+    }
+    parts = {part: statistics.median(run["cpu_us"][part] for run in runs) for part in runs[0]["cpu_us"]}
+    return middle | {"lost": sum(run["lost"] for run in runs), "cpu_us": parts}
+
+
+def table(results: dict[str, dict[str, Any]], ratio: float) -> str:
+    rows = ["| what | events/s | lost | CPU, µs an event | p50 / p99, ms |", "|---|--:|--:|---|--:|"]
+    for name, found in results.items():
+        cpu = ", ".join(f"{part} {us:.1f}" for part, us in found["cpu_us"].items())
+        latency = f"{found['p50_ms']:.1f} / {found['p99_ms']:.1f}" if "p50_ms" in found else ""
+        rows.append(f"| {name} | {found['rate']:,.0f} | {found['lost']:,} | {cpu} | {latency} |")
+    rows += ["", f"Flat out, a host takes {ratio:.2f} times the CPU an event of raw batches in one process."]
+    return "\n".join(rows)
+
+
 def tell(name: str, found: dict[str, Any]) -> None:
     cpu = ", ".join(f"{part} {us:.1f}" for part, us in found["cpu_us"].items())
     latency = f"; p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms" if "p50_ms" in found else ""
@@ -339,12 +360,14 @@ def tell(name: str, found: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1, help="runs of each, of which medians are told (1)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of a run flat out (60)")
     parser.add_argument("--paced-seconds", type=float, default=20.0, help="of a paced run (20)")
     parser.add_argument("--rate", type=float, default=2_000.0, help="events per second of a paced run (2,000)")
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures here")
+    parser.add_argument("--write-readme", action="store_true", help="write the table into README.md")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.part:
@@ -358,24 +381,37 @@ def main() -> None:
     except NoNatsServer as error:
         print(f"the cluster: left out, {error}")
         return
-    results: dict[str, Any] = {}
+    runs: dict[str, list[dict[str, Any]]] = {}
 
     def note(name: str, found: dict[str, Any]) -> None:
-        results[name] = found
+        runs.setdefault(name, []).append(found)
         tell(name, found)
 
-    note("in one process, flat out", in_one_process(given.shards, min(given.seconds, 20.0)))
-    note("cluster, flat out", through_nats(given.shards, given.workers, given.seconds, None))
-    note("cluster, paced", through_nats(given.shards, given.workers, given.paced_seconds, given.rate))
-    ratio = results["cluster, flat out"]["cpu_us"]["host"] / results["in one process, flat out"]["cpu_us"]["process"]
-    print(f"CPU an event of the host: {ratio:.2f} times that of raw batches in one process")
+    facts = report.machine()
+    shards, short = given.shards, min(given.seconds, 20.0)
+    has_redis = False
     if shutil.which("redis-server") is None:
         print("Redis Streams: left out, there is no redis-server on the PATH")
     elif importlib.util.find_spec("redis") is None:
         print("Redis Streams: left out, redis-py is not installed: pip install redis")
     else:
-        note("Redis Streams, flat out", through_redis(given.shards, min(given.seconds, 20.0), None))
-        note("Redis Streams, paced", through_redis(given.shards, given.paced_seconds, given.rate))
+        has_redis = True
+    for _ in range(given.rounds):
+        note("in one process, flat out", in_one_process(shards, short))
+        note("cluster, flat out", through_nats(shards, given.workers, given.seconds, None))
+        note("cluster, paced", through_nats(shards, given.workers, given.paced_seconds, given.rate))
+        if has_redis:
+            note("Redis Streams, flat out", through_redis(shards, short, None))
+            note("Redis Streams, paced", through_redis(shards, given.paced_seconds, given.rate))
+    ratio = statistics.median(
+        cluster["cpu_us"]["host"] / alone["cpu_us"]["process"]
+        for cluster, alone in zip(runs["cluster, flat out"], runs["in one process, flat out"], strict=True)
+    )
+    results = {name: middle_of(several) for name, several in runs.items()}
+    print(table(results, ratio))
+    if given.write_readme:
+        command = f"benches/cluster.py --rounds={given.rounds} --seconds={given.seconds:g} --write-readme"
+        report.write_readme(f"Made by `{command}`.\n\n{facts}\n\n{table(results, ratio)}", "a cluster")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -41,6 +41,8 @@ BEFORE_SAVED: Final = 5.0
 """Seconds before a session was saved from which on the stream is looked through."""
 RESUMED: Final = 0.5
 """Seconds for closing, saving, connecting and RESUME, as assumed."""
+EPOCH_BYTES: Final = 24
+"""Of one shard's epoch in what a worker leaves for the next one, at most."""
 CALM: Final = 2_000.0
 """Events a second of a calm process, as `benches/cluster.py` paces them."""
 TICK, LONG_TICK, MANY = 0.002, 0.010, 8_000.0
@@ -152,6 +154,11 @@ def looked_through(bot: Bot, seconds: float, lookers: float, known: Constants) -
     """Seconds that a look through so much of the stream takes, when so many look at the same time."""
     messages = bot.messages * seconds
     return max(messages / known.look_rate, messages * lookers * known.look_us / 1e6)
+
+
+def remembered(shards: int) -> float:
+    """Bytes that workers write of epochs in a start: in each partition all that is known, once more for each shard."""
+    return PARTITIONS * EPOCH_BYTES * shards * shards / 2
 
 
 def failover(bot: Bot, known: Constants) -> tuple[float, float]:
@@ -364,9 +371,13 @@ def sections(kept: dict[str, Any]) -> dict[str, str]:
         ["what", "limit", "from so many shards on"],
         ([what, limit, "not up to 50,000" if at is None else f"{at:,}"] for what, limit, at in ends),
     )
+    remembers = _table(
+        ["shards", *(f"{bot.shards:,}" for bot in BOTS)],
+        [["MB of epochs that workers write in a start", *(f"{remembered(bot.shards) / 1e6:,.1f}" for bot in BOTS)]],
+    )
     return {
         "constants": made,
-        "start": f"{starts}\n\n{asks}",
+        "start": f"{starts}\n\n{asks}\n\n{remembers}",
         "failover": fails,
         "load": loads,
         "cores": costs,

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 import propylon._core as _core
+from cluster.nats import NatsServer
 from face.support import eventually
 from propylon.cluster._feeding import unstarted
-from propylon.cluster._nats import NatsBroker
+from propylon.cluster._nats import Nats, NatsBroker, connect
 
 pytestmark = pytest.mark.asyncio
 
@@ -114,9 +116,7 @@ async def test_a_guild_of_ten_megabytes_is_split_and_joined(broker: NatsBroker, 
     source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition_of(7))
     await reader.intake.start(3)
     source.begin()
-    # What zstd cannot make small.
-    text = "".join(chr(33 + byte % 90) for byte in _noise(10_000_000)).replace("\\", "/").replace('"', "'")
-    guild = json.dumps({"id": "7", "n": 1, "name": text}).encode()
+    guild = noisy_guild(10_000_000)
     source.shard.feed([("GUILD_CREATE", guild, 1, 0, "joined")])
     source.send(2, guild=7)
     await eventually(lambda: len(reader.numbers) == 2, timeout=30)
@@ -127,10 +127,11 @@ async def test_a_guild_of_ten_megabytes_is_split_and_joined(broker: NatsBroker, 
     assert reader.intake.metrics()["messages"] == 2
 
 
-def _noise(length: int) -> bytes:
-    import random
-
-    return random.Random(5).randbytes(length)
+def noisy_guild(length: int) -> bytes:
+    """Number 7, with a name that zstd cannot make small."""
+    noise = random.Random(5).randbytes(length)
+    text = "".join(chr(33 + byte % 90) for byte in noise).replace("\\", "/").replace('"', "'")
+    return json.dumps({"id": "7", "n": 1, "name": text}).encode()
 
 
 async def test_what_an_owner_has_not_finished_comes_again_in_order_to_the_next(
@@ -186,7 +187,83 @@ async def test_what_ends_its_workers_becomes_a_dead_letter_and_can_be_replayed(
     assert await broker.replay_dead(letter.sequence)
     await eventually(lambda: last.numbers == [2, 1])
     assert await broker.dead(10) == []
+    # Its number among those of its publisher is an old one.
+    source.send(3)
+    await eventually(lambda: last.numbers == [2, 1, 3])
+    assert last.intake.metrics()["expired"] == 0
     await last.finish()
+
+
+async def test_what_came_in_parts_is_one_dead_letter_and_is_replayed_whole(broker: NatsBroker, nats_app: str) -> None:
+    partition = partition_of(7)
+    source = Source(broker, nats_app)
+    source.begin()
+    guild = noisy_guild(3_000_000)
+    source.shard.feed([("GUILD_CREATE", guild, 1, 0, "joined")])
+    await source.flushed()
+    for epoch in range(1, 6):
+        reader = Reader(broker, nats_app, partition)
+        await reader.intake.start(epoch)
+        await eventually(lambda reader=reader: len(reader.numbers) == 1)  # type: ignore[misc]
+    last = Reader(broker, nats_app, partition)
+    await last.intake.start(6)
+    await eventually(lambda: last.intake.metrics()["dead"] == 1)
+    [letter] = await broker.dead(10)
+    assert letter.size > 2_000_000
+    assert await broker.dead(10, after=letter.sequence) == []
+    with pytest.raises(ConnectionError, match="is a part of one before"):
+        await broker.replay_dead(letter.sequence + 1)
+    assert last.numbers == []
+    assert await broker.replay_dead(letter.sequence)
+    await eventually(lambda: last.numbers == [1])
+    assert bytes(last.dispatches[0].raw) == guild
+    assert await broker.dead(10) == []
+    await last.finish()
+
+
+async def test_parts_are_not_joined_with_those_of_a_process_that_ended_before_its_last(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    partition, guild = partition_of(7), noisy_guild(3_000_000)
+    first, second = Source(broker, nats_app, epoch=5), Source(broker, nats_app, epoch=6)
+    counts: list[int] = []
+    for source in (first, second):
+        source.begin()
+        source.shard.feed([("GUILD_CREATE", guild, 1, 0, "joined")])
+        await source.flushed()
+        status = await broker.stream_status()
+        assert status is not None
+        counts.append(status.messages)
+    # What makes it whole is there once; what does not is each process's own.
+    assert counts[1] == 2 * counts[0] - 1
+    reader = Reader(broker, nats_app, partition)
+    await reader.intake.start(3)
+    await eventually(lambda: len(reader.numbers) == 1)
+    assert bytes(reader.dispatches[0].raw) == guild
+    assert reader.intake.metrics()["dead"] == 0
+
+
+async def test_a_publisher_says_why_nothing_leaves(nats_app: str) -> None:
+    everything = f'{{ deny: "propylon.{nats_app}.ev.>" }}'
+    with NatsServer(
+        f"authorization {{ users: [{{ user: u, password: p, permissions: {{ publish: {everything} }} }}] }}"
+    ) as server:
+        broker = await connect(Nats(server.url, user="u", password="p"), nats_app)
+        source = Source(broker, nats_app)
+        assert source.publisher.trouble() is None
+        source.begin()
+        source.send(1)
+        troubles: list[str] = []
+
+        def is_told() -> bool:
+            trouble = source.publisher.trouble()
+            troubles.extend([] if trouble is None else [trouble])
+            return bool(troubles)
+
+        await eventually(is_told, timeout=30)
+        assert "ermissions" in troubles[0]
+        assert nats_app in troubles[0]
+        await broker.close()
 
 
 async def test_an_older_epoch_behind_a_newer_one_is_dropped_also_by_the_next_owner(join: Join, nats_app: str) -> None:

@@ -193,7 +193,7 @@ class StreamStatus(msgspec.Struct, frozen=True):
     max_age: float
     """Seconds; 0: no limit."""
     dead: int
-    """How many dead letters there are."""
+    """How many dead letters there are; one that was kept in parts counts for each of them."""
     consumers: list[ConsumerStatus]
 
 
@@ -416,9 +416,9 @@ class NatsBroker:
         text = await self.core.stream_status(self.app)
         return None if text is None else msgspec.json.decode(text, type=StreamStatus)
 
-    async def dead(self, limit: int = 100) -> list[DeadLetter]:
-        """The oldest dead letters, so many at most."""
-        return msgspec.json.decode(await self.core.dead(self.app, limit), type=list[DeadLetter])
+    async def dead(self, limit: int = 100, *, after: int = 0) -> list[DeadLetter]:
+        """The oldest dead letters behind that sequence number, so many at most."""
+        return msgspec.json.decode(await self.core.dead(self.app, limit, after), type=list[DeadLetter])
 
     async def replay_dead(self, sequence: int, /) -> bool:
         """Send it again to where it was sent to, and remove it; False where there is none with this number."""

@@ -17,13 +17,23 @@ use crate::broker::{Broker, BrokerError, names};
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// What a message has of each session: `tag-first-last`, in hexadecimal digits, with commas.
 pub(crate) const RANGES: &str = "Propylon-Ranges";
-/// Which part of how many: `0-3`. What is whole has none.
+/// Which part of how many, and of which message: `0-3-publisher-ticket`. What is whole has none.
 pub(crate) const PART: &str = "Propylon-Part";
 /// Whose message it is, the how manieth of it in the partition, and where the one before is: `publisher-number-previous`.
 pub(crate) const NUMBER: &str = "Propylon-Number";
 
 /// Headers take from what a message may have; these and the server's own are far below.
 const HEADERS: usize = 16 * 1024;
+
+/// A message has so many parts at most.
+const PARTS: usize = 4_096;
+
+/// Of [`PART`]: which part this is, of how many, and of which message.
+pub(crate) fn part_of(said: &str) -> Option<(usize, usize, String)> {
+    let mut facts = said.splitn(3, '-');
+    let (part, parts) = (facts.next()?.parse().ok()?, facts.next()?.parse().ok()?);
+    (part < parts && parts <= PARTS).then(|| (part, parts, facts.next().unwrap_or_default().to_owned()))
+}
 
 /// The subject of a partition's events.
 pub(crate) fn subject_of(app: &str, partition: u32) -> String {
@@ -63,19 +73,23 @@ impl EventSink for JetStreamSink {
         let mut position = 0;
         for part in 0..parts {
             let mut headers = HeaderMap::new();
-            headers.insert(MESSAGE_ID, format!("{}-{part}", message.id));
+            let whole = format!("{}-{}", self.publisher, message.ticket);
             headers.insert(NUMBER, format!("{}-{}-{}", self.publisher, message.number, message.previous));
             if parts > 1 {
-                headers.insert(PART, format!("{part}-{parts}"));
+                headers.insert(PART, format!("{part}-{parts}-{whole}"));
             }
             if part + 1 == parts {
-                // Only with the last part it is all there.
+                // Only with the last part it is all there, whoever sends it. Parts of another process, which sends the
+                // same once more because this one has ended, are others: it has compressed them anew.
+                headers.insert(MESSAGE_ID, message.id.as_str());
                 headers.insert(RANGES, ranges.as_str());
+            } else {
+                headers.insert(MESSAGE_ID, format!("{part}-{whole}"));
             }
             let data = message.frame.slice(part * most..message.frame.len().min((part + 1) * most));
             let sent = self.broker.jetstream().publish_with_headers(subject.clone(), headers, data).await;
-            let kept = sent.map_err(|error| error.to_string())?;
-            position = kept.await.map_err(|error| error.to_string())?.sequence;
+            let kept = sent.map_err(|error| self.broker.explained(&error))?;
+            position = kept.await.map_err(|error| self.broker.explained(&error))?.sequence;
         }
         Ok(position)
     }

@@ -282,9 +282,9 @@ impl PyBroker {
     }
 
     /// The oldest dead letters as JSON.
-    #[pyo3(signature = (app, limit, /))]
-    fn dead<'py>(&self, py: Python<'py>, app: String, limit: usize) -> PyResult<Bound<'py, PyAny>> {
-        self.call(py, |broker| async move { json(&broker.dead(&app, limit).await.map_err(failed)?) })
+    #[pyo3(signature = (app, limit, after, /))]
+    fn dead<'py>(&self, py: Python<'py>, app: String, limit: usize, after: u64) -> PyResult<Bound<'py, PyAny>> {
+        self.call(py, |broker| async move { json(&broker.dead(&app, limit, after).await.map_err(failed)?) })
     }
 
     #[pyo3(signature = (app, sequence, /))]

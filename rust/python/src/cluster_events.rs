@@ -174,6 +174,11 @@ impl PyPublisher {
         })
     }
 
+    /// Why a message could not be sent, the last time since this was asked.
+    fn trouble(&self) -> PyResult<Option<String>> {
+        Ok(self.get()?.publisher.take_trouble())
+    }
+
     /// What it has counted.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counts = self.get()?.publisher.counts();

@@ -58,8 +58,8 @@ MUTANTS: Final = (
     Mutant(
         "rust/cluster/src/sink.rs",
         "messages have no id by which the server knows those that are sent again",
-        "            headers.insert(MESSAGE_ID, ",
-        '            headers.insert("Propylon-Id", ',
+        "headers.insert(MESSAGE_ID, message.id.as_str());",
+        'headers.insert("Propylon-Id", message.id.as_str());',
         "cut host from nats, restart nats",
     ),
 )

@@ -89,10 +89,11 @@ impl ApiError {
     const WRONG_LAST_SEQUENCE: u32 = 10071;
     const WRONG_LAST_SEQUENCE_CONSTANT: u32 = 10164;
     const DUPLICATE_IN_PROCESS: u32 = 10158;
+    const NOT_FOR_ACCOUNT: u32 = 10039;
 
     /// The server will do it, though not just now: it elects a leader, reads its files, or is at it already.
     fn passes(&self) -> bool {
-        self.code == 503 || self.err_code == Self::DUPLICATE_IN_PROCESS
+        self.code == 503 && self.err_code != Self::NOT_FOR_ACCOUNT || self.err_code == Self::DUPLICATE_IN_PROCESS
     }
 
     fn is_stale(&self) -> bool {
@@ -274,14 +275,30 @@ impl Broker {
 
     fn timed_out(&self, limit: Duration, what: &str) -> BrokerError {
         let (servers, seconds) = (&self.0.servers, limit.as_secs_f64());
-        let trouble = self.0.link.trouble.lock().clone();
-        BrokerError::TimedOut(match (self.is_connected(), trouble) {
-            (true, _) => format!("NATS at {servers} did not answer within {seconds} s: {what}"),
+        BrokerError::TimedOut(match (self.is_connected(), self.trouble()) {
+            (true, None) => format!("NATS at {servers} did not answer within {seconds} s: {what}"),
+            // A server tells what is forbidden by the way, and does not answer.
+            (true, Some(error)) => {
+                format!("NATS at {servers} did not answer within {seconds} s ({error}): {what}")
+            }
             (false, None) => format!("there was no connection to NATS at {servers} within {seconds} s: {what}"),
             (false, Some(error)) => {
                 format!("there was no connection to NATS at {servers} within {seconds} s ({error}): {what}")
             }
         })
+    }
+
+    /// What has gone wrong since it is connected, or on the way to that.
+    fn trouble(&self) -> Option<String> {
+        self.0.link.trouble.lock().clone()
+    }
+
+    /// An error of the client, and what the server has told since it is connected: it does not answer to what is forbidden.
+    pub(crate) fn explained(&self, error: &dyn std::fmt::Display) -> String {
+        match self.trouble() {
+            Some(trouble) => format!("{error} ({trouble})"),
+            None => error.to_string(),
+        }
     }
 
     /// Returns when there is a connection. What is sent without one would reach the server whenever there is one again,

@@ -1,6 +1,6 @@
 //! What an application has at the server: a stream of events, one of dead letters, and a bucket of keys.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_nats::HeaderMap;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use super::{
     error::{BrokerError, Result},
     keys::{MARKER, Stored, stream_of},
 };
+use crate::sink;
 
 /// Where a dead letter says which subject it was sent to.
 const SUBJECT: &str = "Propylon-Subject";
@@ -195,9 +196,13 @@ impl Broker {
         let seen = tokio::time::timeout(self.timeout().mul_f32(0.8), self.api("INFO", &Value::Null)).await;
         match seen {
             Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) if error.err_code == ApiError::NOT_FOR_ACCOUNT => Err(BrokerError::Refused(format!(
+                "our account at the NATS server {} has no JetStream; write jetstream: enabled into it",
+                self.servers()
+            ))),
             Ok(Ok(Err(error))) => Err(self.server_said("JetStream", &error)),
             Ok(Err(error)) => Err(error),
-            Err(_) if self.is_connected() => Err(BrokerError::Refused(format!(
+            Err(_) if self.is_connected() && self.trouble().is_none() => Err(BrokerError::Refused(format!(
                 "NATS at {} has no JetStream; start it with -js, or with jetstream {{}} in its configuration",
                 self.servers()
             ))),
@@ -321,64 +326,107 @@ impl Broker {
         .await
     }
 
-    /// The oldest dead letters, `limit` of them at most.
+    /// The oldest dead letters, `limit` of them at most, behind that sequence number. One that was kept in parts has the
+    /// number of its first part, and the size of all.
     ///
     /// # Errors
-    /// No answer came, or there is no such application.
-    pub async fn dead(&self, app: &str, limit: usize) -> Result<Vec<DeadLetter>> {
-        let stream = names::dead(app);
-        let subject = format!("{}dead", names::prefix(app));
-        self.within(&subject, async {
-            let mut letters = Vec::new();
-            let mut next = 1;
-            while letters.len() < limit {
-                let Some(stored) = self.stored(&stream, &json!({ "seq": next, "next_by_subj": subject })).await? else {
-                    break;
-                };
-                next = stored.seq + 1;
-                letters.push(letter(&stored));
+    /// No answer came in time to one of the questions, or there is no such application.
+    pub async fn dead(&self, app: &str, limit: usize, after: u64) -> Result<Vec<DeadLetter>> {
+        let mut letters: Vec<DeadLetter> = Vec::new();
+        let mut split: HashMap<String, usize> = HashMap::new();
+        let mut next = after + 1;
+        while let Some(stored) = self.next_dead(app, next).await? {
+            next = stored.seq + 1;
+            let one = letter(&stored);
+            match part_of(&stored) {
+                Some((part, _, of)) if part > 0 => {
+                    // Those of letters before `after` are not to be told again.
+                    if let Some(&place) = split.get(&of) {
+                        letters[place].size += one.size;
+                    }
+                    continue;
+                }
+                _ if letters.len() == limit => break,
+                Some((_, _, of)) => _ = split.insert(of, letters.len()),
+                None => {}
             }
-            Ok(letters)
-        })
-        .await
+            letters.push(one);
+        }
+        Ok(letters)
     }
 
-    /// Sends a dead letter again to where it was sent to, and removes it; false where there is none.
+    async fn next_dead(&self, app: &str, from: u64) -> Result<Option<Stored>> {
+        let (stream, subject) = (names::dead(app), format!("{}dead", names::prefix(app)));
+        self.within(&subject, self.stored(&stream, &json!({ "seq": from, "next_by_subj": subject }))).await
+    }
+
+    /// Sends a dead letter again to where it was sent to, with all its parts, and removes it; false where there is none.
     ///
     /// # Errors
-    /// No answer came, or it is not of this application.
+    /// No answer came in time to one of the questions, a part is missing, or it is not of this application.
     pub async fn replay_dead(&self, app: &str, sequence: u64) -> Result<bool> {
         let stream = names::dead(app);
-        self.within(&format!("dead letter {sequence}"), async {
-            let Some(stored) = self.stored(&stream, &json!({ "seq": sequence })).await? else { return Ok(false) };
-            let DeadLetter { subject, headers, .. } = letter(&stored);
-            if !subject.starts_with(&format!("{}ev.", names::prefix(app))) {
-                return Err(BrokerError::Refused(format!("dead letter {sequence} does not say to where it was sent")));
+        let what = format!("dead letter {sequence}");
+        let refused = |why: &str| BrokerError::Refused(format!("{what} {why}"));
+        let Some(first) = self.within(&what, self.stored(&stream, &json!({ "seq": sequence }))).await? else {
+            return Ok(false);
+        };
+        let mut all = vec![first];
+        if let Some((part, parts, of)) = part_of(&all[0]) {
+            if part > 0 {
+                return Err(refused("is a part of one before; replay that one"));
             }
-            let unread = || BrokerError::Refused(format!("dead letter {sequence} cannot be read"));
-            let data = stored.data().ok_or_else(unread)?;
+            while all.len() < parts {
+                let from = all.last().map_or(sequence, |last| last.seq) + 1;
+                let Some(stored) = self.next_part(app, from, &of, all.len()).await? else {
+                    return Err(refused(&format!("is not whole: of its {parts} parts {} are there", all.len())));
+                };
+                all.push(stored);
+            }
+        }
+        for stored in &all {
+            let DeadLetter { subject, headers, .. } = letter(stored);
+            if !subject.starts_with(&format!("{}ev.", names::prefix(app))) {
+                return Err(refused("does not say to where it was sent"));
+            }
+            let data = stored.data().ok_or_else(|| refused("cannot be read"))?;
             let mut sent = HeaderMap::new();
-            let mut id = String::new();
             for (name, value) in &headers {
-                if name == MESSAGE_ID {
-                    id.clone_from(value);
-                } else if !name.starts_with("Nats-") {
+                if !name.starts_with("Nats-") {
                     sent.append(name.as_str(), value.as_str());
                 }
             }
             // Its old one may be known to the server still, which would drop it. One of its own, for who replays it twice.
-            sent.insert(MESSAGE_ID, format!("dead:{sequence}:{id}"));
-            let acknowledged = self.ask_jetstream(&subject, Some(sent), data).await?;
+            sent.insert(MESSAGE_ID, format!("dead:{}", stored.seq));
+            let acknowledged = self.within(&what, self.ask_jetstream(&subject, Some(sent), data)).await?;
             acknowledged.said.map_err(|error| self.server_said(&subject, &error))?;
+        }
+        // The first one last: while that is there, it can be replayed again.
+        for stored in all.iter().rev() {
             let call = format!("STREAM.MSG.DELETE.{stream}");
-            match self.api(&call, &json!({ "seq": sequence, "no_erase": true })).await? {
-                Ok(_) => Ok(true),
-                Err(error) if error.err_code == ApiError::NO_MESSAGE => Ok(true),
-                Err(error) => Err(self.server_said(&call, &error)),
+            match self.within(&what, self.api(&call, &json!({ "seq": stored.seq, "no_erase": true }))).await? {
+                Err(error) if error.err_code != ApiError::NO_MESSAGE => return Err(self.server_said(&call, &error)),
+                _ => {}
             }
-        })
-        .await
+        }
+        Ok(true)
     }
+
+    async fn next_part(&self, app: &str, from: u64, of: &str, part: usize) -> Result<Option<Stored>> {
+        let mut next = from;
+        while let Some(stored) = self.next_dead(app, next).await? {
+            next = stored.seq + 1;
+            if part_of(&stored).is_some_and(|(place, _, other)| place == part && other == of) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn part_of(stored: &Stored) -> Option<(usize, usize, String)> {
+    let headers = stored.headers();
+    sink::part_of(headers.iter().find(|(name, _)| name == sink::PART).map(|(_, value)| value.as_str())?)
 }
 
 fn letter(stored: &Stored) -> DeadLetter {

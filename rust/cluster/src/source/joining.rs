@@ -7,12 +7,11 @@ use async_nats::{HeaderMap, jetstream, jetstream::message::Acker};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use crate::sink::{NUMBER, PART};
+use super::DELIVERED;
+use crate::sink::{NUMBER, PART, part_of};
 
 /// A part whose others have not come after so long belongs to a publisher that is gone.
 const ORPHAN: Duration = Duration::from_mins(1);
-/// A message has so many parts at most.
-const PARTS: usize = 4_096;
 
 /// Where a message is in the stream, and what acknowledges it.
 pub(super) type Token = Vec<(u64, Acker)>;
@@ -31,6 +30,8 @@ struct Parts {
     since: Instant,
     frames: Vec<Option<Bytes>>,
     ackers: Token,
+    /// Of the part that came most often.
+    deliveries: u64,
 }
 
 /// What one partition has of its publishers.
@@ -47,20 +48,17 @@ impl Joining {
         let (message, acker) = message.split();
         let headers = message.headers.unwrap_or_default();
         let subject = message.subject.to_string();
-        let part = headers.get(PART).and_then(|part| {
-            let (part, parts) = part.as_str().split_once('-')?;
-            Some((part.parse::<usize>().ok()?, parts.parse::<usize>().ok()?))
-        });
-        let Some((part, parts)) = part.filter(|&(part, parts)| part < parts && parts <= PARTS) else {
+        let Some((part, parts, of)) = headers.get(PART).and_then(|said| part_of(said.as_str())) else {
             let ackers = vec![(sequence, acker)];
             return Some(Whole { frame: message.payload, ackers, subject, headers, deliveries });
         };
-        let number = number_of(&headers).to_owned();
-        let waiting = self.parts.entry(number.clone()).or_insert_with(|| Parts {
+        let waiting = self.parts.entry(of.clone()).or_insert_with(|| Parts {
             since: Instant::now(),
             frames: vec![None; parts],
             ackers: Vec::new(),
+            deliveries,
         });
+        waiting.deliveries = waiting.deliveries.max(deliveries);
         if let Some(place) = waiting.frames.get_mut(part) {
             *place = Some(message.payload);
         }
@@ -68,18 +66,22 @@ impl Joining {
         if waiting.frames.iter().any(Option::is_none) {
             return None;
         }
-        let whole = self.parts.remove(&number)?;
+        let whole = self.parts.remove(&of)?;
         let mut frame = BytesMut::new();
         for part in whole.frames.into_iter().flatten() {
             frame.extend_from_slice(&part);
         }
+        let deliveries = whole.deliveries;
         Some(Whole { frame: frame.freeze(), ackers: whole.ackers, subject, headers, deliveries })
     }
 
     /// How many messages of its publisher are missing before this one: they were too old. `floor`: all up to there in the
     /// stream was acknowledged before we began.
     pub(super) fn missing(&mut self, message: &jetstream::Message, sequence: u64, floor: u64) -> u64 {
-        let Some(headers) = &message.headers else { return 0 };
+        // A dead letter that was sent again has an old number.
+        let Some(headers) = message.headers.as_ref().filter(|headers| headers.get(DELIVERED).is_none()) else {
+            return 0;
+        };
         let mut facts = number_of(headers).rsplitn(3, '-');
         let (previous, number) = (facts.next().map(str::parse::<u64>), facts.next().map(str::parse::<u64>));
         let (Some(Ok(previous)), Some(Ok(number)), Some(publisher)) = (previous, number, facts.next()) else {

@@ -16,8 +16,9 @@ use crate::{
 
 /// Until a message that is not acknowledged comes again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Messages that may be unfinished. What stops the reading is the room for events; while fleets overlap, much is held.
-const UNFINISHED: i64 = 20_000;
+/// Messages that may be unfinished. What stops the reading is the room for events; while fleets overlap, nothing is
+/// acknowledged, and where no more is delivered the end of the overlap does not come either.
+const UNFINISHED: i64 = 200_000;
 
 pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 

@@ -52,8 +52,10 @@ pub struct Message {
     pub number: u64,
     /// Where its previous message in the partition is kept, as [`EventSink::publish`] said; 0: there is none.
     pub previous: u64,
-    /// The same when it is sent again, and another for any other message.
+    /// The same when it is sent again, be it by another process, and another for any other message.
     pub id: String,
+    /// Another for each message of this publisher, whether it was kept or not: what is sent in parts is told by it.
+    pub ticket: u64,
     /// What it has of each session: its tag, the first and the last sequence number.
     pub ranges: Vec<(u64, u64, u64)>,
     /// One zstd frame ([`wire`]).
@@ -124,6 +126,8 @@ struct Shared<S> {
     wake: Arc<Notify>,
     lenders: Mutex<HashMap<u64, Arc<Lender>>>,
     counts: PublishCounts,
+    tickets: AtomicU64,
+    trouble: Mutex<Option<String>>,
     is_closed: AtomicBool,
 }
 
@@ -165,6 +169,8 @@ impl<S: EventSink> Publisher<S> {
             wake: Arc::default(),
             lenders: Mutex::default(),
             counts: PublishCounts::default(),
+            tickets: AtomicU64::new(0),
+            trouble: Mutex::default(),
             is_closed: AtomicBool::new(false),
         }))
     }
@@ -212,6 +218,11 @@ impl<S: EventSink> Publisher<S> {
     /// What it has done.
     pub fn counts(&self) -> &PublishCounts {
         &self.0.counts
+    }
+
+    /// Why a message could not be sent, the last time since this was asked.
+    pub fn take_trouble(&self) -> Option<String> {
+        self.0.trouble.lock().take()
     }
 
     /// Ends [`Publisher::run`].
@@ -346,7 +357,8 @@ impl<S: EventSink> Publisher<S> {
         let Ok(frame) = compressor.compress(&body) else { return };
         lane.is_under_way = true;
         let (number, previous, id) = (lane.kept + 1, lane.last, wire::message_id(&ranges));
-        let message = Message { partition, number, previous, id, ranges, frame, events };
+        let ticket = self.0.tickets.fetch_add(1, Relaxed);
+        let message = Message { partition, number, previous, id, ticket, ranges, frame, events };
         let (this, tell) = (self.clone(), tell.clone());
         tokio::spawn(async move {
             let kept = this.deliver(&message, &of).await;
@@ -363,11 +375,14 @@ impl<S: EventSink> Publisher<S> {
                 counts.fenced.fetch_add(message.events as u64, Relaxed);
                 return None;
             }
-            if let Ok(kept) = self.0.sink.publish(message).await {
-                counts.events.fetch_add(message.events as u64, Relaxed);
-                counts.messages.fetch_add(1, Relaxed);
-                counts.bytes.fetch_add(message.frame.len() as u64, Relaxed);
-                return Some(kept);
+            match self.0.sink.publish(message).await {
+                Ok(kept) => {
+                    counts.events.fetch_add(message.events as u64, Relaxed);
+                    counts.messages.fetch_add(1, Relaxed);
+                    counts.bytes.fetch_add(message.frame.len() as u64, Relaxed);
+                    return Some(kept);
+                }
+                Err(error) => *self.0.trouble.lock() = Some(error),
             }
             counts.retries.fetch_add(1, Relaxed);
             tokio::time::sleep(wait).await;
