@@ -2,5 +2,6 @@
 //! `propylon-core` on async-nats, and knows nothing of Python.
 
 pub mod broker;
+mod headers;
 pub mod sink;
 pub mod source;

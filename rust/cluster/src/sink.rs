@@ -11,29 +11,13 @@ use parking_lot::Mutex;
 use propylon_core::cluster::publisher::{EventSink, Message};
 use tokio::{sync::oneshot, time};
 
-use crate::broker::{Broker, BrokerError, names};
-
-/// The name by which the server tells a message from one that it has.
-pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
-/// What a message has of each session: `tag-first-last`, in hexadecimal digits, with commas.
-pub(crate) const RANGES: &str = "Propylon-Ranges";
-/// Which part of how many, and of which message: `0-3-publisher-ticket`. What is whole has none.
-pub(crate) const PART: &str = "Propylon-Part";
-/// Whose message it is, the how manieth of it in the partition, and where the one before is: `publisher-number-previous`.
-pub(crate) const NUMBER: &str = "Propylon-Number";
+use crate::{
+    broker::{Broker, BrokerError, names},
+    headers::{MESSAGE_ID, NUMBER, PART, RANGES},
+};
 
 /// Headers take from what a message may have; these and the server's own are far below.
 const HEADERS: usize = 16 * 1024;
-
-/// A message has so many parts at most.
-const PARTS: usize = 4_096;
-
-/// Of [`PART`]: which part this is, of how many, and of which message.
-pub(crate) fn part_of(said: &str) -> Option<(usize, usize, String)> {
-    let mut facts = said.splitn(3, '-');
-    let (part, parts) = (facts.next()?.parse().ok()?, facts.next()?.parse().ok()?);
-    (part < parts && parts <= PARTS).then(|| (part, parts, facts.next().unwrap_or_default().to_owned()))
-}
 
 /// The subject of a partition's events.
 pub(crate) fn subject_of(app: &str, partition: u32) -> String {

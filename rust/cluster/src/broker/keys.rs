@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use tokio::time;
 
 use super::{
-    Answer, ApiError, Broker, MESSAGE_ID,
+    Answer, ApiError, Broker,
     error::{BrokerError, Result},
     watch::{Next, Read, Reader},
 };
+use crate::headers::MESSAGE_ID;
 
 /// How long it can be seen of a key that it is gone.
 pub(super) const MARKER: Duration = Duration::from_mins(1);

@@ -40,8 +40,6 @@ pub use watch::{Change, Watch};
 const OLDEST: (i64, i64, i64) = (2, 11, 0);
 /// What every call of `JetStream`'s own interface begins with.
 const API: &str = "$JS.API.";
-/// The server takes a message with a known one of these for what it has already.
-const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// Between two attempts where the server has nobody yet who could answer.
 const PAUSE: Duration = Duration::from_millis(100);
 /// So long one attempt may take: what reaches a stream while it elects a leader is never answered.

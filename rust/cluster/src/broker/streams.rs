@@ -7,16 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ApiError, Broker, MESSAGE_ID,
+    ApiError, Broker,
     error::{BrokerError, Result},
     keys::{MARKER, Stored, stream_of},
 };
-use crate::sink;
-
-/// Where a dead letter says which subject it was sent to.
-const SUBJECT: &str = "Propylon-Subject";
-/// Where a dead letter says why it is one.
-const REASON: &str = "Propylon-Reason";
+use crate::headers::{self, MESSAGE_ID, PART, REASON, SUBJECT};
 
 const AGE: Duration = Duration::from_mins(5);
 const BYTES: u64 = 1 << 30;
@@ -426,7 +421,7 @@ impl Broker {
 
 fn part_of(stored: &Stored) -> Option<(usize, usize, String)> {
     let headers = stored.headers();
-    sink::part_of(headers.iter().find(|(name, _)| name == sink::PART).map(|(_, value)| value.as_str())?)
+    headers::part_of(headers.iter().find(|(name, _)| name == PART).map(|(_, value)| value.as_str())?)
 }
 
 fn letter(stored: &Stored) -> DeadLetter {

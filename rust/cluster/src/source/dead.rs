@@ -7,11 +7,8 @@ use async_nats::HeaderMap;
 use super::{News, Owner, joining::Whole};
 use crate::{
     broker::names,
-    sink::{MESSAGE_ID, PART},
+    headers::{DELIVERED, MESSAGE_ID, PART, REASON, SUBJECT},
 };
-
-/// How often a dead letter was delivered; it is with what is sent again, too.
-pub(super) const DELIVERED: &str = "Propylon-Deliveries";
 
 impl Owner {
     /// What cannot be handled is kept for people, with the reason, and is out of the way.
@@ -22,8 +19,8 @@ impl Owner {
                 headers.append(name.clone(), value.clone());
             }
         }
-        headers.insert("Propylon-Subject", whole.subject.as_str());
-        headers.insert("Propylon-Reason", reason.as_str());
+        headers.insert(SUBJECT, whole.subject.as_str());
+        headers.insert(REASON, reason.as_str());
         headers.insert(DELIVERED, whole.deliveries.to_string().as_str());
         let subject = format!("{}dead", names::prefix(&self.record.app));
         let most = self.record.broker.max_payload().saturating_sub(16 * 1024).max(1);

@@ -7,8 +7,7 @@ use async_nats::{HeaderMap, jetstream, jetstream::message::Acker};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::DELIVERED;
-use crate::sink::{NUMBER, PART, part_of};
+use crate::headers::{DELIVERED, NUMBER, PART, part_of};
 
 /// A part whose others have not come after so long belongs to a publisher that is gone.
 const ORPHAN: Duration = Duration::from_mins(1);

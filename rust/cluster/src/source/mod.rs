@@ -31,11 +31,13 @@ use tokio::{
 
 use self::{
     counts::NEWS,
-    dead::DELIVERED,
     joining::{Joining, Token, Whole},
     record::{Consumer, Overlap, Record, Seen, decoded},
 };
-use crate::broker::{Broker, BrokerError, names};
+use crate::{
+    broker::{Broker, BrokerError, names},
+    headers::DELIVERED,
+};
 
 pub use counts::{News, SourceCounts};
 
