@@ -49,6 +49,9 @@ def check_app(app: str) -> None:
     """Raise ValueError where this cannot be the name of an app: it is part of subjects and of buckets' names."""
     if not _APP.fullmatch(app):
         raise ValueError(f"app is 1 to 32 letters, digits, dashes and underscores, not {app!r}")
+    if app.endswith("-dead"):
+        # propylon-x-dead would be the events of this one and the dead letters of x.
+        raise ValueError(f"app cannot end in -dead, as {app!r} does: the dead letters of another one are called so")
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,13 @@ class Nats:
 
 def _taken_apart(url: str) -> tuple[str, str | None, str | None, str | None]:
     """The URL without what is secret, user, password, token. No error text has the URL in it: it may be secret."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+    except ValueError:
+        # Its text would show user and password.
+        raise ValueError(
+            f"Nats: {_WHAT_IT_IS}; in user and password []/?#@: and what is not ASCII are written as %XX"
+        ) from None
     if parts.scheme not in ("nats", "tls"):
         raise ValueError(f"Nats: {parts.scheme}:// is not spoken here; {_WHAT_IT_IS}")
     try:
