@@ -202,14 +202,20 @@ def reshard(
 ) -> None:
     """Have another number of shards take over, under traffic.
 
-    Ctrl-C before the new ones are READY gives it up: the old ones stay.
+    Ctrl-C before the new ones are READY gives it up: the old ones stay. Where that command is gone, another one does so
+    whose TOTAL is the number that there is.
+
+    Exits with 1 where that cannot be, or not in time; with 3 where NATS cannot be reached.
     """
     from propylon.cluster import _control as control
 
     async def do(broker: "NatsBroker") -> int:
-        print(f"{total} shards are opened beside those that there are", flush=True)
+        print(f"{total} shards are to count", flush=True)
         done = await control.reshard(broker, app, total, window=window, timeout=timeout)
-        print(f"{done.total} shards have taken over from {done.before}, in {done.seconds:.1f} s")
+        if isinstance(done, control.GivenUp):
+            print(f"the resharding to {done.coming} is given up: the {done.total} shards stay")
+        else:
+            print(f"{done.total} shards have taken over from {done.before}, in {done.seconds:.1f} s")
         return 0
 
     raise _operate(nats, creds, app, do)
