@@ -269,17 +269,29 @@ def replay_dead(
 ) -> None:
     """Send such messages to the workers again: they come after what is on its way, out of order.
 
-    Exits with 1 where a number is not there.
+    Exits with 1 where one is not there or cannot be sent; with 3 where NATS cannot be reached.
     """
     if every == bool(numbers):
         raise typer.BadParameter("say which: their numbers, or --all")
 
     async def do(broker: "NatsBroker") -> int:
         wanted = numbers or [letter.sequence for letter in await broker.dead(1_000_000)]
-        missing = [number for number in wanted if not await broker.replay_dead(number)]
-        print(f"sent again: {len(wanted) - len(missing)}")
-        if missing:
-            complain(f"there is no dead letter {', '.join(map(str, missing))}")
-        return 1 if missing else 0
+        sent, faults = 0, list[str]()
+        try:
+            for number in wanted:
+                try:
+                    if await broker.replay_dead(number):
+                        sent += 1
+                    elif numbers:
+                        faults.append(f"there is no dead letter {number}")
+                except ConnectionError as error:
+                    # This one cannot be sent; others may be.
+                    faults.append(str(error))
+        finally:
+            # Also where NATS has gone away meanwhile.
+            print(f"sent again: {sent}")
+        for fault in faults:
+            complain(fault)
+        return 1 if faults else 0
 
     raise _operate(nats, creds, app, do)
