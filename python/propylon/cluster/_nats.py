@@ -40,6 +40,8 @@ _PORT: Final = 4222
 _APP: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SEED: Final = re.compile(r"SU[A-Z2-7]{56}")
 _WHAT_IT_IS: Final = "an address of NATS is a host and a port, such as nats://127.0.0.1:4222"
+_ASKING: Final = 2.0
+"""Seconds that JetStream has to say that it is there."""
 
 # Joins the threads of what Python awaits here while Python can still run, also where no gateway was ever made.
 atexit.register(_core.shutdown, 5.0)
@@ -419,6 +421,15 @@ class NatsBroker:
             max_age: How many seconds old an event may get; 300 where they are made.
         """
         await self.core.prepare(self.app, replicas=replicas, max_bytes=max_bytes, max_age=max_age)
+
+    async def has_jetstream(self) -> bool:
+        """Whether anybody answers for JetStream. A server that is just starting has nobody yet.
+
+        Raises:
+            TimeoutError: No answer came: there is no connection, or this user may not ask.
+            ConnectionError: The broker was closed.
+        """
+        return await self.request("$JS.API.INFO", b"", _ASKING) is not None
 
     async def stream_status(self) -> StreamStatus | None:
         """The stream of events and who reads it; None where there is none."""
