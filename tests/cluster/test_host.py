@@ -1,4 +1,7 @@
-"""Gateway hosts: real connections to a simulator, over the broker in memory."""
+"""Gateway hosts: real connections to a simulator, over the broker in memory.
+
+Over 500 lines because each of a host's cases needs the same few hosts on one simulator.
+"""
 
 import asyncio
 import contextlib
@@ -26,12 +29,15 @@ from propylon.cluster._keys import (
     CommandAnswer,
     Heard,
     HeardSlot,
+    HostInfo,
     Next,
     StoredSession,
     bucket,
     command_subject,
     encode,
     heard_key,
+    host_key,
+    host_subject,
     read,
 )
 from propylon.events import GuildMembersChunk
@@ -241,6 +247,19 @@ async def test_a_drained_host_hands_over_and_ends() -> None:
         await first.life.wait_closed()
         await eventually(lambda: second.ids == [0, 1, 2, 3])
         assert c.identifies == 4
+
+
+async def test_drain_says_that_a_host_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("propylon.cluster._control._ASKING", 0.1)
+    client = MemoryServer().client()
+    await client.put(KEYS, host_key("h1"), encode(HostInfo("h1", 4, 0.0)))
+    with pytest.raises(ClusterError, match="h1 does not answer"):
+        await drain(client, APP, "h1")
+    # It hears the question, and hangs.
+    questions = await client.serve(host_subject(APP, "h1"))
+    with pytest.raises(ClusterError, match=r"h1 does not answer; .* if it hangs, end its process"):
+        await drain(client, APP, "h1")
+    questions.stop()
 
 
 async def test_a_host_without_room_takes_no_more() -> None:
