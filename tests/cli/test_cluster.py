@@ -1,8 +1,9 @@
 """``propylon gateway``, ``propylon cluster`` and ``propylon demo --cluster``: options, answers, exit codes."""
 
+import asyncio
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from propylon.cli._demo_cluster_records import ClusterTally, Progress, Recorder,
 from propylon.cli._demo_cluster_view import ClusterVerdict
 from propylon.cluster._control import ClusterStatus, HostStatus, ShardStatus
 from propylon.cluster._keys import Active, HostInfo, Next, PartitionLease, WorkerInfo
-from propylon.cluster._nats import ConsumerStatus, StreamStatus
+from propylon.cluster._nats import ConsumerStatus, StreamStatus, connect
+from propylon.testing import Simulator
 
 from .processes import Finish, Start
 
@@ -60,11 +62,11 @@ def test_the_ways_into_nats_come_from_the_environment(monkeypatch: pytest.Monkey
     assert "secret" not in repr(made)
 
 
-def test_where_nats_is_has_to_be_said_and_to_make_sense(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nats_is_has_to_be_said_and_to_make_sense() -> None:
     assert CliRunner().invoke(app, ["cluster", "status", "--app", "a"], env={"PROPYLON_NATS_URL": ""}).exit_code == 2
-    with pytest.raises(typer.Exit):
-        cluster.nats_of("ftp://a", None)
-    assert "ftp" in capsys.readouterr().err
+    done = CliRunner().invoke(app, ["cluster", "status", "--app", "a", "--nats", "ftp://a"])
+    assert done.exit_code == 3
+    assert "ftp:// is not spoken" in done.stderr
 
 
 def test_a_name_of_an_app_that_cannot_be_is_refused() -> None:
@@ -103,7 +105,7 @@ def test_the_demo_of_a_cluster_is_a_switch_of_the_demo(monkeypatch: pytest.Monke
 def test_without_nats_each_command_says_where_it_looked(finished: Finish, command: list[str]) -> None:
     begun = time.monotonic()
     done = finished("cluster", *command, "--nats", "nats://127.0.0.1:9", "--app", "nobody")
-    assert (done.returncode, done.stdout if "reshard" not in command else "") == (1, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert "127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - begun < 30
@@ -115,6 +117,39 @@ def test_a_host_without_nats_says_where_it_looked(finished: Finish) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["PROPYLON_NATS_NKEY", "PROPYLON_NATS_CREDS", "PROPYLON_NATS_CA_FILE"])
+def test_a_host_says_which_file_of_nats_is_of_no_use(finished: Finish, tmp_path: Path, variable: str) -> None:
+    path = tmp_path / "bot.file"
+    if variable != "PROPYLON_NATS_CA_FILE":
+        path.write_text("neither seed nor JWT")
+    arguments = ["--nats", "nats://127.0.0.1:9", "--app", "nobody", "--shards", "1"]
+    done = finished("gateway", *arguments, "--api-url", "http://127.0.0.1:9", **{variable: str(path)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "bot.file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_host_says_how_much_nats_keeps_for_late_workers(
+    propylon: Start, propylon_simulator: Callable[..., Simulator], nats: str
+) -> None:
+    simulator = propylon_simulator(guilds=0)
+    arguments = ["--nats", nats, "--app", "kept", "--shards", "1", "--api-url", simulator.api_url]
+    host = propylon("gateway", *arguments, "--max-age", "60", "--max-bytes", "1048576")
+    assert host.stderr is not None
+    while "has joined the cluster kept" not in (line := host.stderr.readline()):
+        assert line
+
+    async def stream() -> StreamStatus | None:
+        broker = await connect(nats, "kept", prepare=False)
+        status = await broker.stream_status()
+        await broker.close()
+        return status
+
+    made = asyncio.run(stream())
+    assert made is not None
+    assert (made.max_age, made.max_bytes) == (60, 1 << 20)
 
 
 def test_a_host_needs_a_token_for_discord(finished: Finish) -> None:

@@ -1,8 +1,12 @@
-"""Gateway hosts: real connections to a simulator, over the broker in memory."""
+"""Gateway hosts: real connections to a simulator, over the broker in memory.
+
+Over 500 lines because each of a host's cases needs the same few hosts on one simulator.
+"""
 
 import asyncio
 import contextlib
 import itertools
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -14,7 +18,7 @@ from commands.conftest import guild as guild_of
 from face.support import eventually
 from propylon import Dispatch
 from propylon.cluster._broker import Entry, Watch
-from propylon.cluster._control import ClusterError, drain, purge, reshard, status
+from propylon.cluster._control import ClusterError, GivenUp, awaited, drain, purge, reshard, status
 from propylon.cluster._keys import (
     ACTIVE,
     NEXT,
@@ -25,11 +29,15 @@ from propylon.cluster._keys import (
     CommandAnswer,
     Heard,
     HeardSlot,
+    HostInfo,
+    Next,
     StoredSession,
     bucket,
     command_subject,
     encode,
     heard_key,
+    host_key,
+    host_subject,
     read,
 )
 from propylon.events import GuildMembersChunk
@@ -241,6 +249,19 @@ async def test_a_drained_host_hands_over_and_ends() -> None:
         assert c.identifies == 4
 
 
+async def test_drain_says_that_a_host_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("propylon.cluster._control._ASKING", 0.1)
+    client = MemoryServer().client()
+    await client.put(KEYS, host_key("h1"), encode(HostInfo("h1", 4, 0.0)))
+    with pytest.raises(ClusterError, match="h1 does not answer"):
+        await drain(client, APP, "h1")
+    # It hears the question, and hangs.
+    questions = await client.serve(host_subject(APP, "h1"))
+    with pytest.raises(ClusterError, match=r"h1 does not answer; .* if it hangs, end its process"):
+        await drain(client, APP, "h1")
+    questions.stop()
+
+
 async def test_a_host_without_room_takes_no_more() -> None:
     async with cluster() as c:
         (first,) = await c.start(capacity=3)
@@ -338,6 +359,50 @@ async def test_resharding_that_is_given_up_changes_nothing() -> None:
         await eventually(lambda: len(host.life.held) == 1)
         assert host.ids == [0]
         assert host.life.total == 1
+
+
+async def test_a_resharding_that_is_too_late_names_what_it_waited_for() -> None:
+    async with cluster(max_concurrency=1) as c:
+        (host,) = await c.start(shards=1)
+        client = c.server.client()
+        # The new ones wait for their IDENTIFYs, 5 s each.
+        with pytest.raises(ClusterError) as late:
+            await reshard(client, APP, 3, timeout=3)
+        text = str(late.value)
+        assert "3 shards have not taken over within 3 s" in text
+        assert re.search(rf"new shards are not READY: .*2 \(\w+ on {host.life.id}\)", text)
+        assert "It was given up, and the 1 shards go on" in text
+        assert not c.server.keys(KEYS, NEXT)
+        await eventually(lambda: len(host.life.held) == 1)
+
+
+async def test_a_resharding_names_the_workers_that_do_not_know_of_it() -> None:
+    async with cluster() as c:
+        (host,) = await c.start()
+        client = c.server.client()
+        await client.put(KEYS, heard_key("w1"), encode(Heard([])))
+        await client.put(KEYS, NEXT, encode(Next(6)))
+        await eventually(lambda: len(host.ids) == 10 and c.server.keys(KEYS, OVERLAP))
+        assert await awaited(client, APP, 4, 6) == "these workers do not know of it: w1"
+        await reshard(client, APP, 4)
+
+
+async def test_a_resharding_that_nobody_waits_for_is_given_up_by_the_number_that_counts() -> None:
+    async with cluster(max_concurrency=1) as c:
+        (host,) = await c.start(shards=1)
+        client = c.server.client()
+        # What a killed command leaves.
+        await client.put(KEYS, NEXT, encode(Next(3)))
+        await eventually(lambda: len(host.life.held) == 4)
+        assert await reshard(client, APP, 1) == GivenUp(coming=3, total=1)
+        await eventually(lambda: len(host.life.held) == 1)
+        assert host.ids == [0]
+        with pytest.raises(ClusterError, match="has 1 shards already"):
+            await reshard(client, APP, 1)
+        await client.put(KEYS, NEXT, encode(Next(3, "overlap")))
+        with pytest.raises(ClusterError, match="too late to give the resharding up"):
+            await reshard(client, APP, 1)
+        await client.delete(KEYS, NEXT)
 
 
 async def test_only_what_is_heard_is_taken() -> None:

@@ -194,6 +194,8 @@ def test_options_take_one_url_or_several() -> None:
         ({"servers": "http://s3cret@host"}, "http:// is not spoken"),
         ({"servers": "nats://host:99999"}, "port"),
         ({"servers": "nats://host/path"}, "a host and a port"),
+        ({"servers": "nats://bot:s3cret\u2100@host"}, "%XX"),
+        ({"servers": "nats://bot:s3cret[@host"}, "%XX"),
         ({"servers": "a:s3cret@x,b:s3cret@y"}, "different users"),
         ({"servers": "a:s3cret@x", "token": "s3cret"}, "leave one out"),
         ({"servers": "x", "user": "bot"}, "go together"),
@@ -214,3 +216,7 @@ def test_an_app_is_checked() -> None:
     for app in ("", "x" * 33, "a.b", "a b", "a*", "ä", "a\n"):
         with pytest.raises(ValueError, match="1 to 32 letters"):
             check_app(app)
+    check_app("my-deadline")
+    with pytest.raises(ValueError, match="cannot end in -dead"):
+        # Its events would be kept where the dead letters of "my" are.
+        check_app("my-dead")

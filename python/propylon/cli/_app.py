@@ -204,6 +204,18 @@ def gateway(
             min=1, max=5, help="NATS servers that each keep everything: 3 where there are three; else as it is."
         ),
     ] = None,
+    max_age: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0, help="Seconds for which NATS keeps events for workers that are late; else as it is, 300 at first."
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Bytes of them that it keeps, the oldest go first; else as it is, 1073741824 (1 GiB) at first."
+        ),
+    ] = None,
     creds: cluster.CredsOption = None,
     compression: _Compression = "zstd-stream",
     gateway_url: _GatewayUrl = None,
@@ -229,19 +241,20 @@ def gateway(
     asked = arguments.intents_of(intents)
     method = arguments.compression_of(compression)
     wanted = cluster.host_shards(shards)
-    servers = cluster.nats_of(nats, creds)
     token = arguments.token_for(gateway_url or api_url)
     raise typer.Exit(
         cluster.run_gateway(
             lambda: GatewayHost(
                 token,
-                servers,
+                cluster.nats_of(nats, creds),
                 app=name_of_app,
                 shards="auto" if wanted is None else wanted,
                 capacity=capacity,
                 name=name,
                 intents=asked,
                 replicas=replicas,
+                max_age=max_age,
+                max_bytes=max_bytes,
                 compression=method,
                 gateway_url=gateway_url,
                 api_url=api_url,

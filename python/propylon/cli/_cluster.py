@@ -55,28 +55,24 @@ CredsOption = Annotated[
 
 
 def nats_of(urls: str, creds: str | None) -> "Nats":
-    """Where NATS is, and who we are to it. What cannot work ends the command."""
+    """Where NATS is, and who we are to it. Raises ValueError or OSError where that cannot work."""
     from propylon.cluster import Nats
 
     def given(name: str) -> str | None:
         # Not as arguments: those are seen by every user of the machine and kept in histories.
         return os.environ.get(f"PROPYLON_NATS_{name}") or None
 
-    try:
-        return Nats(
-            [url.strip() for url in urls.split(",") if url.strip()],
-            creds=creds,
-            user=given("USER"),
-            password=given("PASSWORD"),
-            token=given("TOKEN"),
-            nkey=given("NKEY"),
-            ca_file=given("CA_FILE"),
-            cert_file=given("CERT_FILE"),
-            key_file=given("KEY_FILE"),
-        )
-    except (ValueError, OSError) as error:
-        complain(str(error))
-        raise typer.Exit(1) from None
+    return Nats(
+        [url.strip() for url in urls.split(",") if url.strip()],
+        creds=creds,
+        user=given("USER"),
+        password=given("PASSWORD"),
+        token=given("TOKEN"),
+        nkey=given("NKEY"),
+        ca_file=given("CA_FILE"),
+        cert_file=given("CERT_FILE"),
+        key_file=given("KEY_FILE"),
+    )
 
 
 def host_shards(text: str) -> "int | None":
@@ -100,13 +96,18 @@ def run_gateway(make: "Callable[[], GatewayHost]", drain: float) -> int:
     log_by_default()
     try:
         host.run(drain=drain)
-    except (PropylonError, OSError) as error:
+    except (PropylonError, OSError, ValueError) as error:
+        # What cannot be known before, such as that a file with credentials holds none, is a ValueError.
         complain(f"{type(error).__name__}: {error}")
         return 1
     except KeyboardInterrupt:
         # The second one: as shells have it.
         return 130
     return 0
+
+
+_UNREACHABLE: Final = 3
+"""Exit code where nothing can be said of the cluster; 2 is that of wrong arguments."""
 
 
 def _operate(
@@ -116,8 +117,10 @@ def _operate(
     do: "Callable[[NatsBroker], Awaitable[int]]",
     *,
     stopped: int | None = None,
+    as_json: bool = False,
 ) -> typer.Exit:
     """Connect, do it, close; what ends the command. ``stopped`` is as for `serve`."""
+    from propylon.cli._cluster_status import explained, tell_error
     from propylon.cluster._control import ClusterError
     from propylon.cluster._nats import check_app, connect
 
@@ -125,23 +128,28 @@ def _operate(
         check_app(app)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    nats = nats_of(urls, creds)
 
     async def connected() -> int:
         # It is looked at as it is: nothing is made.
-        broker = await connect(nats, app, prepare=False)
+        broker = await connect(nats_of(urls, creds), app, prepare=False)
         try:
             if await broker.stream_status() is None:
-                complain(f"there is no cluster {app!r} there: `propylon gateway` starts one")
-                return 1
+                raise ClusterError(f"there is no cluster {app!r} there: `propylon gateway` starts one")
             return await do(broker)
-        except ClusterError as error:
-            complain(str(error))
-            return 1
+        except (ClusterError, TimeoutError) as error:
+            tell_error(await explained(broker, error), as_json=as_json)
+            return 1 if isinstance(error, ClusterError) else _UNREACHABLE
         finally:
             await broker.close()
 
-    return typer.Exit(serve(lambda _: connected(), stopped=stopped))
+    async def guarded() -> int:
+        try:
+            return await connected()
+        except (PropylonError, OSError, ValueError) as error:
+            tell_error(f"{type(error).__name__}: {error}", as_json=as_json)
+            return _UNREACHABLE
+
+    return typer.Exit(serve(lambda _: guarded(), stopped=stopped))
 
 
 @cluster_app.command()
@@ -154,14 +162,18 @@ def status(
 ) -> None:
     """Hosts, shards with their epochs, workers, partitions, and how far workers are behind.
 
-    Exits with 1 where there is no cluster, or a shard or a partition that nobody has.
+    Exits with 0 where each shard and each partition has somebody; with 1 where one has nobody, or there is no worker or
+    no cluster; with 3 where NATS cannot be reached or does not answer. With --json an error is {"error": "..."}.
+    --watch goes on while NATS is away.
     """
     from propylon.cli._cluster_status import show, watching
 
     if watch:
         # To have seen enough is no failure.
-        raise _operate(nats, creds, app, lambda broker: watching(broker, app, as_json=as_json), stopped=0)
-    raise _operate(nats, creds, app, lambda broker: show(broker, app, as_json=as_json))
+        raise _operate(
+            nats, creds, app, lambda broker: watching(broker, app, as_json=as_json), stopped=0, as_json=as_json
+        )
+    raise _operate(nats, creds, app, lambda broker: show(broker, app, as_json=as_json), as_json=as_json)
 
 
 @cluster_app.command()
@@ -173,7 +185,10 @@ def drain(
     timeout: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for its end.")] = 120.0,
     wait: Annotated[bool, typer.Option(help="Wait until it has none left.")] = True,
 ) -> None:
-    """Have a host hand all its shards over to the others, each in one RESUME, and end."""
+    """Have a host hand all its shards over to the others, each in one RESUME, and end.
+
+    Exits with 1 where that cannot be, or not in time; with 3 where NATS cannot be reached.
+    """
     from propylon.cluster import _control as control
 
     async def do(broker: "NatsBroker") -> int:
@@ -202,14 +217,20 @@ def reshard(
 ) -> None:
     """Have another number of shards take over, under traffic.
 
-    Ctrl-C before the new ones are READY gives it up: the old ones stay.
+    Ctrl-C before the new ones are READY gives it up: the old ones stay. Where that command is gone, another one does so
+    whose TOTAL is the number that there is.
+
+    Exits with 1 where that cannot be, or not in time; with 3 where NATS cannot be reached.
     """
     from propylon.cluster import _control as control
 
     async def do(broker: "NatsBroker") -> int:
-        print(f"{total} shards are opened beside those that there are", flush=True)
+        print(f"{total} shards are to count", flush=True)
         done = await control.reshard(broker, app, total, window=window, timeout=timeout)
-        print(f"{done.total} shards have taken over from {done.before}, in {done.seconds:.1f} s")
+        if isinstance(done, control.GivenUp):
+            print(f"the resharding to {done.coming} is given up: the {done.total} shards stay")
+        else:
+            print(f"{done.total} shards have taken over from {done.before}, in {done.seconds:.1f} s")
         return 0
 
     raise _operate(nats, creds, app, do)
@@ -223,7 +244,10 @@ def purge(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also while hosts or workers live.")] = False,
 ) -> None:
-    """Remove all that NATS keeps of a cluster: events that wait, dead letters, sessions; each shard IDENTIFYs anew."""
+    """Remove all that NATS keeps of a cluster: events that wait, dead letters, sessions; each shard IDENTIFYs anew.
+
+    Exits with 1 where hosts or workers live; with 3 where NATS cannot be reached.
+    """
     from propylon.cluster import _control as control
 
     if not yes:
@@ -247,10 +271,13 @@ def list_dead(
     limit: Annotated[int, typer.Option(min=1, help="The oldest so many.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all headers.")] = False,
 ) -> None:
-    """Show the messages that workers have given up, oldest first, and why."""
+    """Show the messages that workers have given up, oldest first, and why.
+
+    Exits with 3 where NATS cannot be reached. With --json an error is {"error": "..."}.
+    """
     from propylon.cli._cluster_status import show_dead
 
-    raise _operate(nats, creds, app, lambda broker: show_dead(broker, limit, as_json=as_json))
+    raise _operate(nats, creds, app, lambda broker: show_dead(broker, limit, as_json=as_json), as_json=as_json)
 
 
 @_dead_app.command("replay")
@@ -263,17 +290,29 @@ def replay_dead(
 ) -> None:
     """Send such messages to the workers again: they come after what is on its way, out of order.
 
-    Exits with 1 where a number is not there.
+    Exits with 1 where one is not there or cannot be sent; with 3 where NATS cannot be reached.
     """
     if every == bool(numbers):
         raise typer.BadParameter("say which: their numbers, or --all")
 
     async def do(broker: "NatsBroker") -> int:
         wanted = numbers or [letter.sequence for letter in await broker.dead(1_000_000)]
-        missing = [number for number in wanted if not await broker.replay_dead(number)]
-        print(f"sent again: {len(wanted) - len(missing)}")
-        if missing:
-            complain(f"there is no dead letter {', '.join(map(str, missing))}")
-        return 1 if missing else 0
+        sent, faults = 0, list[str]()
+        try:
+            for number in wanted:
+                try:
+                    if await broker.replay_dead(number):
+                        sent += 1
+                    elif numbers:
+                        faults.append(f"there is no dead letter {number}")
+                except ConnectionError as error:
+                    # This one cannot be sent; others may be.
+                    faults.append(str(error))
+        finally:
+            # Also where NATS has gone away meanwhile.
+            print(f"sent again: {sent}")
+        for fault in faults:
+            complain(fault)
+        return 1 if faults else 0
 
     raise _operate(nats, creds, app, do)

@@ -1,6 +1,7 @@
 """What ``propylon cluster status`` and ``propylon cluster dead list`` show: tables for people, JSON for programs."""
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -13,11 +14,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from propylon.cli._process import complain
 from propylon.cluster._control import ClusterError, ClusterStatus, status
 from propylon.cluster._keys import PARTITIONS
+from propylon.cluster._membership import AWAY
 from propylon.cluster._nats import NatsBroker, StreamStatus
 
-__all__ = ["show", "show_dead", "tables", "troubles", "watching"]
+__all__ = ["explained", "show", "show_dead", "tables", "tell_error", "troubles", "watching"]
 
 _LOOK: Final = 1.0
 """Seconds between two looks."""
@@ -46,31 +49,30 @@ _NUMBERS: Final = {"shard", "epoch", "shards", "capacity", "partitions", "number
 
 def troubles(found: ClusterStatus) -> list[str]:
     """What an operator is to look at, each as a sentence."""
-    told: list[str] = []
-    active = found.active
-    if active is not None:
-        counting = [shard for shard in found.shards if shard.total == active.total]
-        away = [shard.id for shard in counting if shard.host is None]
-        if away:
-            which = ", ".join(map(str, away[:8])) + (", ..." if len(away) > 8 else "")
-            told.append(f"nobody has {len(away)} of {active.total} shards: {which}")
-    if found.workers and len(found.partitions) < PARTITIONS:
-        told.append(f"nobody has {PARTITIONS - len(found.partitions)} of {PARTITIONS} partitions")
-    if found.hosts and not found.workers:
-        told.append("there is no worker: the events of hosts go nowhere")
+    told = _missing(found)
     stream = _stream(found)
     if stream is not None and stream.dead:
         told.append(f"{stream.dead:,} dead letters: propylon cluster dead list")
     return told
 
 
-def _is_whole(found: ClusterStatus) -> bool:
-    """Whether each shard and each partition has somebody."""
+def _missing(found: ClusterStatus) -> list[str]:
+    """What has nobody, so that the cluster is not whole."""
+    told: list[str] = []
     active = found.active
     if active is None:
-        return False
-    taken = all(shard.host is not None for shard in found.shards if shard.total == active.total)
-    return taken and (not found.workers or len(found.partitions) == PARTITIONS)
+        told.append("no host has said yet how many shards there are")
+    else:
+        counting = [shard for shard in found.shards if shard.total == active.total]
+        away = [shard.id for shard in counting if shard.host is None]
+        if away:
+            which = ", ".join(map(str, away[:8])) + (", ..." if len(away) > 8 else "")
+            told.append(f"nobody has {len(away)} of {active.total} shards: {which}")
+    if not found.workers:
+        told.append("there is no worker: the events of hosts go nowhere")
+    elif len(found.partitions) < PARTITIONS:
+        told.append(f"nobody has {PARTITIONS - len(found.partitions)} of {PARTITIONS} partitions")
+    return told
 
 
 def _stream(found: ClusterStatus) -> StreamStatus | None:
@@ -173,19 +175,58 @@ async def show(broker: NatsBroker, app: str, *, as_json: bool) -> int:
     """Print it once; the exit code."""
     found = await _look(broker, app)
     _print(found, as_json=as_json)
-    return 0 if _is_whole(found) else 1
+    return 1 if _missing(found) else 0
+
+
+async def explained(broker: NatsBroker, error: Exception) -> str:
+    """What to say of an error: of an answer that did not come, also whether nobody is there to give it."""
+    if isinstance(error, ClusterError):
+        return str(error)
+    if isinstance(error, TimeoutError) and broker.connected:
+        with contextlib.suppress(*AWAY):
+            if not await broker.has_jetstream():
+                where = f"NATS at {broker.core.servers}"
+                return f"{where} has no JetStream; start it with -js, or with jetstream {{}} in its configuration"
+    return f"{type(error).__name__}: {error}"
+
+
+def tell_error(text: str, *, as_json: bool) -> None:
+    """For people on stderr; for a program that reads JSON also where it reads."""
+    complain(text)
+    if as_json:
+        print(msgspec.json.encode({"error": text}).decode(), flush=True)
 
 
 async def watching(broker: NatsBroker, app: str, *, as_json: bool) -> NoReturn:
-    """Look again and again until cancelled; where stdout is no terminal, one after the other."""
+    """Look again and again until cancelled, also while NATS is away.
+
+    Where stdout is no terminal, one after the other.
+    """
     if as_json or not sys.stdout.isatty():
         while True:
-            _print(await _look(broker, app), as_json=as_json)
+            found = await _look_or_trouble(broker, app)
+            if isinstance(found, str):
+                tell_error(found, as_json=as_json)
+            else:
+                _print(found, as_json=as_json)
             await asyncio.sleep(_LOOK)
     with Live(auto_refresh=False, screen=True) as live:
+        last: RenderableType = Text()
         while True:
-            live.update(tables(await _look(broker, app)), refresh=True)
+            found = await _look_or_trouble(broker, app)
+            if isinstance(found, str):
+                live.update(Group(Text(found, style="red"), Text("before that:", style="dim"), last), refresh=True)
+            else:
+                last = tables(found)
+                live.update(last, refresh=True)
             await asyncio.sleep(_LOOK)
+
+
+async def _look_or_trouble(broker: NatsBroker, app: str) -> ClusterStatus | str:
+    try:
+        return await _look(broker, app)
+    except (ClusterError, *AWAY) as error:
+        return await explained(broker, error)
 
 
 async def show_dead(broker: NatsBroker, limit: int, *, as_json: bool) -> int:

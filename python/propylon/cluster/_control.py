@@ -6,14 +6,18 @@ Over a `Broker`, without being a host or a worker. How it is shown is `propylon.
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from propylon._sessions.session import GatewayStatus
 from propylon.cluster._broker import Broker, Entry
 from propylon.cluster._keys import (
     ACTIVE,
+    ALL_HEARD,
     ALL_HOSTS,
+    ALL_SEEN,
     ALL_WORKERS,
     BUDGET,
     COORDINATOR,
@@ -22,6 +26,7 @@ from propylon.cluster._keys import (
     Active,
     BudgetKey,
     Coordinator,
+    Heard,
     HostAnswer,
     HostInfo,
     HostQuestion,
@@ -29,6 +34,7 @@ from propylon.cluster._keys import (
     Next,
     OverlapKey,
     PartitionLease,
+    SeenKey,
     WorkerInfo,
     all_leases,
     bucket,
@@ -45,10 +51,12 @@ __all__ = [
     "ClusterError",
     "ClusterStatus",
     "Drained",
+    "GivenUp",
     "HostStatus",
     "Purged",
     "Resharded",
     "ShardStatus",
+    "awaited",
     "drain",
     "purge",
     "reshard",
@@ -65,6 +73,8 @@ _AWAY_FOR: Final = 60.0
 """Seconds for which the broker may be away while something takes its time."""
 _MOST: Final = 1 << 16
 """Shards, beyond any bot."""
+_FEW: Final = 8
+"""Shards, or workers, that an error names."""
 
 
 class ClusterError(Exception):
@@ -130,6 +140,15 @@ class Resharded(msgspec.Struct, frozen=True):
     before: int
     total: int
     seconds: float
+
+
+class GivenUp(msgspec.Struct, frozen=True):
+    """Another number of shards was to take over, and does not."""
+
+    coming: int
+    """The number that was to come."""
+    total: int
+    """The one that stays."""
 
 
 class Purged(msgspec.Struct, frozen=True):
@@ -227,7 +246,10 @@ async def drain(broker: Broker, app: str, host: str, *, wait: bool = True, timeo
         answer = None
     said = read(HostAnswer, answer)
     if said is None:
-        raise ClusterError(f"host {info.id} does not answer; if it has died, its shards go to others by themselves")
+        raise ClusterError(
+            f"host {info.id} does not answer; if it has died, its shards go to others by themselves, and if it hangs, "
+            "end its process"
+        )
     if not said.ok:
         raise ClusterError(f"host {info.id} cannot be drained: {said.text}")
     while wait and await broker.get(bucket(app), host_key(info.id)) is not None:
@@ -258,11 +280,12 @@ async def _shards_of(broker: Broker, app: str, host: str) -> int:
 
 async def reshard(
     broker: Broker, app: str, total: int, *, window: float = 2.0, timeout: float | None = None
-) -> Resharded:
+) -> Resharded | GivenUp:
     """Have another number of shards take over, and return when they have. No event is lost, and none comes twice.
 
     The new ones are opened beside the old ones, as fast as Discord lets them IDENTIFY. When all of them are READY they
-    publish, and the old ones end. Cancelled before that, all stays as it was.
+    publish, and the old ones end. Cancelled before that, all stays as it was. The number that there is gives up a
+    resharding that is under way: one whose command was killed, say.
 
     Args:
         broker: Of the cluster.
@@ -272,9 +295,9 @@ async def reshard(
         timeout: Seconds after which it is given up. None: as long as it takes.
 
     Raises:
-        ClusterError: There is no cluster, it has so many shards, or it is being resharded already.
-        TimeoutError: It took too long, and was given up; or the broker does not answer.
-        ConnectionError: The broker does not answer.
+        ClusterError: There is no cluster, it has so many shards, it is being resharded already, or it took too long:
+            the text says what was waited for.
+        TimeoutError, ConnectionError: The broker does not answer.
     """
     if not 1 <= total <= _MOST:
         raise ClusterError(f"a bot has 1 to {_MOST:,} shards, not {total}")
@@ -284,48 +307,155 @@ async def reshard(
     if active is None:
         raise ClusterError(f"no host has ever joined a cluster {app!r} there; start one first")
     if active.total == total:
-        raise ClusterError(f"the cluster has {total} shards already")
+        return await _give_up(broker, app, total)
     if not await broker.entries(keys, ALL_HOSTS):
         raise ClusterError("no host lives that could open them; start one first")
-    async with asyncio.timeout(timeout):
-        # Until the one before is at its end, workers tell its two totals apart.
-        while await broker.get(keys, OVERLAP) is not None and await broker.get(keys, NEXT) is None:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL)
-        # Sessions of another time would bring again what has been handled since.
-        if not await broker.entries(keys, all_leases(total)):
-            for session in await broker.entries(keys, f"session.{total}.*"):
-                await broker.delete(keys, session.key, revision=session.revision)
-    revision = await broker.create(keys, NEXT, encode(Next(total, window=window)))
-    if revision is None:
-        there = _value(Next, await broker.get(keys, NEXT))
-        of = f" to {there.total} shards" if there is not None else ""
-        raise ClusterError(f"the cluster is being resharded{of} already; wait for that")
+    limit = asyncio.timeout(timeout)
+    revision: int | None = None
     try:
-        async with asyncio.timeout(None if timeout is None else begun + timeout - time.monotonic()):
-            away_since: float | None = None
-            while True:
-                try:
-                    now = _value(Active, await broker.get(keys, ACTIVE))
-                    if now is not None and now.total == total:
-                        return Resharded(active.total, total, time.monotonic() - begun)
-                    if await broker.get(keys, NEXT) is None:
-                        # The switch may have come between the two looks.
-                        now = _value(Active, await broker.get(keys, ACTIVE))
-                        if now is None or now.total != total:
-                            raise ClusterError("the resharding was given up by somebody else")
-                        continue
-                    away_since = None
-                except AWAY:
-                    # The hosts go on with it, so a broker that is away for a moment ends nothing.
-                    away_since = away_since or time.monotonic()
-                    if time.monotonic() > away_since + _AWAY_FOR:
-                        raise
-                await asyncio.sleep(_POLL)
-    except BaseException:
-        # Once both publish it is carried to its end: with this revision they do not.
-        with contextlib.suppress(*AWAY):
-            await broker.delete(keys, NEXT, revision=revision)
-        raise
+        async with limit:
+            await _until_free(broker, keys, total)
+            # Not cut short: it would not be known whether there is one to give up.
+            until = limit.when()
+            limit.reschedule(None)
+            revision = await broker.create(keys, NEXT, encode(Next(total, window=window)))
+            if revision is None:
+                raise ClusterError(_busy(_value(Next, await broker.get(keys, NEXT)), active.total))
+            limit.reschedule(until)
+            await _until_switched(broker, keys, total)
+            return Resharded(active.total, total, time.monotonic() - begun)
+    except BaseException as error:
+        is_late = isinstance(error, TimeoutError) and limit.expired()
+        why, removed = "", None
+        if is_late:
+            # Before it is given up: the shards that it waits for are closed then.
+            why = await awaited(broker, app, active.total, None if revision is None else total)
+        if revision is not None:
+            # Once both publish it is carried to its end: with this revision they do not.
+            with contextlib.suppress(*AWAY):
+                removed = await broker.delete(keys, NEXT, revision=revision)
+        if not is_late:
+            raise
+        raise ClusterError(
+            _late(active.total, total, timeout, why, begun=revision is not None, removed=removed)
+        ) from None
+
+
+async def _until_free(broker: Broker, keys: str, total: int) -> None:
+    """Return when shards of this total may be opened."""
+    # Until the one before is at its end, workers tell its two totals apart.
+    while await broker.get(keys, OVERLAP) is not None and await broker.get(keys, NEXT) is None:  # noqa: ASYNC110
+        await asyncio.sleep(_POLL)
+    # Sessions of another time would bring again what has been handled since.
+    if not await broker.entries(keys, all_leases(total)):
+        for session in await broker.entries(keys, f"session.{total}.*"):
+            await broker.delete(keys, session.key, revision=session.revision)
+
+
+async def _until_switched(broker: Broker, keys: str, total: int) -> None:
+    """Return when this total counts. Raises ClusterError where somebody else has given it up."""
+    away_since: float | None = None
+    while True:
+        try:
+            now = _value(Active, await broker.get(keys, ACTIVE))
+            if now is not None and now.total == total:
+                return
+            if await broker.get(keys, NEXT) is None:
+                # The switch may have come between the two looks.
+                now = _value(Active, await broker.get(keys, ACTIVE))
+                if now is None or now.total != total:
+                    raise ClusterError("the resharding was given up by somebody else")
+                continue
+            away_since = None
+        except AWAY:
+            # The hosts go on with it, so a broker that is away for a moment ends nothing.
+            away_since = away_since or time.monotonic()
+            if time.monotonic() > away_since + _AWAY_FOR:
+                raise
+        await asyncio.sleep(_POLL)
+
+
+async def _give_up(broker: Broker, app: str, total: int) -> GivenUp:
+    """Have this total stay, which counts: nothing else is to take over."""
+    entry = await broker.get(bucket(app), NEXT)
+    coming = _value(Next, entry)
+    if entry is None or coming is None or coming.total == total:
+        raise ClusterError(f"the cluster has {total} shards already")
+    # By its revision: it is too late where both publish meanwhile.
+    if coming.phase != "opening" or not await broker.delete(bucket(app), NEXT, revision=entry.revision):
+        raise ClusterError(
+            f"it is too late to give the resharding up: {coming.total} shards publish already; wait for it"
+        )
+    return GivenUp(coming.total, total)
+
+
+def _busy(coming: Next | None, total: int) -> str:
+    if coming is None:
+        return "the cluster is being resharded already; wait for that"
+    text = f"the cluster is being resharded to {coming.total} shards already; wait for that"
+    return f"{text}, or give it up: {_giving_up(total)}" if coming.phase == "opening" else text
+
+
+def _giving_up(total: int) -> str:
+    return f"`propylon cluster reshard {total}`"
+
+
+def _late(before: int, total: int, timeout: float | None, why: str, *, begun: bool, removed: bool | None) -> str:
+    """What to say of a resharding that has taken too long. ``removed`` is None: the broker did not answer."""
+    text = f"{total} shards have not taken over within {timeout:g} s: {why}"
+    if not begun:
+        return f"{text}. Nothing was begun"
+    if removed is None:
+        return f"{text}. It could not be given up, and goes on; {_giving_up(before)} gives it up"
+    if not removed:
+        return f"{text}. It is too late to give it up: both publish, and the hosts carry it to its end"
+    return f"{text}. It was given up, and the {before} shards go on; mend that, or give it a longer --timeout"
+
+
+async def awaited(broker: Broker, app: str, before: int, total: int | None) -> str:
+    """What a resharding waits for, as far as keys tell it. ``total`` is None: for the one before to end."""
+    try:
+        found = await status(broker, app)
+        heard = {entry.key: read(Heard, entry.value) for entry in await broker.entries(bucket(app), ALL_HEARD)}
+        seen = {entry.key: read(SeenKey, entry.value) for entry in await broker.entries(bucket(app), ALL_SEEN)}
+    except AWAY as error:
+        return str(error)
+    told: list[str] = []
+    if not any(host.coordinator for host in found.hosts):
+        told.append("no host coordinates it (a new one does within 15 s of the end of one)")
+    if total is None:
+        left = [shard for shard in found.shards if shard.host is not None and shard.total != before]
+        told += _listed(left, "shards of the resharding before have not ended")
+        return "; ".join(told) or "the resharding before is not at its end"
+    told += _listed(
+        [one for one in found.shards if one.total == total and not _is_ready(one)], "new shards are not READY"
+    )
+    told += _listed(
+        [one for one in found.shards if one.total == before and not _is_ready(one)], "old shards are not READY"
+    )
+    unread = sorted(int(last_of(key)) for key, one in seen.items() if one and one.overlap and one.overlap.old != before)
+    if unread:
+        told.append(f"workers have not read these partitions to the end of the resharding before: {_few(unread)}")
+    unaware = sorted(last_of(key) for key, one in heard.items() if one is not None and one.overlap != before)
+    if found.overlap is not None and unaware:
+        told.append(f"these workers do not know of it: {_few(unaware)}")
+    return "; ".join(told) or "all shards are READY, and it needs some seconds more"
+
+
+def _is_ready(shard: ShardStatus) -> bool:
+    return shard.status == GatewayStatus.READY.name
+
+
+def _listed(shards: list[ShardStatus], what: str) -> list[str]:
+    each = [
+        f"{shard.id} ({'nobody has it' if shard.host is None else f'{shard.status} on {shard.host}'})"
+        for shard in shards
+    ]
+    return [f"{len(shards)} {what}: {_few(each)}"] if shards else []
+
+
+def _few(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names[:_FEW])) + (", ..." if len(names) > _FEW else "")
 
 
 async def purge(broker: Broker, app: str, *, force: bool = False) -> Purged:

@@ -40,6 +40,8 @@ _PORT: Final = 4222
 _APP: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SEED: Final = re.compile(r"SU[A-Z2-7]{56}")
 _WHAT_IT_IS: Final = "an address of NATS is a host and a port, such as nats://127.0.0.1:4222"
+_ASKING: Final = 2.0
+"""Seconds that JetStream has to say that it is there."""
 
 # Joins the threads of what Python awaits here while Python can still run, also where no gateway was ever made.
 atexit.register(_core.shutdown, 5.0)
@@ -49,6 +51,9 @@ def check_app(app: str) -> None:
     """Raise ValueError where this cannot be the name of an app: it is part of subjects and of buckets' names."""
     if not _APP.fullmatch(app):
         raise ValueError(f"app is 1 to 32 letters, digits, dashes and underscores, not {app!r}")
+    if app.endswith("-dead"):
+        # propylon-x-dead would be the events of this one and the dead letters of x.
+        raise ValueError(f"app cannot end in -dead, as {app!r} does: the dead letters of another one are called so")
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,13 @@ class Nats:
 
 def _taken_apart(url: str) -> tuple[str, str | None, str | None, str | None]:
     """The URL without what is secret, user, password, token. No error text has the URL in it: it may be secret."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+    except ValueError:
+        # Its text would show user and password.
+        raise ValueError(
+            f"Nats: {_WHAT_IT_IS}; in user and password []/?#@: and what is not ASCII are written as %XX"
+        ) from None
     if parts.scheme not in ("nats", "tls"):
         raise ValueError(f"Nats: {parts.scheme}:// is not spoken here; {_WHAT_IT_IS}")
     try:
@@ -410,6 +421,15 @@ class NatsBroker:
             max_age: How many seconds old an event may get; 300 where they are made.
         """
         await self.core.prepare(self.app, replicas=replicas, max_bytes=max_bytes, max_age=max_age)
+
+    async def has_jetstream(self) -> bool:
+        """Whether anybody answers for JetStream. A server that is just starting has nobody yet.
+
+        Raises:
+            TimeoutError: No answer came: there is no connection, or this user may not ask.
+            ConnectionError: The broker was closed.
+        """
+        return await self.request("$JS.API.INFO", b"", _ASKING) is not None
 
     async def stream_status(self) -> StreamStatus | None:
         """The stream of events and who reads it; None where there is none."""
