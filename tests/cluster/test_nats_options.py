@@ -123,9 +123,11 @@ async def test_a_server_without_jetstream_is_refused() -> None:
 
 @pytest.mark.asyncio
 async def test_an_account_that_may_not_do_what_is_needed_is_told_so() -> None:
-    with NatsServer("accounts { plain { users: [ { user: u, password: p } ] } }") as server:
-        with pytest.raises(ConnectionError, match=r"has no JetStream; write jetstream: enabled into it"):
-            await connect(Nats(server.url, user="u", password="p", timeout=2), "app")
+    with (
+        NatsServer("accounts { plain { users: [ { user: u, password: p } ] } }") as server,
+        pytest.raises(ConnectionError, match=r"has no JetStream; write jetstream: enabled into it"),
+    ):
+        await connect(Nats(server.url, user="u", password="p", timeout=2), "app")
     denied = '{ publish: { deny: "$JS.API.>" } }'
     with NatsServer(f"authorization {{ users: [ {{ user: u, password: p, permissions: {denied} }} ] }}") as server:
         with pytest.raises(OSError, match=r"(?i)permissions violation.*JS\.API"):
