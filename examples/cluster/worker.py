@@ -13,11 +13,22 @@ from propylon.events import GuildCreate, MessageCreate
 
 log = logging.getLogger("worker")
 
+
+def given(name: str) -> str | None:
+    # By the names that `propylon gateway` and `propylon cluster` read too.
+    return os.environ.get(f"PROPYLON_NATS_{name}") or None
+
+
 nats = Nats(
-    os.environ.get("PROPYLON_NATS_URL", "nats://127.0.0.1:4222"),
-    user=os.environ.get("PROPYLON_NATS_USER"),
-    password=os.environ.get("PROPYLON_NATS_PASSWORD"),
-    creds=os.environ.get("PROPYLON_NATS_CREDS"),
+    given("URL") or "nats://127.0.0.1:4222",
+    creds=given("CREDS"),
+    user=given("USER"),
+    password=given("PASSWORD"),
+    token=given("TOKEN"),
+    nkey=given("NKEY"),
+    ca_file=given("CA_FILE"),
+    cert_file=given("CERT_FILE"),
+    key_file=given("KEY_FILE"),
 )
 worker = Worker(
     nats,

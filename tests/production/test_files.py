@@ -79,7 +79,7 @@ def panels() -> Iterator[dict[str, Any]]:
 
 def test_the_dashboard_has_its_rows_and_each_panel_one_id_and_a_place() -> None:
     rows = [panel["title"] for panel in panels() if panel["type"] == "row"]
-    assert rows == ["Health", "Events", "Latency and queue", "Reconnects", "Listeners", "Budget"]
+    assert rows == ["Health", "Events", "Latency and queue", "Reconnects", "Listeners", "Budget", "Cluster"]
     ids = [panel["id"] for panel in panels()]
     assert len(ids) == len({*ids}) > len(rows)
     taken: set[tuple[int, int]] = set()
