@@ -263,6 +263,8 @@ async def test_another_number_of_shards_takes_over() -> None:
                 while True:
                     told.extend("gone" if one.value is None else one.value.decode() for one in await watch.next())
 
+        # What a worker heard outlives it, and is not waited for.
+        await client.put(KEYS, heard_key("gone"), encode(Heard()))
         watches = [await client.watch(KEYS, NEXT), await client.watch(KEYS, OVERLAP)]
         noting = [
             asyncio.create_task(note(watch, told)) for watch, told in zip(watches, (phases, overlaps), strict=True)

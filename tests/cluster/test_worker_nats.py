@@ -221,6 +221,30 @@ async def test_a_server_that_is_killed_and_comes_back_loses_nothing_that_was_kep
             await host.close()
 
 
+async def test_a_host_that_starts_while_no_worker_lives_publishes_what_the_last_one_heard(cluster: Cluster) -> None:
+    heard: list[str] = []
+
+    def worker_of() -> Worker:
+        worker = cluster.worker()
+
+        @worker.listen(where=field("content").startswith("!"))
+        async def on_message(event: MessageCreate) -> None:
+            heard.append(event.content)
+
+        return worker
+
+    first = worker_of()
+    await first.open(timeout=30)
+    await first.close(drain=1)
+    host = await cluster.host()
+    guild = guild_on(0, TOTAL)
+    cluster.say(guild, "!meanwhile")
+    cluster.say(guild, "other")
+    await eventually(lambda: host.metrics().publisher["published_events"] == 1)
+    await worker_of().open(timeout=30)
+    await eventually(lambda: heard == ["!meanwhile"])
+
+
 SCRIPT = """
 import sys
 from propylon.cluster import Worker
@@ -268,7 +292,9 @@ async def test_a_signal_drains_it_and_the_process_ends_in_order(cluster: Cluster
     control = await connect(cluster.url, cluster.app, prepare=False)
     left = await control.entries(bucket(cluster.app), ">")
     await control.close()
-    assert [entry.key for entry in left if entry.key.startswith(("part.", "worker.", "heard."))] == []
+    assert [entry.key for entry in left if entry.key.startswith(("part.", "worker."))] == []
+    # What it heard is heard for another minute.
+    assert len([entry for entry in left if entry.key.startswith("heard.")]) == 1
 
 
 async def test_one_that_is_left_open_says_so_and_ends(cluster: Cluster) -> None:

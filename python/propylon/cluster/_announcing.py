@@ -14,7 +14,7 @@ from propylon._filters.expression import description
 from propylon._listening.entry import ALL
 from propylon._listening.registry import Registry
 from propylon.cluster._broker import Broker
-from propylon.cluster._keys import Heard, HeardSlot, bucket, encode, heard_key
+from propylon.cluster._keys import HEARD_FOR, Heard, HeardSlot, bucket, encode, heard_key
 from propylon.cluster._membership import Times
 from propylon.events._projection import Fields, joined
 
@@ -95,9 +95,9 @@ class Announcer:
         self._changed.set()
 
     async def end(self) -> None:
-        """Listen to nothing any more."""
+        """The worker goes. What it heard is heard for another while, for whoever follows it."""
         await self.stop()
-        await self._broker.delete(self._bucket, self._key)
+        await self._broker.put(self._bucket, self._key, encode(self._written), ttl=HEARD_FOR)
 
     async def stop(self) -> None:
         """Write nothing any more; the key expires."""
@@ -133,6 +133,7 @@ class Announcer:
 
     async def _write(self, heard: Heard) -> None:
         begun = time.monotonic()
-        await self._broker.put(self._bucket, self._key, encode(heard), ttl=self._times.ttl)
+        # One that dies without a word is missed after the time to live of its other keys, and followed from then on.
+        await self._broker.put(self._bucket, self._key, encode(heard), ttl=self._times.ttl + HEARD_FOR)
         self._written = heard
         self._renew_at = begun + self._times.every

@@ -43,7 +43,9 @@ from propylon.cluster._keys import (
     ACTIVE,
     ALL_HEARD,
     ALL_HOSTS,
+    ALL_PARTS,
     ALL_SEEN,
+    ALL_WORKERS,
     NEXT,
     OVERLAP,
     Active,
@@ -54,6 +56,7 @@ from propylon.cluster._keys import (
     Lease,
     Next,
     OverlapKey,
+    PartitionLease,
     SeenKey,
     all_leases,
     bucket,
@@ -791,10 +794,20 @@ class HostLife:
         if told is None or not is_told or told.until < time.time() + _OVERLAP_TTL / 2:
             until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
             await self.broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
-        unknown = any(seen.value.overlap != self.total for seen in self._heard.keys.values())
+        living = await self._workers()
+        unknown = any(
+            seen.value.overlap != self.total for key, seen in self._heard.keys.items() if last_of(key) in living
+        )
         if not is_told or unknown or self._told is None or self._told[0] != coming.total:
             self._told = (coming.total, now)
         return now >= self._told[1] + coming.window
+
+    async def _workers(self) -> set[str]:
+        """Those that live, or have a partition; what a worker heard outlives it."""
+        keys = bucket(self.app)
+        living = {last_of(entry.key) for entry in await self.broker.entries(keys, ALL_WORKERS)}
+        leases = [read(PartitionLease, entry.value) for entry in await self.broker.entries(keys, ALL_PARTS)]
+        return living | {lease.worker for lease in leases if lease is not None}
 
     async def _reshard(self, coming: Next, revision: int) -> None:
         broker, keys = self.broker, bucket(self.app)
@@ -981,7 +994,6 @@ class HostLife:
             _log.warning("the broker takes too long; what this host has there expires by itself")
         except Exception:
             _log.exception("the host did not end as it should")
-        self._hearing.stop()
         for task in list(self._tasks):
             if task is not me:
                 task.cancel()

@@ -81,7 +81,8 @@ RENEWED_EVERY: Final = 5.0
 GIVEN_UP_AFTER: Final = 10.0
 """Seconds after which who could not renew a lease acts as if it were lost: before it expires, whatever the clocks."""
 HEARD_FOR: Final = 60.0
-"""Seconds for which hosts go on hearing what workers heard that have gone: those that restart lose nothing."""
+"""Seconds for which the key of what a worker heard outlives it: one that restarts loses nothing, whichever host starts
+meanwhile."""
 
 # ---------------------------------------------------------------------- keys
 
@@ -297,7 +298,8 @@ class HeardSlot(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """Of ``heard.<worker id>``: all that a worker listens to."""
+    """Of ``heard.<worker id>``: all that a worker listens to. It outlives the worker by `HEARD_FOR`: who lives is told
+    by `WorkerInfo`."""
 
     slots: list[HeardSlot] = []
     overlap: int | None = None
