@@ -284,6 +284,10 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     version: str = ""
     draining: bool = False
     admin: str | None = None
+    listens: bool = True
+    """Whether anybody listens or waits there: else it takes no partition, whose events nobody would hear."""
+    listeners: str | None = None
+    """Tells those apart that have different listeners, waits and streams aside."""
 
 
 class HeardSlot(msgspec.Struct, frozen=True):
