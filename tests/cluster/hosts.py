@@ -139,6 +139,9 @@ class MemoryHost:
             self.broker = server.client(name)
             return self.broker
 
+        async def prepare(_: Broker) -> None:
+            """It is all there."""
+
         self.life = HostLife(
             self,
             maker_of,
@@ -152,6 +155,7 @@ class MemoryHost:
             lifespan=lifespan,
             admin=admin,
             connect=connect,
+            prepare=prepare,
             outlet_of=lambda _: self.outlet,
             times=times,
         )

@@ -207,12 +207,15 @@ class GatewayHost:
                 admin=server,
             )
 
+        async def prepare(broker: Broker) -> None:
+            assert isinstance(broker, NatsBroker)
+            age = None if max_age is None else float(max_age)
+            await broker.prepare(replicas=replicas, max_bytes=max_bytes, max_age=age)
+
         async def connected() -> Broker:
             broker = await connect(servers, app, prepare=False)
             try:
-                await broker.prepare(
-                    replicas=replicas, max_bytes=max_bytes, max_age=None if max_age is None else float(max_age)
-                )
+                await prepare(broker)
             except BaseException:
                 await broker.close()
                 raise
@@ -231,6 +234,7 @@ class GatewayHost:
             lifespan=around,
             admin=server,
             connect=connected,
+            prepare=prepare,
             outlet_of=lambda broker: _Publisher(broker, app, self.id, server),
         )
 

@@ -71,6 +71,7 @@ from propylon.cluster._leases import assignment
 from propylon.cluster._membership import AWAY, Member, Times, View, new_id
 from propylon.cluster._showing import Showing
 from propylon.cluster._store import ClusterSessions, Kept
+from propylon.cluster._upkeep import Missing, Upkeep
 from propylon.errors import (
     ForkedError,
     GatewayClosed,
@@ -179,10 +180,13 @@ class HostLife:
         lifespan: Lifespan,
         admin: Admin,
         connect: Callable[[], Awaitable[Broker]],
+        prepare: Callable[[Broker], Awaitable[None]],
         outlet_of: Callable[[Broker], Outlet],
         times: Times | None = None,
     ) -> None:
-        """``connect`` gives the connection to NATS, ``outlet_of`` what publishes over it."""
+        """``connect`` gives the connection to NATS, where all is there that the app needs; ``prepare`` makes that once
+        more. ``outlet_of`` gives what publishes.
+        """
         self._pid: Final = os.getpid()
         self._owner: Final = owner
         self._maker_of: Final = maker_of
@@ -196,6 +200,7 @@ class HostLife:
         self.lifespan: Final = lifespan
         self.admin: Final = admin
         self.connect = connect
+        self.prepare = prepare
         self.outlet_of = outlet_of
         self.times = times or Times()
         self.id = new_id(name)
@@ -231,6 +236,13 @@ class HostLife:
         self._heard: View[Heard] | None = None
         self._control: Questions | None = None
         self._showing: Showing | None = None
+        self._upkeep: Upkeep | None = None
+        self._retries = 0
+        """Of the publisher, at the last look."""
+        self._settled_total: int | None = None
+        """The number of shards that counted last."""
+        self._had = 0
+        """Shards of the total that counts, when the keys were found gone."""
         self._fleets: dict[int, _TotalFleet] = {}
         self._held: dict[tuple[int, int], HeldShard] = {}
         self._by_life: dict[Life, HeldShard] = {}
@@ -395,12 +407,18 @@ class HostLife:
         await self._member.start()
         self._showing = Showing(self.admin, broker, self.app, "host", self.id, self._leased)
         await self._showing.start()
+        self._upkeep = Upkeep(
+            broker, self.app, self.times, is_well=self._is_well, gone=self._keys_are_gone, make=self._make_again
+        )
+        self.keep(self._spawn(self._upkeep.run(), "propylon upkeep"))
         self.keep(self._spawn(self._run(), "propylon host"))
         _log.info("host %s has joined the cluster %s", self.id, self.app)
 
     def _leased(self) -> int:
         """How many shards of the total that counts are this host's."""
-        return sum(total == self.total for total, _ in self._held)
+        leased = sum(total == self.total for total, _ in self._held)
+        # While there are no keys nobody has a lease, and nobody is well.
+        return max(leased, self._had) if self._upkeep is not None and self._upkeep.is_gone else leased
 
     async def _view(self, pattern: str, kind: type[_S], changed: Callable[[str], None] | None = None) -> View[_S]:
         view = View(self.broker, bucket(self.app), pattern, kind, changed or (lambda _: self._look_soon()))
@@ -438,6 +456,32 @@ class HostLife:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK):
                     await self._wake.wait()
+
+    # ------------------------------------------------------------------ what NATS keeps is gone
+
+    def _is_well(self) -> bool:
+        retries, before = self.published().get("publish_retries", 0), self._retries
+        self._retries = retries
+        return retries == before and self.total is not None and self._member is not None and self._member.is_fresh
+
+    def _keys_are_gone(self) -> None:
+        self._had = max(1, self._leased())
+        if self._showing is not None:
+            self._showing.forget()
+
+    async def _make_again(self, missing: Missing) -> None:
+        if missing == "events":
+            # How far partitions were handled is told in places of the stream that is gone.
+            for seen in await self.broker.entries(bucket(self.app), ALL_SEEN):
+                await self.broker.delete(bucket(self.app), seen.key, revision=seen.revision)
+            await self.prepare(self.broker)
+            return
+        for place, kept in list(self.kept.items()):
+            # Epochs begin anew with the keys: whoever claims a session from now on does so after this host had it.
+            self.kept[place] = kept._replace(epoch=0)
+        await self.prepare(self.broker)
+        if self._settled_total is not None:
+            await self.broker.create(bucket(self.app), ACTIVE, encode(Active(self._settled_total)))
 
     def _info(self) -> bytes:
         address = self.admin.address
@@ -516,6 +560,7 @@ class HostLife:
         if self._closing or self.total is None:
             return
         totals = self._totals()
+        self._settled_total = self.total
         self._was_active.add(self.total)
         for total, fleet in self._fleets.items():
             if self.publishes(total) and self._hearing.attach(fleet.subscriptions):

@@ -88,6 +88,12 @@ class Member:
         self.written_at: float | None = None
         """When the last writing that succeeded began."""
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was written lately, as it is while the broker takes it."""
+        now = asyncio.get_running_loop().time()
+        return self.written_at is not None and now < self.written_at + 2 * self._times.every
+
     async def start(self) -> None:
         """Return when it is written for the first time; renew it from then on.
 
@@ -337,6 +343,11 @@ class View(Generic[_S]):
             self._watch = None
         if tasks:
             await asyncio.wait(tasks)
+
+    def forget(self) -> None:
+        """None of it is so any more, and there is nobody who would tell. What is written again is known again."""
+        for key in list(self.keys):
+            self._take(key, None, 0)
 
     async def _begin(self) -> None:
         watch = await self._broker.watch(self._bucket, self._pattern)

@@ -161,6 +161,11 @@ class Showing:
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
+    def forget(self) -> None:
+        """The keys are gone: nobody has anything, until it is written again."""
+        for view in (self._coordinator, self._hosts, self._leases, self._workers, self._parts):
+            view.forget()
+
     @property
     def _views(self) -> tuple[View[Any], ...]:
         return (

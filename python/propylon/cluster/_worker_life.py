@@ -50,6 +50,7 @@ from propylon.cluster._keys import (
 from propylon.cluster._membership import Member, Times, View, new_id
 from propylon.cluster._partitions import PartitionKeeper
 from propylon.cluster._showing import Showing
+from propylon.cluster._upkeep import Upkeep
 from propylon.errors import ForkedError, NotConnected, PropylonError
 from propylon.events._fleet import FLEET_EVENTS
 from propylon.logs import flush_bursts
@@ -125,6 +126,7 @@ class WorkerLife:
         self._member: Member | None = None
         self._views: list[View[Any]] = []
         self._showing: Showing | None = None
+        self._upkeep: asyncio.Task[None] | None = None
         self._keeper: PartitionKeeper | None = None
         self._workers: View[WorkerInfo] | None = None
         self._listens = False
@@ -373,8 +375,8 @@ class WorkerLife:
         self._note_who_listens()
         self._looking = self._differing = None
         self._told_difference = False
-        self._member = Member(broker, keys, worker_key(worker), info, times)
-        await self._member.start()
+        member = self._member = Member(broker, keys, worker_key(worker), info, times)
+        await member.start()
         keeper = self._keeper = PartitionKeeper(broker, self._app, worker, self, times=times)
         self._workers = View(broker, keys, ALL_WORKERS, WorkerInfo, lambda _: self._workers_changed())
         self._active = View(broker, keys, ACTIVE, Active, lambda _: None)
@@ -384,6 +386,8 @@ class WorkerLife:
             await view.start()
         self._showing = Showing(self.admin, broker, self._app, "worker", worker, lambda: keeper.wanted)
         await self._showing.start()
+        upkeep = Upkeep(broker, self._app, times, is_well=lambda: member.is_fresh, gone=self._showing.forget)
+        self._upkeep = asyncio.get_running_loop().create_task(upkeep.run(), name="propylon upkeep")
         self._acknowledge()
         return keeper
 
@@ -609,6 +613,8 @@ class WorkerLife:
         views, self._views = self._views, []
         showing, self._showing = self._showing, None
         self._draining = True
+        if self._upkeep is not None:
+            self._upkeep.cancel()
         for handle in (self._looking, self._differing):
             if handle is not None:
                 handle.cancel()
