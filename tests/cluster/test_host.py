@@ -1,6 +1,7 @@
 """Gateway hosts: real connections to a simulator, over the broker in memory."""
 
 import asyncio
+import base64
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator
@@ -12,7 +13,7 @@ from cluster.hosts import APP, QUICK, MemoryHost, new_token
 from cluster.memory import MemoryServer
 from commands.conftest import guild as guild_of
 from face.support import eventually
-from propylon import Dispatch
+from propylon import Dispatch, PropylonError
 from propylon.cluster._broker import Entry, Watch
 from propylon.cluster._control import ClusterError, drain, purge, reshard, status
 from propylon.cluster._keys import (
@@ -357,6 +358,28 @@ async def test_only_what_is_heard_is_taken() -> None:
         c.sim.dispatch("MESSAGE_CREATE", b'{"guild_id":"1"}')
         await eventually(lambda: host.life.metrics().received > between.received)
         assert host.life.metrics().unheard == between.unheard
+
+
+def token_of(user: int) -> str:
+    """As Discord makes them: the user's id comes first."""
+    return f"{base64.urlsafe_b64encode(str(user).encode()).decode().rstrip('=')}.{new_token()}"
+
+
+async def test_a_host_of_another_bot_is_refused() -> None:
+    async with cluster(shards=1) as c:
+        c.token = token_of(41)
+        (first,) = await c.start()
+        before = c.server.keys(KEYS, "session.*.*")
+        c.token = token_of(42)
+        with pytest.raises(PropylonError, match=r"that of bot 41, and this token is that of bot 42; .*--app") as raised:
+            await c.start()
+        assert c.token not in str(raised.value)
+        assert c.server.keys(KEYS, "session.*.*") == before
+        assert first.ids == [0]
+        # A token that was made anew is the same bot's.
+        c.token = token_of(41)
+        (second,) = await c.start(capacity=1)
+        assert second.life.is_open()
 
 
 async def test_commands_reach_the_shard() -> None:

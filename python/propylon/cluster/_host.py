@@ -306,6 +306,7 @@ class GatewayHost:
         Raises:
             TimeoutError: Not ready in time; the text names the shards that are missing.
             ConnectionError: NATS cannot be reached; the text says where it was looked for.
+            PropylonError: The cluster is another bot's; the text says what to do.
             GatewayClosed: Discord refuses a shard for good: one of its subclasses.
             IdentifyBudgetExhausted: Too few IDENTIFYs are left today.
             RuntimeError: It is open already.

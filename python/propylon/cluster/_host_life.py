@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 import propylon._core as _core
-from propylon._arguments import check_seconds
+from propylon._arguments import check_seconds, user_of_token
 from propylon._delivery.plans import Plans
 from propylon._fleet.asking import Counsel
 from propylon._fleet.counters import none, summed
@@ -46,9 +46,11 @@ from propylon.cluster._keys import (
     ALL_PARTS,
     ALL_SEEN,
     ALL_WORKERS,
+    BOT,
     NEXT,
     OVERLAP,
     Active,
+    Bot,
     Heard,
     HostAnswer,
     HostInfo,
@@ -394,6 +396,7 @@ class HostLife:
         self._permits = Permits(gate)
         self._counsel = Counsel(self._options, gate)
         self._coordinator = Coordinator(broker, self.app, self.id, times=self.times, changed=self._look_soon)
+        await self._claim()
         self._active = await self._view(ACTIVE, Active)
         self._next = await self._view(NEXT, Next)
         await self._settle_total(self._active, self._counsel)
@@ -457,6 +460,23 @@ class HostLife:
                 async with asyncio.timeout(_LOOK):
                     await self._wake.wait()
 
+    async def _claim(self) -> None:
+        """The cluster is this bot's, or nobody's. Raises PropylonError where it is another's."""
+        bot = user_of_token(self._token)
+        if bot is None:
+            return
+        keys = bucket(self.app)
+        if await self.broker.create(keys, BOT, encode(Bot(str(bot)))) is not None:
+            return
+        entry = await self.broker.get(keys, BOT)
+        known = read(Bot, None if entry is None else entry.value)
+        if known is not None and known.id != str(bot):
+            raise PropylonError(
+                f"the cluster {self.app} is that of bot {known.id}, and this token is that of bot {bot}; give each bot "
+                f"an app of its own (--app, app=), or remove what is kept of the other one: propylon cluster purge "
+                f"--app {self.app}"
+            )
+
     # ------------------------------------------------------------------ what NATS keeps is gone
 
     def _is_well(self) -> bool:
@@ -480,6 +500,10 @@ class HostLife:
             # Epochs begin anew with the keys: whoever claims a session from now on does so after this host had it.
             self.kept[place] = kept._replace(epoch=0)
         await self.prepare(self.broker)
+        try:
+            await self._claim()
+        except PropylonError as error:
+            self._fail(error)
         if self._settled_total is not None:
             await self.broker.create(bucket(self.app), ACTIVE, encode(Active(self._settled_total)))
 

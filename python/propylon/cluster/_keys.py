@@ -19,6 +19,7 @@ __all__ = [
     "ALL_PARTS",
     "ALL_SEEN",
     "ALL_WORKERS",
+    "BOT",
     "BUDGET",
     "COORDINATOR",
     "GIVEN_UP_AFTER",
@@ -30,6 +31,7 @@ __all__ = [
     "RENEWED_EVERY",
     "TTL",
     "Active",
+    "Bot",
     "BudgetKey",
     "Chunk",
     "Command",
@@ -90,6 +92,7 @@ ACTIVE: Final = "active"
 NEXT: Final = "next"
 OVERLAP: Final = "overlap"
 COORDINATOR: Final = "coordinator"
+BOT: Final = "bot"
 BUDGET: Final = "budget"
 IDENTIFIED: Final = "identified"
 ALL_HOSTS: Final = "host.*"
@@ -180,6 +183,13 @@ class Active(msgspec.Struct, frozen=True):
     total: int
     window: float = 2.0
     """Seconds for which the shards of the total before go on publishing after the switch."""
+
+
+class Bot(msgspec.Struct, frozen=True):
+    """Of `BOT`: whose cluster it is. The first host says so; one of another bot is refused."""
+
+    id: str
+    """Of its user."""
 
 
 class Next(msgspec.Struct, frozen=True):
