@@ -9,7 +9,7 @@ import pytest_asyncio
 from cluster.hosts import virtually
 from cluster.memory import MemoryBroker, MemoryServer
 from face.support import eventually
-from propylon import Dispatch, Listener, field
+from propylon import Dispatch, Listener, events, field
 from propylon._filters.expression import description
 from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
@@ -30,6 +30,11 @@ class Author(Event, event="MESSAGE_CREATE"):
 
 class Invented(Event, event="INVENTED"):
     name: str
+
+
+MANY = [
+    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+][:20]
 
 
 def face() -> ListenerFace:
@@ -176,6 +181,36 @@ async def test_it_is_renewed_before_it_expires(server: MemoryServer) -> None:
     await eventually(lambda: puts(server) >= 10)
     assert ("expire", heard_key("me")) not in server.log
     await announcer.stop()
+
+
+@pytest.mark.asyncio
+async def test_what_the_server_does_not_take_is_told_once_and_what_was_heard_before_stays(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = face()
+    listen(one, Ready)
+    announcer, broker = await begun(server, one, Times(every=0.05))
+    put = broker.put
+
+    async def small(bucket: str, key: str, value: bytes, /, *, ttl: float | None = None) -> int:
+        if len(value) > 200:
+            raise ValueError("maximum payload exceeded")
+        return await put(bucket, key, value, ttl=ttl)
+
+    monkeypatch.setattr(broker, "put", small)
+    listener = listen(one, *MANY)
+    before = puts(server)
+    await eventually(lambda: puts(server) >= before + 3)
+    assert written(server) == [HeardSlot(None, ["READY"])]
+    assert caplog.text.count("give the server a larger max_payload") == 1
+    listener.remove()
+    listen(one, MessageCreate)
+    await eventually(lambda: written(server) == [HeardSlot(None, ["MESSAGE_CREATE", "READY"])])
+    await announcer.end()
+    other = face()
+    listen(other, *MANY)
+    with pytest.raises(ValueError, match="larger max_payload"):
+        await Announcer(broker, "app", "other", other.registry).begin()
 
 
 def test_what_a_worker_heard_outlives_it_for_a_minute() -> None:

@@ -33,6 +33,7 @@ from propylon.cluster._keys import (
 )
 from propylon.cluster._keys import Coordinator as CoordinatorKey
 from propylon.cluster._membership import AWAY, HeldKey, Times, View
+from propylon.cluster._tasks import spawn
 from propylon.errors import budget_exhausted
 
 __all__ = ["ClusterGate", "Coordinator"]
@@ -112,7 +113,7 @@ class ClusterGate:
         self._tell(self._learn(BudgetKey(total, remaining, now + min(reset_after, _LONGEST_RESET), now)))
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(telling, name="propylon identify gate")
+        task = spawn(telling, "propylon identify gate")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -183,7 +184,7 @@ class Coordinator:
     async def start(self) -> None:
         """Stand for it from now on. Raises TimeoutError or ConnectionError."""
         await self._view.start()
-        self._tasks = [asyncio.get_running_loop().create_task(self._run(), name="propylon coordinator")]
+        self._tasks = [spawn(self._run(), "propylon coordinator")]
 
     async def stop(self) -> None:
         """Stand for it no more; another host can be it at once."""
@@ -234,9 +235,7 @@ class Coordinator:
             await held.release()
             raise
         _log.info("this host is the coordinator of the cluster")
-        answering = asyncio.get_running_loop().create_task(
-            self._answer_all(self._questions), name="propylon coordinator"
-        )
+        answering = spawn(self._answer_all(self._questions), "propylon coordinator")
         self._tasks.append(answering)
         answering.add_done_callback(lambda task: self._tasks.remove(task) if task in self._tasks else None)
         self._changed()
@@ -266,6 +265,9 @@ class Coordinator:
                 except AWAY as error:
                     # Whoever asked asks again.
                     _log.debug("a question at the identify gate was not answered: %s", error)
+                except Exception:
+                    # The others are answered: nobody else could, while this host is the coordinator.
+                    _log.exception("a question at the identify gate could not be answered")
 
     async def _answer(self, asked: Asked) -> None:
         question = read(IdentifyQuestion, asked.data)

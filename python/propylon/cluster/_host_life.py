@@ -73,6 +73,7 @@ from propylon.cluster._leases import assignment
 from propylon.cluster._membership import AWAY, Member, Times, View, new_id
 from propylon.cluster._showing import Showing
 from propylon.cluster._store import ClusterSessions, Kept
+from propylon.cluster._tasks import spawn
 from propylon.cluster._upkeep import Missing, Upkeep
 from propylon.errors import (
     ForkedError,
@@ -405,7 +406,7 @@ class HostLife:
         self._heard = await self._view(ALL_HEARD, Heard, self._heard_changed)
         await self._coordinator.start()
         self._control = await broker.serve(host_subject(self.app, self.id))
-        self.keep(self._spawn(self._answer(self._control), "propylon host control"))
+        self.keep(spawn(self._answer(self._control), "propylon host control"))
         self._member = Member(broker, bucket(self.app), host_key(self.id), self._info, self.times)
         await self._member.start()
         self._showing = Showing(self.admin, broker, self.app, "host", self.id, self._leased)
@@ -413,8 +414,8 @@ class HostLife:
         self._upkeep = Upkeep(
             broker, self.app, self.times, is_well=self._is_well, gone=self._keys_are_gone, make=self._make_again
         )
-        self.keep(self._spawn(self._upkeep.run(), "propylon upkeep"))
-        self.keep(self._spawn(self._run(), "propylon host"))
+        self.keep(spawn(self._upkeep.run(), "propylon upkeep"))
+        self.keep(spawn(self._run(), "propylon host"))
         _log.info("host %s has joined the cluster %s", self.id, self.app)
 
     def _leased(self) -> int:
@@ -517,19 +518,10 @@ class HostLife:
         held = self._held.get((total, shard_id))
         return None if held is None else held.lease
 
-    def _spawn(self, coroutine: Any, name: str) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(coroutine, name=name)
-
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task until it is done."""
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            _log.error("%s has failed", task.get_name(), exc_info=error)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ what others write
 
@@ -643,7 +635,7 @@ class HostLife:
             if host == self.id:
                 if place not in self._held and place not in self._taking and shard_id not in having:
                     self._taking.add(place)
-                    self.keep(self._spawn(self._take(total, shard_id), "propylon lease"))
+                    self.keep(spawn(self._take(total, shard_id), "propylon lease"))
             elif place in self._held:
                 self._hand_over(self._held[place])
 
@@ -803,7 +795,7 @@ class HostLife:
         """The coordinator switches the totals: all that a successor needs to go on with it is in the keys."""
         if not self.is_coordinator or (self._coordinating is not None and not self._coordinating.done()):
             return
-        self._coordinating = self._spawn(self._carry_on(), "propylon reshard")
+        self._coordinating = spawn(self._carry_on(), "propylon reshard")
         self.keep(self._coordinating)
 
     async def _carry_on(self) -> None:
@@ -997,7 +989,7 @@ class HostLife:
     def _end(self, patience: float = _LEAST_PATIENCE) -> asyncio.Task[None]:
         if self._shutting is None:
             self._closing = True
-            self._shutting = self._spawn(self._shut(patience), "propylon host end")
+            self._shutting = spawn(self._shut(patience), "propylon host end")
         return self._shutting
 
     async def close(self, code: int | None, *, drain: float | None = None) -> None:

@@ -20,6 +20,7 @@ from propylon.cluster._commands_host import CommandServer
 from propylon.cluster._leases import ShardLease
 from propylon.cluster._membership import AWAY, Times
 from propylon.cluster._store import ClusterSessions, Kept, newer
+from propylon.cluster._tasks import spawn
 from propylon.errors import PropylonError, SessionTakenOver
 
 __all__ = ["HeldShard", "Holder", "Outlet"]
@@ -190,7 +191,7 @@ class HeldShard:
 
     def begin(self) -> None:
         """Connect it. What comes of that the holder hears."""
-        self._beginning = asyncio.get_running_loop().create_task(self._begin(), name="propylon shard start")
+        self._beginning = spawn(self._begin(), "propylon shard start")
 
     async def _begin(self) -> None:
         try:
@@ -238,7 +239,7 @@ class HeldShard:
             if self.lease.is_held and not (self.is_leaving or life.under_way):
                 await self._open(life)
 
-        self._beginning = asyncio.get_running_loop().create_task(again(), name="propylon shard start")
+        self._beginning = spawn(again(), "propylon shard start")
 
     async def _where_to_go_on(self) -> Kept | None:
         """The session to resume. Waits for the broker, for as long as the lease is held."""
@@ -295,7 +296,7 @@ class HeldShard:
         if self._leaving is None:
             self.is_leaving = True
             leaving = self._leave(code, forget=forget)
-            self._leaving = asyncio.get_running_loop().create_task(leaving, name="propylon shard end")
+            self._leaving = spawn(leaving, "propylon shard end")
         return self._leaving
 
     async def _leave(self, code: int, *, forget: bool) -> None:

@@ -23,6 +23,7 @@ from propylon.cluster._keys import (
     read,
 )
 from propylon.cluster._membership import HeldKey, Times, View
+from propylon.cluster._tasks import spawn
 
 __all__ = ["Holder", "PartitionKeeper", "owner_of", "partitions_of"]
 
@@ -124,7 +125,7 @@ class PartitionKeeper:
             return
         self._keeps = True
         self._look()
-        self._looking = asyncio.get_running_loop().create_task(self._look_again(), name="propylon partitions")
+        self._looking = spawn(self._look_again(), "propylon partitions")
         if self._busy:
             await asyncio.wait(list(self._busy.values()))
 

@@ -50,6 +50,7 @@ from propylon.cluster._keys import (
 from propylon.cluster._membership import Member, Times, View, new_id
 from propylon.cluster._partitions import PartitionKeeper
 from propylon.cluster._showing import Showing
+from propylon.cluster._tasks import spawn
 from propylon.cluster._upkeep import Upkeep
 from propylon.errors import ForkedError, NotConnected, PropylonError
 from propylon.events._fleet import FLEET_EVENTS
@@ -387,7 +388,7 @@ class WorkerLife:
         self._showing = Showing(self.admin, broker, self._app, "worker", worker, lambda: keeper.wanted)
         await self._showing.start()
         upkeep = Upkeep(broker, self._app, times, is_well=lambda: member.is_fresh, gone=self._showing.forget)
-        self._upkeep = asyncio.get_running_loop().create_task(upkeep.run(), name="propylon upkeep")
+        self._upkeep = spawn(upkeep.run(), "propylon upkeep")
         self._acknowledge()
         return keeper
 
