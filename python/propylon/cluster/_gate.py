@@ -56,6 +56,9 @@ _FORGOTTEN: Final = 5.0
 _NOBODY: Final = 0.5
 """Seconds between two questions that nobody answers."""
 _TRIES: Final = 8
+_LATELY: Final = 60.0
+"""Seconds within which two hosts are told the same thing. Their clocks may differ by so much."""
+_SAME_DAY: Final = 3600.0
 _LONGEST_RESET: Final = 48 * 3600.0
 
 
@@ -133,8 +136,20 @@ class ClusterGate:
         await self._ask(msgspec.structs.replace(question, released=True))
 
     async def _learn(self, told: BudgetKey) -> None:
+        keys = bucket(self._app)
         with contextlib.suppress(*AWAY):
-            await self._broker.put(bucket(self._app), BUDGET, encode(told))
+            for _ in range(_TRIES):
+                entry = await self._broker.get(keys, BUDGET)
+                known = read(BudgetKey, None if entry is None else entry.value)
+                value = encode(told if known is None else _lesser(known, told))
+                written = (
+                    await self._broker.create(keys, BUDGET, value)
+                    if entry is None
+                    else await self._broker.update(keys, BUDGET, value, entry.revision)
+                )
+                if written is not None:
+                    return
+            _log.warning("the budget of IDENTIFYs is changed by others all the time; what is left of it was not noted")
 
 
 @dataclass(slots=True)
@@ -338,6 +353,18 @@ class Coordinator:
             if await self._broker.update(self._bucket, BUDGET, encode(spent), entry.revision) is not None:
                 return None
         raise TimeoutError("the budget of IDENTIFYs is changed by others all the time")
+
+
+def _lesser(known: BudgetKey, told: BudgetKey) -> BudgetKey:
+    """What counts of what is there and what Discord has just said.
+
+    Hosts that start together are told within moments, write in any order, and IDENTIFYs leave meanwhile: of what is of
+    one day and told lately the lesser number has them all. What is older Discord knows better.
+    """
+    is_of_the_day = abs(known.resets_at - told.resets_at) < _SAME_DAY
+    if is_of_the_day and abs(known.told_at - told.told_at) < _LATELY:
+        return msgspec.structs.replace(told, remaining=min(known.remaining, told.remaining))
+    return told
 
 
 def _floor(total: int) -> int:
