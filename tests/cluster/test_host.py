@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -207,6 +208,7 @@ async def test_all_hosts_resume_when_the_broker_was_away() -> None:
 
 async def test_a_session_that_began_while_nothing_could_be_saved_is_kept() -> None:
     async with cluster(shards=1) as c:
+        c.server.now = lambda: time.time() - 3600
         (host,) = await c.start()
         key = "session.1.0"
         await eventually(lambda: key in c.server.keys(KEYS))
@@ -219,7 +221,10 @@ async def test_a_session_that_began_while_nothing_could_be_saved_is_kept() -> No
         host.connection.catch_up()
         await eventually(lambda: c.all_are_ready)
         assert (c.identifies, c.resumes) == (1, 1)
-        assert host.outlet.asked[-1][0] == ours.session.id
+        # From when it was left, by the clock of the server.
+        session_id, since = host.outlet.asked[-1]
+        assert session_id == ours.session.id
+        assert time.time() - 3600 - 90 < since < time.time() - 3600 - 30
         assert host.life.kept == {}
 
 

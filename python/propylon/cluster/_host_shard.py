@@ -17,6 +17,7 @@ from propylon._gateway.life import Life
 from propylon._sessions.session import GatewayStatus, Session
 from propylon.cluster._broker import Broker
 from propylon.cluster._commands_host import CommandServer
+from propylon.cluster._keys import bucket, lease_key
 from propylon.cluster._leases import ShardLease
 from propylon.cluster._membership import AWAY, Times
 from propylon.cluster._store import ClusterSessions, Kept, newer
@@ -251,7 +252,18 @@ class HeldShard:
             except AWAY:
                 if not self.lease.is_held or self.is_leaving:
                     return None
-        return newer(ours, theirs, claimed)
+        kept = newer(ours, theirs, claimed)
+        return await self._by_the_server(kept) if kept is not None and kept is ours else kept
+
+    async def _by_the_server(self, ours: Kept) -> Kept:
+        """With its time as the server tells it, whose clock need not be this one's: the lease was written just now."""
+        entry = None
+        with contextlib.suppress(*AWAY):
+            entry = await self._holder.broker.get(bucket(self._holder.app), lease_key(self.total, self.shard_id))
+        if entry is None:
+            # Then all of the stream is looked through.
+            return ours._replace(at=0.0)
+        return ours._replace(at=entry.created - (asyncio.get_running_loop().time() - ours.at))
 
     async def _published_of(self, kept: Kept) -> dict[int, int]:
         """What must not be published again. Not known, it is: a worker may hear it twice then, and misses nothing."""
@@ -362,7 +374,7 @@ class HeldShard:
             else:
                 return
         # The lease may come back to this host, and nobody else may have had it meanwhile.
-        self._holder.kept[self.place] = Kept(session, self.lease.epoch, time.time() - _UNSAVED)
+        self._holder.kept[self.place] = Kept(session, self.lease.epoch, asyncio.get_running_loop().time() - _UNSAVED)
 
 
 def _marked(life: Life) -> Session | None:
