@@ -504,7 +504,9 @@ class HostLife:
         try:
             await self._claim()
         except PropylonError as error:
+            # Somebody else was quicker.
             self._fail(error)
+            return
         if self._settled_total is not None:
             await self.broker.create(bucket(self.app), ACTIVE, encode(Active(self._settled_total)))
 
