@@ -46,6 +46,7 @@ class FakeOutlet:
         self.removed: list[int] = []
         self.asked: list[tuple[str, float]] = []
         self.is_flushed = True
+        self.pending_trouble: str | None = None
         self.is_closed = False
 
     def add(self, shard: _core.Shard, epoch: int, published: dict[int, int], /) -> None:
@@ -66,6 +67,10 @@ class FakeOutlet:
     async def published(self, session_id: str, since: float, /) -> dict[int, int]:
         self.asked.append((session_id, since))
         return {0: 1}
+
+    def trouble(self) -> str | None:
+        trouble, self.pending_trouble = self.pending_trouble, None
+        return trouble
 
     def metrics(self) -> dict[str, int]:
         return {"published": 0}
@@ -139,6 +144,9 @@ class MemoryHost:
             self.broker = server.client(name)
             return self.broker
 
+        async def prepare(_: Broker) -> None:
+            """It is all there."""
+
         self.life = HostLife(
             self,
             maker_of,
@@ -152,6 +160,7 @@ class MemoryHost:
             lifespan=lifespan,
             admin=admin,
             connect=connect,
+            prepare=prepare,
             outlet_of=lambda _: self.outlet,
             times=times,
         )

@@ -42,7 +42,7 @@ class MemoryServer:
     def __init__(self, *, timeout: float = 5.0, now: Callable[[], float] = time.time) -> None:
         """``timeout``: of the connections; ``now``: Unix time of what is written."""
         self.timeout: Final = timeout
-        self._now: Final = now
+        self.now = now
         self._keys: Final[dict[tuple[str, str], _Kept]] = {}
         self._revisions: Final = itertools.count(1)
         self._inboxes: Final = itertools.count(1)
@@ -79,7 +79,7 @@ class MemoryServer:
         before = self._keys.pop((bucket, key), None)
         if before is not None and before.expiry is not None:
             before.expiry.cancel()
-        kept = self._keys[bucket, key] = _Kept(bytes(value), next(self._revisions), self._now())
+        kept = self._keys[bucket, key] = _Kept(bytes(value), next(self._revisions), self.now())
         if ttl is not None:
             kept.expiry = asyncio.get_running_loop().call_later(ttl, self._remove, bucket, key, "expire")
         self.log.append((what, key))

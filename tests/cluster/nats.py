@@ -5,6 +5,7 @@ They can be stopped, killed and started again on the same port, with what they k
 
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -111,6 +112,11 @@ class NatsServer:
             self._process.kill()
             self._process.wait(_PATIENCE)
             self._process = None
+
+    def wipe(self) -> None:
+        """While it is not running: forget all that was kept."""
+        assert self._process is None
+        shutil.rmtree(Path(self._folder.name) / "store")
 
     def suspend(self) -> None:
         """Let it hang, with its connections open."""

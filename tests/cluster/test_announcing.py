@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from cluster.hosts import virtually
 from cluster.memory import MemoryBroker, MemoryServer
 from face.support import eventually
-from propylon import Dispatch, Listener, field
+from propylon import Dispatch, Listener, events, field
 from propylon._filters.expression import description
 from propylon._listening.face import ListenerFace
 from propylon._listening.lifespan import Lifespan
@@ -16,8 +17,6 @@ from propylon.cluster._announcing import Announcer, covers, heard_of
 from propylon.cluster._keys import Heard, HeardSlot, bucket, heard_key, read
 from propylon.cluster._membership import Times
 from propylon.events import Event, GuildJoined, MessageCreate, Ready, TypingStart
-
-pytestmark = pytest.mark.asyncio
 
 
 class Narrow(Event, event="MESSAGE_CREATE"):
@@ -33,6 +32,11 @@ class Invented(Event, event="INVENTED"):
     name: str
 
 
+MANY = [
+    kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+][:20]
+
+
 def face() -> ListenerFace:
     owner = object()
     return ListenerFace(owner, Lifespan(owner, None), check_usable=lambda: None, adding=lambda _: None)
@@ -46,6 +50,7 @@ def listen(of: ListenerFace, *events: object, where: object = None) -> "Listener
     return of.listen(events, Options(where=where), {})(listener)  # type: ignore[no-any-return, arg-type]
 
 
+@pytest.mark.asyncio
 async def test_each_filter_is_a_slot_with_its_events_and_what_is_wanted_of_them() -> None:
     one = face()
     listen(one, Narrow)
@@ -64,6 +69,7 @@ async def test_each_filter_is_a_slot_with_its_events_and_what_is_wanted_of_them(
     )
 
 
+@pytest.mark.asyncio
 async def test_whoever_wants_all_of_an_event_takes_the_projection_away() -> None:
     one = face()
     listen(one, Narrow)
@@ -73,6 +79,7 @@ async def test_whoever_wants_all_of_an_event_takes_the_projection_away() -> None
     assert heard_of(one.registry).slots[0].projections == {"MESSAGE_CREATE": {"content": None}}
 
 
+@pytest.mark.asyncio
 async def test_everything_is_a_star_and_names_of_no_table_are_one() -> None:
     one = face()
     listen(one, Invented)
@@ -82,12 +89,14 @@ async def test_everything_is_a_star_and_names_of_no_table_are_one() -> None:
     assert heard_of(one.registry) == Heard([HeardSlot(None, ["*"])])
 
 
+@pytest.mark.asyncio
 async def test_nothing_is_heard_where_nobody_listens() -> None:
     one = face()
     listen(one, Ready).remove()
     assert heard_of(one.registry) == Heard()
 
 
+@pytest.mark.asyncio
 async def test_more_conditions_than_a_key_may_hold_are_left_out() -> None:
     one = face()
     for number in range(20):
@@ -96,6 +105,7 @@ async def test_more_conditions_than_a_key_may_hold_are_left_out() -> None:
     assert heard_of(one.registry, most=500) == Heard([HeardSlot(None, ["MESSAGE_CREATE"])])
 
 
+@pytest.mark.asyncio
 async def test_what_covers_what() -> None:
     part = {"MESSAGE_CREATE": {"content": None, "author": {"id": None}}}
     wide = Heard([HeardSlot(None, ["MESSAGE_CREATE", "READY"], part), HeardSlot("w", ["*"])])
@@ -135,6 +145,7 @@ async def begun(server: MemoryServer, one: ListenerFace, times: Times | None = N
     return announcer, broker
 
 
+@pytest.mark.asyncio
 async def test_it_is_written_at_the_beginning_and_when_more_is_heard(server: MemoryServer) -> None:
     one = face()
     listen(one, Ready)
@@ -146,9 +157,9 @@ async def test_it_is_written_at_the_beginning_and_when_more_is_heard(server: Mem
     # Both in one write.
     assert puts(server) == 2
     await announcer.end()
-    assert written(server) is None
 
 
+@pytest.mark.asyncio
 async def test_what_is_heard_no_longer_is_told_with_the_next_renewal(server: MemoryServer) -> None:
     one = face()
     listen(one, Ready)
@@ -163,15 +174,65 @@ async def test_what_is_heard_no_longer_is_told_with_the_next_renewal(server: Mem
     await announcer.end()
 
 
+@pytest.mark.asyncio
 async def test_it_is_renewed_before_it_expires(server: MemoryServer) -> None:
     one = face()
     announcer, _ = await begun(server, one, Times(ttl=0.5, every=0.1))
     await eventually(lambda: puts(server) >= 10)
     assert ("expire", heard_key("me")) not in server.log
     await announcer.stop()
-    await eventually(lambda: written(server) is None)
 
 
+@pytest.mark.asyncio
+async def test_what_the_server_does_not_take_is_told_once_and_what_was_heard_before_stays(
+    server: MemoryServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = face()
+    listen(one, Ready)
+    announcer, broker = await begun(server, one, Times(every=0.05))
+    put = broker.put
+
+    async def small(bucket: str, key: str, value: bytes, /, *, ttl: float | None = None) -> int:
+        if len(value) > 200:
+            raise ValueError("maximum payload exceeded")
+        return await put(bucket, key, value, ttl=ttl)
+
+    monkeypatch.setattr(broker, "put", small)
+    listener = listen(one, *MANY)
+    before = puts(server)
+    await eventually(lambda: puts(server) >= before + 3)
+    assert written(server) == [HeardSlot(None, ["READY"])]
+    assert caplog.text.count("give the server a larger max_payload") == 1
+    listener.remove()
+    listen(one, MessageCreate)
+    await eventually(lambda: written(server) == [HeardSlot(None, ["MESSAGE_CREATE", "READY"])])
+    await announcer.end()
+    other = face()
+    listen(other, *MANY)
+    with pytest.raises(ValueError, match="larger max_payload"):
+        await Announcer(broker, "app", "other", other.registry).begin()
+
+
+def test_what_a_worker_heard_outlives_it_for_a_minute() -> None:
+    async def main() -> None:
+        server = MemoryServer()
+        one = face()
+        listen(one, Ready)
+        told = [HeardSlot(None, ["READY"])]
+        for ends, seconds in (("end", 60), ("stop", 75)):
+            announcer, _ = await begun(server, one)
+            await asyncio.sleep(20)
+            # In order, or as one that is killed.
+            await getattr(announcer, ends)()
+            await asyncio.sleep(seconds - 6)
+            assert written(server) == told
+            await asyncio.sleep(7)
+            assert written(server) is None
+
+    virtually(main)
+
+
+@pytest.mark.asyncio
 async def test_a_write_that_failed_is_made_again(server: MemoryServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("propylon.cluster._announcing._AGAIN", 0.01)
     one = face()

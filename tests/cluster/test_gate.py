@@ -6,6 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 
 from cluster.hosts import APP, virtually
@@ -208,9 +209,40 @@ def test_the_budget_is_counted_by_all_and_its_end_is_kept() -> None:
             await other.gate.acquire(0, 1)
         assert caught.value.resets_at == pytest.approx(time.time() + 3600, abs=60)
         # A later word of Discord counts.
+        earlier = msgspec.structs.replace(told, told_at=told.told_at - 600)
+        await host.client.put(KEYS, BUDGET, encode(earlier))
         other.gate.learn(total=100, remaining=50, reset_after=3600)
         await asyncio.sleep(0.1)
         await other.gate.acquire(0, 1)
+        await host.stop()
+
+    virtually(main)
+
+
+def test_of_what_hosts_are_told_together_the_lesser_number_counts() -> None:
+    async def main() -> None:
+        server = MemoryServer()
+        host, other = await Host(server, "a").start(), Host(server, "b")
+
+        def remaining() -> int | None:
+            told = read(BudgetKey, server.keys(KEYS)[BUDGET].value)
+            return None if told is None else told.remaining
+
+        # Discord told the other one first; it writes at the same time, or later.
+        for first, second in ((998, 999), (500, 700)):
+            host.gate.learn(total=1000, remaining=first, reset_after=3600)
+            other.gate.learn(total=1000, remaining=second, reset_after=3600)
+            await asyncio.sleep(1)
+            assert remaining() == first
+        # One that has left since counts too.
+        await host.gate.acquire(0, 1)
+        other.gate.learn(total=1000, remaining=700, reset_after=3600)
+        await asyncio.sleep(1)
+        assert remaining() == 499
+        # Another day begins with all of them.
+        other.gate.learn(total=1000, remaining=1000, reset_after=86_400)
+        await asyncio.sleep(1)
+        assert remaining() == 1000
         await host.stop()
 
     virtually(main)

@@ -4,9 +4,11 @@ Over 500 lines because each of a host's cases needs the same few hosts on one si
 """
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import re
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -16,7 +18,7 @@ from cluster.hosts import APP, QUICK, MemoryHost, new_token
 from cluster.memory import MemoryServer
 from commands.conftest import guild as guild_of
 from face.support import eventually
-from propylon import Dispatch
+from propylon import Dispatch, PropylonError
 from propylon.cluster._broker import Entry, Watch
 from propylon.cluster._control import ClusterError, GivenUp, awaited, drain, purge, reshard, status
 from propylon.cluster._keys import (
@@ -214,6 +216,7 @@ async def test_all_hosts_resume_when_the_broker_was_away() -> None:
 
 async def test_a_session_that_began_while_nothing_could_be_saved_is_kept() -> None:
     async with cluster(shards=1) as c:
+        c.server.now = lambda: time.time() - 3600
         (host,) = await c.start()
         key = "session.1.0"
         await eventually(lambda: key in c.server.keys(KEYS))
@@ -226,7 +229,10 @@ async def test_a_session_that_began_while_nothing_could_be_saved_is_kept() -> No
         host.connection.catch_up()
         await eventually(lambda: c.all_are_ready)
         assert (c.identifies, c.resumes) == (1, 1)
-        assert host.outlet.asked[-1][0] == ours.session.id
+        # From when it was left, by the clock of the server.
+        session_id, since = host.outlet.asked[-1]
+        assert session_id == ours.session.id
+        assert time.time() - 3600 - 90 < since < time.time() - 3600 - 30
         assert host.life.kept == {}
 
 
@@ -284,6 +290,8 @@ async def test_another_number_of_shards_takes_over() -> None:
                 while True:
                     told.extend("gone" if one.value is None else one.value.decode() for one in await watch.next())
 
+        # What a worker heard outlives it, and is not waited for.
+        await client.put(KEYS, heard_key("gone"), encode(Heard()))
         watches = [await client.watch(KEYS, NEXT), await client.watch(KEYS, OVERLAP)]
         noting = [
             asyncio.create_task(note(watch, told)) for watch, told in zip(watches, (phases, overlaps), strict=True)
@@ -420,6 +428,38 @@ async def test_only_what_is_heard_is_taken() -> None:
         c.sim.dispatch("MESSAGE_CREATE", b'{"guild_id":"1"}')
         await eventually(lambda: host.life.metrics().received > between.received)
         assert host.life.metrics().unheard == between.unheard
+
+
+def token_of(user: int) -> str:
+    """As Discord makes them: the user's id comes first."""
+    return f"{base64.urlsafe_b64encode(str(user).encode()).decode().rstrip('=')}.{new_token()}"
+
+
+async def test_a_host_of_another_bot_is_refused() -> None:
+    async with cluster(shards=1) as c:
+        c.token = token_of(41)
+        (first,) = await c.start()
+        before = c.server.keys(KEYS, "session.*.*")
+        c.token = token_of(42)
+        with pytest.raises(PropylonError, match=r"that of bot 41, and this token is that of bot 42; .*--app") as raised:
+            await c.start()
+        assert c.token not in str(raised.value)
+        assert c.server.keys(KEYS, "session.*.*") == before
+        assert first.ids == [0]
+        # A token that was made anew is the same bot's.
+        c.token = token_of(41)
+        (second,) = await c.start(capacity=1)
+        assert second.life.is_open()
+
+
+async def test_a_host_says_why_nothing_can_be_published_and_not_each_second(caplog: pytest.LogCaptureFixture) -> None:
+    async with cluster(shards=1) as c:
+        (host,) = await c.start()
+        host.outlet.pending_trouble = "timed out (permissions violation)"
+        await eventually(lambda: "sent again until they are: timed out (permissions violation)" in caplog.text)
+        host.outlet.pending_trouble = "timed out"
+        await eventually(lambda: host.outlet.pending_trouble is None)
+    assert caplog.text.count("cannot be published") == 1
 
 
 async def test_commands_reach_the_shard() -> None:

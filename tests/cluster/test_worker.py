@@ -216,8 +216,9 @@ async def test_hosts_read_what_it_listens_to(cluster: Cluster) -> None:
     assert info.id == worker.id
     assert info.version
     await worker.close()
-    assert cluster.server.keys(KEYS, "worker.*") == cluster.server.keys(KEYS, "heard.*") == {}
-    assert cluster.server.keys(KEYS, "part.*") == {}
+    assert cluster.server.keys(KEYS, "worker.*") == cluster.server.keys(KEYS, "part.*") == {}
+    # For another minute, so that whoever follows misses nothing.
+    assert len((cluster.heard(worker) or Heard()).slots) == 2
 
 
 async def test_two_share_the_partitions_and_one_that_leaves_gives_its_own_back(
@@ -241,6 +242,53 @@ async def test_two_share_the_partitions_and_one_that_leaves_gives_its_own_back(
     await eventually(lambda: a.partitions == tuple(range(64)))
     # Counters are kept of partitions that have gone.
     assert a.metrics().received + b.metrics().received == 128
+
+
+async def test_one_at_which_nobody_listens_takes_no_partition(
+    cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("propylon.cluster._worker_life._LINGERS", 0.05)
+    idle, busy = cluster.worker(name="idle"), cluster.worker(name="busy")
+    listening(busy, heard)
+    await idle.open()
+    assert idle.partitions == ()
+    await busy.open()
+    assert busy.partitions == tuple(range(64))
+    for guild_id in range(64):
+        cluster.say(str(guild_id), guild_id)
+    await eventually(lambda: sorted(map(int, heard)) == list(range(64)))
+    # It joins with the first that listens or waits...
+    waiting = asyncio.ensure_future(idle.wait_for(MessageCreate, where=field("content") == "now"))
+    await eventually(lambda: idle.partitions and len(idle.partitions) + len(busy.partitions) == 64)
+    cluster.say("now", idle.partitions[0])
+    assert (await waiting).content == "now"
+    # ...and leaves with the last.
+    await eventually(lambda: idle.partitions == () and len(busy.partitions) == 64)
+    assert [info.listens for info in sorted(cluster.workers, key=lambda info: info.id)] == [True, False]
+    cluster.say("later", 0)
+    await eventually(lambda: "later" in heard)
+
+
+async def test_workers_with_different_listeners_are_told_of_once(
+    cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("propylon.cluster._worker_life._DIFFER_FOR", 0.1)
+    a, b, same, idle = (cluster.worker(name=name) for name in ("a", "b", "same", "idle"))
+    for worker in (a, b, same):
+        listening(worker, heard)
+    for worker in (a, same, idle):
+        await worker.open()
+    # Who waits for an event does so for a while.
+    with pytest.raises(TimeoutError):
+        await a.wait_for(MessageUpdate, timeout=0.3)
+    assert "different listeners" not in caplog.text
+    b.listen(MessageUpdate)(lambda event: None)
+    await b.open()
+    text = "the workers {} and {} have different listeners"
+    await eventually(lambda: text.format(a.id, b.id) in caplog.text and text.format(same.id, b.id) in caplog.text)
+    b.listen(Ready)(lambda event: None)
+    await asyncio.sleep(0.3)
+    assert caplog.text.count("different listeners") == 3
 
 
 async def test_a_partition_moves_when_its_events_are_finished_and_none_comes_twice(cluster: Cluster) -> None:
@@ -440,12 +488,14 @@ async def test_without_a_drain_calls_go_on_and_come_again(cluster: Cluster) -> N
 
 async def test_events_come_while_two_totals_publish_and_the_intakes_know(cluster: Cluster) -> None:
     worker = cluster.worker()
+    listening(worker, [])
     await worker.open()
     other = cluster.server.client()
     assert cluster.intake().overlapping is None
     await other.put(KEYS, OVERLAP, encode(OverlapKey(time.time() + 5, old=4)))
     await eventually(lambda: all(intake.overlapping == 4 for intake in cluster.stream.intakes))
     late = cluster.worker()
+    listening(late, [])
     await late.open()
     await eventually(lambda: len(late.partitions) > 0)
     assert all(intake.overlapping == 4 for intake in cluster.stream.intakes)
@@ -467,6 +517,7 @@ async def test_how_many_shards_there_are_is_what_the_hosts_say(cluster: Cluster)
 
 async def test_an_intake_that_cannot_go_on_is_begun_anew(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
     worker = cluster.worker()
+    listening(worker, [])
     await worker.open()
     intake = cluster.intake()
     intake.pending_news = [("dead", "5 deliveries"), ("expired", "17"), ("failed", "no such stream")]
@@ -562,6 +613,7 @@ async def test_serve_has_the_lifespan_around_it(cluster: Cluster) -> None:
 
 async def test_it_is_opened_once_at_a_time(cluster: Cluster) -> None:
     worker = cluster.worker()
+    listening(worker, [])
     await worker.open()
     with pytest.raises(RuntimeError, match="open already"):
         await worker.open()

@@ -16,6 +16,7 @@ LOOPS = pytest.mark.parametrize("factory", loop_factories().values(), ids=loop_f
 def test_one_that_is_left_open_is_closed_with_its_loop(factory: Any) -> None:
     cluster = Cluster()
     worker = cluster.worker()
+    listening(worker, [])
 
     async def main() -> None:
         await worker.open()
@@ -51,6 +52,7 @@ def test_one_loop_after_the_other_can_open_it(factory: Any) -> None:
 def test_one_whose_loop_died_open_can_be_opened_in_another(factory: Any) -> None:
     cluster = Cluster()
     worker = cluster.worker()
+    listening(worker, [])
     loop = factory()
     loop.run_until_complete(worker.open())
     loop.close()

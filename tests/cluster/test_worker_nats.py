@@ -16,7 +16,7 @@ from face.support import SHORT, eventually
 from fleet.support import guild_on, say, worlds_guild
 from propylon import Dispatch, Intents, Presence, field
 from propylon.cluster import GatewayHost, NoOwner, Worker
-from propylon.cluster._keys import bucket
+from propylon.cluster._keys import bucket, heard_key
 from propylon.cluster._nats import connect
 from propylon.events import Event, MessageCreate
 from propylon.testing import Simulator
@@ -248,6 +248,65 @@ async def test_a_server_that_is_killed_and_comes_back_loses_nothing_that_was_kep
             await host.close()
 
 
+async def test_a_host_that_starts_while_no_worker_lives_publishes_what_the_last_one_heard(cluster: Cluster) -> None:
+    heard: list[str] = []
+
+    def worker_of() -> Worker:
+        worker = cluster.worker()
+
+        @worker.listen(where=field("content").startswith("!"))
+        async def on_message(event: MessageCreate) -> None:
+            heard.append(event.content)
+
+        return worker
+
+    first = worker_of()
+    await first.open(timeout=30)
+    await first.close(drain=1)
+    host = await cluster.host()
+    guild = guild_on(0, TOTAL)
+    cluster.say(guild, "!meanwhile")
+    cluster.say(guild, "other")
+    await eventually(lambda: host.metrics().publisher["published_events"] == 1)
+    await worker_of().open(timeout=30)
+    await eventually(lambda: heard == ["!meanwhile"])
+
+
+async def test_a_server_that_takes_small_messages_only_costs_the_conditions() -> None:
+    with NatsServer("max_payload: 2048") as server:
+        worker = Worker(server.url, app="app")
+        heard: list[str] = []
+
+        @worker.listen(where=field("content") == "hi")
+        async def on_message(event: MessageCreate) -> None:
+            heard.append(event.content)
+
+        async with Simulator(shards=TOTAL, max_concurrency=16, identify_interval=0.0, guilds=8) as sim:
+            cluster = Cluster(sim, server.url, "app")
+            await worker.open(timeout=30)
+            host = await cluster.host()
+            waits = [
+                asyncio.ensure_future(worker.wait_for(MessageCreate, where=field("content") == f"never {number}"))
+                for number in range(100)
+            ]
+            guild = guild_on(0, TOTAL)
+            control = await connect(server.url, "app", prepare=False)
+            key = heard_key(worker.id or "")
+            watch = await control.watch(bucket("app"), key)
+            async with asyncio.timeout(20):
+                while not any(b'"where":null' in (change.value or b"") for change in await watch.next()):
+                    pass
+            await control.close()
+            cluster.say(guild, "other")
+            cluster.say(guild, "hi")
+            await eventually(lambda: heard == ["hi"])
+            assert host.metrics().publisher["published_events"] == 2
+            for wait in waits:
+                wait.cancel()
+            await worker.close()
+            await host.close()
+
+
 SCRIPT = """
 import sys
 from propylon.cluster import Worker
@@ -295,7 +354,9 @@ async def test_a_signal_drains_it_and_the_process_ends_in_order(cluster: Cluster
     control = await connect(cluster.url, cluster.app, prepare=False)
     left = await control.entries(bucket(cluster.app), ">")
     await control.close()
-    assert [entry.key for entry in left if entry.key.startswith(("part.", "worker.", "heard."))] == []
+    assert [entry.key for entry in left if entry.key.startswith(("part.", "worker."))] == []
+    # What it heard is heard for another minute.
+    assert len([entry for entry in left if entry.key.startswith("heard.")]) == 1
 
 
 async def test_one_that_is_left_open_says_so_and_ends(cluster: Cluster) -> None:

@@ -164,6 +164,11 @@ class ListenerFace:
         """All that are there, in the order in which they are called."""
         return tuple(self._listeners[entry] for entry in self.registry.entries if entry in self._listeners)
 
+    @property
+    def wanted(self) -> set[tuple[str, Filter | None]]:
+        """Which events the listeners want and under which filter; what only Python can ask aside."""
+        return {(want.event, want.where) for entry in self._listeners for want in entry.wanted}
+
     def _entry_of(
         self, function: Callable[..., Any], explicit: list[Wanted] | None, options: Options, names: dict[str, Any]
     ) -> Entry:

@@ -96,6 +96,11 @@ class Registry:
         return sorted(self._entries.values(), key=lambda entry: entry.order)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody listens, nor waits."""
+        return not self._entries
+
+    @property
     def minds_changes(self) -> bool:
         """Whether somebody wants one of the meanings that GUILD_CREATE and GUILD_DELETE have."""
         return self._changes > 0

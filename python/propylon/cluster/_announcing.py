@@ -5,7 +5,7 @@ Owns how the register becomes a key, and when that is written. Hosts put the key
 
 import asyncio
 import contextlib
-import time
+import logging
 from typing import Final
 
 import msgspec
@@ -14,11 +14,15 @@ from propylon._filters.expression import description
 from propylon._listening.entry import ALL
 from propylon._listening.registry import Registry
 from propylon.cluster._broker import Broker
-from propylon.cluster._keys import Heard, HeardSlot, bucket, encode, heard_key
+from propylon.cluster._keys import HEARD_FOR, Heard, HeardSlot, bucket, encode, heard_key
 from propylon.cluster._membership import Times
+from propylon.cluster._nats import NatsBroker
+from propylon.cluster._tasks import spawn
 from propylon.events._projection import Fields, joined
 
 __all__ = ["Announcer", "covers", "heard_of"]
+
+_log: Final = logging.getLogger("propylon.cluster")
 
 _AFTER: Final = 0.01
 """Seconds by which a change waits for others, so that they are written together."""
@@ -26,6 +30,12 @@ _AGAIN: Final = 0.5
 """Seconds until a write that failed is tried again."""
 _MOST: Final = 256 * 1024
 """Bytes of a key. A worker with more conditions than that announces its events without any."""
+_AROUND: Final = 1024
+"""Bytes of a message to NATS that are not the key's value."""
+_TOO_LARGE: Final = (
+    "what this worker listens to does not fit into a message to NATS; give the server a larger max_payload, or listen "
+    "to fewer events"
+)
 
 
 def heard_of(registry: Registry, most: int = _MOST) -> Heard:
@@ -79,6 +89,7 @@ class Announcer:
         self._registry: Final = registry
         self._times: Final = times or Times()
         self._written = Heard()
+        self._told_too_large = False
         self.overlap: int | None = None
         """The total that is to end, where the partitions know that two publish."""
         self._renew_at = 0.0
@@ -86,18 +97,25 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Write it, and again whenever it changes. Raises what the broker raises."""
-        await self._write(self._heard())
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon announcer")
+        """Write it, and again whenever it changes. Raises what the broker raises.
+
+        Raises:
+            ValueError: The server takes no message that is so large.
+        """
+        try:
+            await self._write(self._heard())
+        except ValueError as error:
+            raise ValueError(f"{_TOO_LARGE}: {error}") from error
+        self._task = spawn(self._run(), "propylon announcer")
 
     def changed(self) -> None:
         """Somebody listens who did not, or no longer does."""
         self._changed.set()
 
     async def end(self) -> None:
-        """Listen to nothing any more."""
+        """The worker goes. What it heard is heard for another while, for whoever follows it."""
         await self.stop()
-        await self._broker.delete(self._bucket, self._key)
+        await self._broker.put(self._bucket, self._key, encode(self._written), ttl=HEARD_FOR)
 
     async def stop(self) -> None:
         """Write nothing any more; the key expires."""
@@ -108,7 +126,7 @@ class Announcer:
 
     async def _run(self) -> None:
         while True:
-            due = self._renew_at - time.monotonic()
+            due = self._renew_at - asyncio.get_running_loop().time()
             if due > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(due):
@@ -118,21 +136,37 @@ class Announcer:
             self._changed.clear()
             heard = self._heard()
             is_told = self._written.overlap == heard.overlap
-            if time.monotonic() < self._renew_at and is_told and covers(self._written, heard):
+            if asyncio.get_running_loop().time() < self._renew_at and is_told and covers(self._written, heard):
                 # What is published in vain until the next renewal costs less than a write for each `wait_for`.
                 continue
             try:
-                await self._write(heard)
+                await self._write_or_keep(heard)
             except (TimeoutError, ConnectionError):
                 await asyncio.sleep(_AGAIN)
                 # Whatever was written, or not: once more.
                 self._renew_at = 0.0
 
     def _heard(self) -> Heard:
-        return msgspec.structs.replace(heard_of(self._registry), overlap=self.overlap)
+        most = _MOST
+        if isinstance(self._broker, NatsBroker):
+            most = min(most, self._broker.max_payload - _AROUND)
+        return msgspec.structs.replace(heard_of(self._registry, most), overlap=self.overlap)
+
+    async def _write_or_keep(self, heard: Heard) -> None:
+        """Where the server does not take it, what was written last stays: it is heard on."""
+        try:
+            await self._write(heard)
+        except ValueError as error:
+            if not self._told_too_large:
+                self._told_too_large = True
+                _log.error("%s; what it listened to before is heard on: %s", _TOO_LARGE, error)
+            await self._write(msgspec.structs.replace(self._written, overlap=heard.overlap))
+        else:
+            self._told_too_large = False
 
     async def _write(self, heard: Heard) -> None:
-        begun = time.monotonic()
-        await self._broker.put(self._bucket, self._key, encode(heard), ttl=self._times.ttl)
+        begun = asyncio.get_running_loop().time()
+        # One that dies without a word is missed after the time to live of its other keys, and followed from then on.
+        await self._broker.put(self._bucket, self._key, encode(heard), ttl=self._times.ttl + HEARD_FOR)
         self._written = heard
         self._renew_at = begun + self._times.every

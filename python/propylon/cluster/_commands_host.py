@@ -18,6 +18,7 @@ from propylon._commands.payloads import json_of, payload_of
 from propylon.cluster._broker import Asked, Broker, Questions
 from propylon.cluster._keys import Chunk, Command, CommandAnswer, CommandProblem, command_subject, encode, read
 from propylon.cluster._membership import AWAY, Times
+from propylon.cluster._tasks import spawn
 from propylon.errors import CommandError, CommandTooLarge, NotConnected, RateLimited, RequestTimeout
 
 __all__ = ["CommandServer", "problem_of"]
@@ -63,7 +64,7 @@ class CommandServer:
 
     def start(self) -> None:
         """Answer from now on, as soon as the broker takes it."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="propylon commands")
+        self._task = spawn(self._run(), "propylon commands")
 
     def stop(self) -> None:
         """Answer no more: who asks hears that nobody has the shard. Those that are under way are told so, too."""
@@ -84,12 +85,11 @@ class CommandServer:
                 await asyncio.sleep(Times().retry)
 
     def _take(self, asked: Asked) -> None:
-        loop = asyncio.get_running_loop()
         if len(self._under_way) >= _MOST:
             busy = CommandAnswer("rate limited", "too many commands of this shard are under way", 1.0)
-            task = loop.create_task(self._say(asked.reply, busy), name="propylon command")
+            task = spawn(self._say(asked.reply, busy), "propylon command")
         else:
-            task = loop.create_task(self._answer(asked), name="propylon command")
+            task = spawn(self._answer(asked), "propylon command")
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

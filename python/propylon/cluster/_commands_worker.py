@@ -24,6 +24,7 @@ from propylon._fleet.spread import shard_of
 from propylon.cluster._broker import Broker, Questions
 from propylon.cluster._feeding import unstarted
 from propylon.cluster._keys import Chunk, Command, CommandAnswer, CommandProblem, command_subject, encode, read
+from propylon.cluster._tasks import spawn
 from propylon.errors import (
     CommandError,
     CommandTooLarge,
@@ -229,7 +230,7 @@ class _RemoteMembers(MembersPending):
         inbox = broker.inbox()
         # Before it is asked: the first chunk may overtake the answer.
         self._inbox = await broker.serve(inbox)
-        self._reading = asyncio.get_running_loop().create_task(self._read(self._inbox), name="propylon members")
+        self._reading = spawn(self._read(self._inbox), "propylon members")
         command = Command("request_members", data=self._data, timeout=self._patience, inbox=inbox)
         await self._commands.ask(self._shard_id, command)
         written()

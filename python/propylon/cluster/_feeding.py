@@ -19,6 +19,7 @@ from propylon._gateway.metrics import Metrics
 from propylon._gateway.settings import engine_options
 from propylon._listening.face import ListenerFace
 from propylon._sessions.keeping import finished_mark
+from propylon.cluster._tasks import spawn
 from propylon.events._decoding import Misfits
 
 __all__ = ["Intake", "MakeIntake", "Partition", "Setting", "unstarted"]
@@ -247,7 +248,7 @@ class Partition:
     def lose(self) -> None:
         """At once, without a word to the broker: the partition is somebody else's."""
         self.drop()
-        self._stopping = asyncio.get_running_loop().create_task(self.stop_intake(), name="propylon intake")
+        self._stopping = spawn(self.stop_intake(), "propylon intake")
 
     def drop(self) -> None:
         """Call no further listener, and acknowledge nothing; its loop may have died."""

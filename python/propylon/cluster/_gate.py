@@ -33,6 +33,7 @@ from propylon.cluster._keys import (
 )
 from propylon.cluster._keys import Coordinator as CoordinatorKey
 from propylon.cluster._membership import AWAY, HeldKey, Times, View
+from propylon.cluster._tasks import spawn
 from propylon.errors import budget_exhausted
 
 __all__ = ["ClusterGate", "Coordinator"]
@@ -55,6 +56,9 @@ _FORGOTTEN: Final = 5.0
 _NOBODY: Final = 0.5
 """Seconds between two questions that nobody answers."""
 _TRIES: Final = 8
+_LATELY: Final = 60.0
+"""Seconds within which two hosts are told the same thing. Their clocks may differ by so much."""
+_SAME_DAY: Final = 3600.0
 _LONGEST_RESET: Final = 48 * 3600.0
 
 
@@ -112,7 +116,7 @@ class ClusterGate:
         self._tell(self._learn(BudgetKey(total, remaining, now + min(reset_after, _LONGEST_RESET), now)))
 
     def _tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(telling, name="propylon identify gate")
+        task = spawn(telling, "propylon identify gate")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -132,8 +136,20 @@ class ClusterGate:
         await self._ask(msgspec.structs.replace(question, released=True))
 
     async def _learn(self, told: BudgetKey) -> None:
+        keys = bucket(self._app)
         with contextlib.suppress(*AWAY):
-            await self._broker.put(bucket(self._app), BUDGET, encode(told))
+            for _ in range(_TRIES):
+                entry = await self._broker.get(keys, BUDGET)
+                known = read(BudgetKey, None if entry is None else entry.value)
+                value = encode(told if known is None else _lesser(known, told))
+                written = (
+                    await self._broker.create(keys, BUDGET, value)
+                    if entry is None
+                    else await self._broker.update(keys, BUDGET, value, entry.revision)
+                )
+                if written is not None:
+                    return
+            _log.warning("the budget of IDENTIFYs is changed by others all the time; what is left of it was not noted")
 
 
 @dataclass(slots=True)
@@ -183,7 +199,7 @@ class Coordinator:
     async def start(self) -> None:
         """Stand for it from now on. Raises TimeoutError or ConnectionError."""
         await self._view.start()
-        self._tasks = [asyncio.get_running_loop().create_task(self._run(), name="propylon coordinator")]
+        self._tasks = [spawn(self._run(), "propylon coordinator")]
 
     async def stop(self) -> None:
         """Stand for it no more; another host can be it at once."""
@@ -234,9 +250,7 @@ class Coordinator:
             await held.release()
             raise
         _log.info("this host is the coordinator of the cluster")
-        answering = asyncio.get_running_loop().create_task(
-            self._answer_all(self._questions), name="propylon coordinator"
-        )
+        answering = spawn(self._answer_all(self._questions), "propylon coordinator")
         self._tasks.append(answering)
         answering.add_done_callback(lambda task: self._tasks.remove(task) if task in self._tasks else None)
         self._changed()
@@ -266,6 +280,9 @@ class Coordinator:
                 except AWAY as error:
                     # Whoever asked asks again.
                     _log.debug("a question at the identify gate was not answered: %s", error)
+                except Exception:
+                    # The others are answered: nobody else could, while this host is the coordinator.
+                    _log.exception("a question at the identify gate could not be answered")
 
     async def _answer(self, asked: Asked) -> None:
         question = read(IdentifyQuestion, asked.data)
@@ -336,6 +353,18 @@ class Coordinator:
             if await self._broker.update(self._bucket, BUDGET, encode(spent), entry.revision) is not None:
                 return None
         raise TimeoutError("the budget of IDENTIFYs is changed by others all the time")
+
+
+def _lesser(known: BudgetKey, told: BudgetKey) -> BudgetKey:
+    """What counts of what is there and what Discord has just said.
+
+    Hosts that start together are told within moments, write in any order, and IDENTIFYs leave meanwhile: of what is of
+    one day and told lately the lesser number has them all. What is older Discord knows better.
+    """
+    is_of_the_day = abs(known.resets_at - told.resets_at) < _SAME_DAY
+    if is_of_the_day and abs(known.told_at - told.told_at) < _LATELY:
+        return msgspec.structs.replace(told, remaining=min(known.remaining, told.remaining))
+    return told
 
 
 def _floor(total: int) -> int:

@@ -4,7 +4,6 @@ Owns the union over all workers. What a worker hears it announces itself (`propy
 engine matches events is `rust/core`'s.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import orjson
 import propylon._core as _core
 from propylon._listening.entry import ALL
 from propylon._listening.registry import EVENT_INDEX, UNKNOWN
-from propylon.cluster._keys import HEARD_FOR, Heard
+from propylon.cluster._keys import Heard
 from propylon.events._projection import Fields, joined
 
 __all__ = ["Hearing", "union"]
@@ -157,16 +156,14 @@ def _told(before: set[str], after: set[str]) -> tuple[list[str], list[str]]:
 class Hearing:
     """What all workers hear, told to the tables of the shards."""
 
-    def __init__(self, *, kept_for: float = HEARD_FOR) -> None:
-        """``kept_for``: seconds for which it is still heard what a worker heard that has gone."""
-        self._kept_for: Final = kept_for
+    def __init__(self) -> None:
+        """Nothing yet."""
         self._heard: Final[dict[str, Heard]] = {}
-        self._going: Final[dict[str, asyncio.TimerHandle]] = {}
         self._tables: Final[dict[_core.Subscriptions, _Table]] = {}
         self._wanted: dict[str | None, Wanted] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """The workers of which something is heard, those that have gone lately among them."""
+        """The workers whose keys are there, those that have gone lately among them."""
         return iter(self._heard)
 
     def attach(self, subscriptions: _core.Subscriptions) -> bool:
@@ -182,29 +179,13 @@ class Hearing:
         self._tables.pop(subscriptions, None)
 
     def set(self, worker: str, heard: Heard | None) -> None:
-        """A worker hears this, or has gone."""
-        going = self._going.pop(worker, None)
-        if going is not None:
-            going.cancel()
-        if heard is None:
-            if worker in self._heard:
-                # Workers that restart are back within that, and lose nothing.
-                loop = asyncio.get_running_loop()
-                self._going[worker] = loop.call_later(self._kept_for, self._forget, worker)
+        """This is in the key of a worker; None: it is there no more."""
+        if self._heard.get(worker) == heard:
             return
-        if self._heard.get(worker) != heard:
+        if heard is None:
+            del self._heard[worker]
+        else:
             self._heard[worker] = heard
-            self._tell()
-
-    def stop(self) -> None:
-        """Nothing changes any more."""
-        for going in self._going.values():
-            going.cancel()
-        self._going.clear()
-
-    def _forget(self, worker: str) -> None:
-        del self._going[worker]
-        del self._heard[worker]
         self._tell()
 
     def _tell(self) -> None:

@@ -68,7 +68,8 @@ class GatewayHost:
 
     It runs no code of yours: what some `Worker` listens to is published, all else is counted and dropped. Hosts divide
     the shards among themselves by their capacities. One that comes or goes moves as few of them as possible, each by a
-    RESUME; the shards of one that dies go on elsewhere within 20 s, also by a RESUME.
+    RESUME; the shards of one that dies go on elsewhere within 20 s, also by a RESUME (later from some thousand shards on:
+    docs/scale.md).
 
     `status`, `shards` and `metrics` may be read from any thread; everything else belongs to the event loop in which
     the host was opened.
@@ -207,12 +208,15 @@ class GatewayHost:
                 admin=server,
             )
 
+        async def prepare(broker: Broker) -> None:
+            assert isinstance(broker, NatsBroker)
+            age = None if max_age is None else float(max_age)
+            await broker.prepare(replicas=replicas, max_bytes=max_bytes, max_age=age)
+
         async def connected() -> Broker:
             broker = await connect(servers, app, prepare=False)
             try:
-                await broker.prepare(
-                    replicas=replicas, max_bytes=max_bytes, max_age=None if max_age is None else float(max_age)
-                )
+                await prepare(broker)
             except BaseException:
                 await broker.close()
                 raise
@@ -231,6 +235,7 @@ class GatewayHost:
             lifespan=around,
             admin=server,
             connect=connected,
+            prepare=prepare,
             outlet_of=lambda broker: _Publisher(broker, app, self.id, server),
         )
 
@@ -302,6 +307,7 @@ class GatewayHost:
         Raises:
             TimeoutError: Not ready in time; the text names the shards that are missing.
             ConnectionError: NATS cannot be reached; the text says where it was looked for.
+            PropylonError: The cluster is another bot's; the text says what to do.
             GatewayClosed: Discord refuses a shard for good: one of its subclasses.
             IdentifyBudgetExhausted: Too few IDENTIFYs are left today.
             RuntimeError: It is open already.

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 import propylon._core as _core
-from propylon._arguments import check_seconds
+from propylon._arguments import check_seconds, user_of_token
 from propylon._delivery.plans import Plans
 from propylon._fleet.asking import Counsel
 from propylon._fleet.counters import none, summed
@@ -43,10 +43,14 @@ from propylon.cluster._keys import (
     ACTIVE,
     ALL_HEARD,
     ALL_HOSTS,
+    ALL_PARTS,
     ALL_SEEN,
+    ALL_WORKERS,
+    BOT,
     NEXT,
     OVERLAP,
     Active,
+    Bot,
     Heard,
     HostAnswer,
     HostInfo,
@@ -54,6 +58,7 @@ from propylon.cluster._keys import (
     Lease,
     Next,
     OverlapKey,
+    PartitionLease,
     SeenKey,
     all_leases,
     bucket,
@@ -68,6 +73,8 @@ from propylon.cluster._leases import assignment
 from propylon.cluster._membership import AWAY, Member, Times, View, new_id
 from propylon.cluster._showing import Showing
 from propylon.cluster._store import ClusterSessions, Kept
+from propylon.cluster._tasks import spawn
+from propylon.cluster._upkeep import Missing, Upkeep
 from propylon.errors import (
     ForkedError,
     GatewayClosed,
@@ -111,12 +118,15 @@ _GRACE: Final = 5.0
 """Seconds after which shards of a total that was to come, and seems to come no more, are closed: that it counts by now
 may be heard of later than that nobody waits for it any more."""
 _OVERLAP_TTL: Final = 600.0
+"""Seconds after which workers go on with the new shards alone where nobody tells them that the old ones have ended."""
 _AFTER_OVERLAP: Final = 30.0
+"""Seconds beyond the window for which the key lives that tells workers of the old shards."""
 _OLD_PATIENCE: Final = 60.0
 """Seconds for which a resharding waits for old shards that are away: until a lease has expired, and for a RESUME."""
+_TROUBLE: Final = 60.0
+"""Seconds between two words on what cannot be published."""
 _RESUMING: Final = 20.0
 """Seconds that a shard whose total is over has to come back with what it missed."""
-"""Seconds after which workers go on with the new shards alone where nobody tells them that the old ones have ended."""
 
 
 class _TotalFleet:
@@ -176,10 +186,13 @@ class HostLife:
         lifespan: Lifespan,
         admin: Admin,
         connect: Callable[[], Awaitable[Broker]],
+        prepare: Callable[[Broker], Awaitable[None]],
         outlet_of: Callable[[Broker], Outlet],
         times: Times | None = None,
     ) -> None:
-        """``connect`` gives the connection to NATS, ``outlet_of`` what publishes over it."""
+        """``connect`` gives the connection to NATS, where all is there that the app needs; ``prepare`` makes that once
+        more. ``outlet_of`` gives what publishes.
+        """
         self._pid: Final = os.getpid()
         self._owner: Final = owner
         self._maker_of: Final = maker_of
@@ -193,6 +206,7 @@ class HostLife:
         self.lifespan: Final = lifespan
         self.admin: Final = admin
         self.connect = connect
+        self.prepare = prepare
         self.outlet_of = outlet_of
         self.times = times or Times()
         self.id = new_id(name)
@@ -228,6 +242,13 @@ class HostLife:
         self._heard: View[Heard] | None = None
         self._control: Questions | None = None
         self._showing: Showing | None = None
+        self._upkeep: Upkeep | None = None
+        self._retries = 0
+        """Of the publisher, at the last look."""
+        self._settled_total: int | None = None
+        """The number of shards that counted last."""
+        self._had = 0
+        """Shards of the total that counts, when the keys were found gone."""
         self._fleets: dict[int, _TotalFleet] = {}
         self._held: dict[tuple[int, int], HeldShard] = {}
         self._by_life: dict[Life, HeldShard] = {}
@@ -247,6 +268,7 @@ class HostLife:
         self._coordinating: asyncio.Task[None] | None = None
         self._looked = False
         self._told_full = False
+        self._trouble_told_at = float("-inf")
 
     # ------------------------------------------------------------------ reading
 
@@ -379,6 +401,7 @@ class HostLife:
         self._permits = Permits(gate)
         self._counsel = Counsel(self._options, gate)
         self._coordinator = Coordinator(broker, self.app, self.id, times=self.times, changed=self._look_soon)
+        await self._claim()
         self._active = await self._view(ACTIVE, Active)
         self._next = await self._view(NEXT, Next)
         await self._settle_total(self._active, self._counsel)
@@ -387,17 +410,23 @@ class HostLife:
         self._heard = await self._view(ALL_HEARD, Heard, self._heard_changed)
         await self._coordinator.start()
         self._control = await broker.serve(host_subject(self.app, self.id))
-        self.keep(self._spawn(self._answer(self._control), "propylon host control"))
+        self.keep(spawn(self._answer(self._control), "propylon host control"))
         self._member = Member(broker, bucket(self.app), host_key(self.id), self._info, self.times)
         await self._member.start()
         self._showing = Showing(self.admin, broker, self.app, "host", self.id, self._leased)
         await self._showing.start()
-        self.keep(self._spawn(self._run(), "propylon host"))
+        self._upkeep = Upkeep(
+            broker, self.app, self.times, is_well=self._is_well, gone=self._keys_are_gone, make=self._make_again
+        )
+        self.keep(spawn(self._upkeep.run(), "propylon upkeep"))
+        self.keep(spawn(self._run(), "propylon host"))
         _log.info("host %s has joined the cluster %s", self.id, self.app)
 
     def _leased(self) -> int:
         """How many shards of the total that counts are this host's."""
-        return sum(total == self.total for total, _ in self._held)
+        leased = sum(total == self.total for total, _ in self._held)
+        # While there are no keys nobody has a lease, and nobody is well.
+        return max(leased, self._had) if self._upkeep is not None and self._upkeep.is_gone else leased
 
     async def _view(self, pattern: str, kind: type[_S], changed: Callable[[str], None] | None = None) -> View[_S]:
         view = View(self.broker, bucket(self.app), pattern, kind, changed or (lambda _: self._look_soon()))
@@ -436,6 +465,55 @@ class HostLife:
                 async with asyncio.timeout(_LOOK):
                     await self._wake.wait()
 
+    async def _claim(self) -> None:
+        """The cluster is this bot's, or nobody's. Raises PropylonError where it is another's."""
+        bot = user_of_token(self._token)
+        if bot is None:
+            return
+        keys = bucket(self.app)
+        if await self.broker.create(keys, BOT, encode(Bot(str(bot)))) is not None:
+            return
+        entry = await self.broker.get(keys, BOT)
+        known = read(Bot, None if entry is None else entry.value)
+        if known is not None and known.id != str(bot):
+            raise PropylonError(
+                f"the cluster {self.app} is that of bot {known.id}, and this token is that of bot {bot}; give each bot "
+                f"an app of its own (--app, app=), or remove what is kept of the other one: propylon cluster purge "
+                f"--app {self.app}"
+            )
+
+    # ------------------------------------------------------------------ what NATS keeps is gone
+
+    def _is_well(self) -> bool:
+        retries, before = self.published().get("publish_retries", 0), self._retries
+        self._retries = retries
+        return retries == before and self.total is not None and self._member is not None and self._member.is_fresh
+
+    def _keys_are_gone(self) -> None:
+        self._had = max(1, self._leased())
+        if self._showing is not None:
+            self._showing.forget()
+
+    async def _make_again(self, missing: Missing) -> None:
+        if missing == "events":
+            # How far partitions were handled is told in places of the stream that is gone.
+            for seen in await self.broker.entries(bucket(self.app), ALL_SEEN):
+                await self.broker.delete(bucket(self.app), seen.key, revision=seen.revision)
+            await self.prepare(self.broker)
+            return
+        for place, kept in list(self.kept.items()):
+            # Epochs begin anew with the keys: whoever claims a session from now on does so after this host had it.
+            self.kept[place] = kept._replace(epoch=0)
+        await self.prepare(self.broker)
+        try:
+            await self._claim()
+        except PropylonError as error:
+            # Somebody else was quicker.
+            self._fail(error)
+            return
+        if self._settled_total is not None:
+            await self.broker.create(bucket(self.app), ACTIVE, encode(Active(self._settled_total)))
+
     def _info(self) -> bytes:
         address = self.admin.address
         admin = None if address is None else f"{address[0]}:{address[1]}"
@@ -446,19 +524,10 @@ class HostLife:
         held = self._held.get((total, shard_id))
         return None if held is None else held.lease
 
-    def _spawn(self, coroutine: Any, name: str) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(coroutine, name=name)
-
     def keep(self, task: asyncio.Task[None]) -> None:
         """Hold a task until it is done."""
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            _log.error("%s has failed", task.get_name(), exc_info=error)
+        task.add_done_callback(self._tasks.discard)
 
     # ------------------------------------------------------------------ what others write
 
@@ -513,6 +582,7 @@ class HostLife:
         if self._closing or self.total is None:
             return
         totals = self._totals()
+        self._settled_total = self.total
         self._was_active.add(self.total)
         for total, fleet in self._fleets.items():
             if self.publishes(total) and self._hearing.attach(fleet.subscriptions):
@@ -528,11 +598,18 @@ class HostLife:
             if lease is not None and lease.host != self.id and held.lease.is_held:
                 held.lease.changed()
         self._coordinate()
+        self._tell_trouble()
         self._looked = True
         self._look_whether_open()
         if self.is_draining and not (self._held or self._taking):
             _log.info("host %s has handed all its shards over", self.id)
             self._end()
+
+    def _tell_trouble(self) -> None:
+        trouble, now = self.outlet.trouble(), asyncio.get_running_loop().time()
+        if trouble is not None and now >= self._trouble_told_at + _TROUBLE:
+            self._trouble_told_at = now
+            _log.warning("events cannot be published, and are sent again until they are: %s", trouble)
 
     def _taking_hosts(self) -> dict[str, int]:
         """Those that take shards, with their capacities."""
@@ -571,7 +648,7 @@ class HostLife:
             if host == self.id:
                 if place not in self._held and place not in self._taking and shard_id not in having:
                     self._taking.add(place)
-                    self.keep(self._spawn(self._take(total, shard_id), "propylon lease"))
+                    self.keep(spawn(self._take(total, shard_id), "propylon lease"))
             elif place in self._held:
                 self._hand_over(self._held[place])
 
@@ -731,7 +808,7 @@ class HostLife:
         """The coordinator switches the totals: all that a successor needs to go on with it is in the keys."""
         if not self.is_coordinator or (self._coordinating is not None and not self._coordinating.done()):
             return
-        self._coordinating = self._spawn(self._carry_on(), "propylon reshard")
+        self._coordinating = spawn(self._carry_on(), "propylon reshard")
         self.keep(self._coordinating)
 
     async def _carry_on(self) -> None:
@@ -791,10 +868,20 @@ class HostLife:
         if told is None or not is_told or told.until < time.time() + _OVERLAP_TTL / 2:
             until = OverlapKey(time.time() + _OVERLAP_TTL, self.total)
             await self.broker.put(keys, OVERLAP, encode(until), ttl=_OVERLAP_TTL)
-        unknown = any(seen.value.overlap != self.total for seen in self._heard.keys.values())
+        living = await self._workers()
+        unknown = any(
+            seen.value.overlap != self.total for key, seen in self._heard.keys.items() if last_of(key) in living
+        )
         if not is_told or unknown or self._told is None or self._told[0] != coming.total:
             self._told = (coming.total, now)
         return now >= self._told[1] + coming.window
+
+    async def _workers(self) -> set[str]:
+        """Those that live, or have a partition; what a worker heard outlives it."""
+        keys = bucket(self.app)
+        living = {last_of(entry.key) for entry in await self.broker.entries(keys, ALL_WORKERS)}
+        leases = [read(PartitionLease, entry.value) for entry in await self.broker.entries(keys, ALL_PARTS)]
+        return living | {lease.worker for lease in leases if lease is not None}
 
     async def _reshard(self, coming: Next, revision: int) -> None:
         broker, keys = self.broker, bucket(self.app)
@@ -915,7 +1002,7 @@ class HostLife:
     def _end(self, patience: float = _LEAST_PATIENCE) -> asyncio.Task[None]:
         if self._shutting is None:
             self._closing = True
-            self._shutting = self._spawn(self._shut(patience), "propylon host end")
+            self._shutting = spawn(self._shut(patience), "propylon host end")
         return self._shutting
 
     async def close(self, code: int | None, *, drain: float | None = None) -> None:
@@ -981,7 +1068,6 @@ class HostLife:
             _log.warning("the broker takes too long; what this host has there expires by itself")
         except Exception:
             _log.exception("the host did not end as it should")
-        self._hearing.stop()
         for task in list(self._tasks):
             if task is not me:
                 task.cancel()

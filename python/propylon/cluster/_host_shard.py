@@ -17,9 +17,11 @@ from propylon._gateway.life import Life
 from propylon._sessions.session import GatewayStatus, Session
 from propylon.cluster._broker import Broker
 from propylon.cluster._commands_host import CommandServer
+from propylon.cluster._keys import bucket, lease_key
 from propylon.cluster._leases import ShardLease
 from propylon.cluster._membership import AWAY, Times
 from propylon.cluster._store import ClusterSessions, Kept, newer
+from propylon.cluster._tasks import spawn
 from propylon.errors import PropylonError, SessionTakenOver
 
 __all__ = ["HeldShard", "Holder", "Outlet"]
@@ -61,6 +63,10 @@ class Outlet(Protocol):
 
     def published(self, session_id: str, since: float, /) -> Awaitable[dict[int, int]]:
         """What anybody has published of a session since that Unix time: the last sequence number by partition."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why a message could not be sent, the last time since this was asked; None where there is no connection."""
         ...
 
     def metrics(self) -> dict[str, int]:
@@ -190,7 +196,7 @@ class HeldShard:
 
     def begin(self) -> None:
         """Connect it. What comes of that the holder hears."""
-        self._beginning = asyncio.get_running_loop().create_task(self._begin(), name="propylon shard start")
+        self._beginning = spawn(self._begin(), "propylon shard start")
 
     async def _begin(self) -> None:
         try:
@@ -238,7 +244,7 @@ class HeldShard:
             if self.lease.is_held and not (self.is_leaving or life.under_way):
                 await self._open(life)
 
-        self._beginning = asyncio.get_running_loop().create_task(again(), name="propylon shard start")
+        self._beginning = spawn(again(), "propylon shard start")
 
     async def _where_to_go_on(self) -> Kept | None:
         """The session to resume. Waits for the broker, for as long as the lease is held."""
@@ -250,7 +256,18 @@ class HeldShard:
             except AWAY:
                 if not self.lease.is_held or self.is_leaving:
                     return None
-        return newer(ours, theirs, claimed)
+        kept = newer(ours, theirs, claimed)
+        return await self._by_the_server(kept) if kept is not None and kept is ours else kept
+
+    async def _by_the_server(self, ours: Kept) -> Kept:
+        """With its time as the server tells it, whose clock need not be this one's: the lease was written just now."""
+        entry = None
+        with contextlib.suppress(*AWAY):
+            entry = await self._holder.broker.get(bucket(self._holder.app), lease_key(self.total, self.shard_id))
+        if entry is None:
+            # Then all of the stream is looked through.
+            return ours._replace(at=0.0)
+        return ours._replace(at=entry.created - (asyncio.get_running_loop().time() - ours.at))
 
     async def _published_of(self, kept: Kept) -> dict[int, int]:
         """What must not be published again. Not known, it is: a worker may hear it twice then, and misses nothing."""
@@ -295,7 +312,7 @@ class HeldShard:
         if self._leaving is None:
             self.is_leaving = True
             leaving = self._leave(code, forget=forget)
-            self._leaving = asyncio.get_running_loop().create_task(leaving, name="propylon shard end")
+            self._leaving = spawn(leaving, "propylon shard end")
         return self._leaving
 
     async def _leave(self, code: int, *, forget: bool) -> None:
@@ -361,7 +378,7 @@ class HeldShard:
             else:
                 return
         # The lease may come back to this host, and nobody else may have had it meanwhile.
-        self._holder.kept[self.place] = Kept(session, self.lease.epoch, time.time() - _UNSAVED)
+        self._holder.kept[self.place] = Kept(session, self.lease.epoch, asyncio.get_running_loop().time() - _UNSAVED)
 
 
 def _marked(life: Life) -> Session | None:

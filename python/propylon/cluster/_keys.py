@@ -19,6 +19,7 @@ __all__ = [
     "ALL_PARTS",
     "ALL_SEEN",
     "ALL_WORKERS",
+    "BOT",
     "BUDGET",
     "COORDINATOR",
     "GIVEN_UP_AFTER",
@@ -30,6 +31,7 @@ __all__ = [
     "RENEWED_EVERY",
     "TTL",
     "Active",
+    "Bot",
     "BudgetKey",
     "Chunk",
     "Command",
@@ -81,7 +83,8 @@ RENEWED_EVERY: Final = 5.0
 GIVEN_UP_AFTER: Final = 10.0
 """Seconds after which who could not renew a lease acts as if it were lost: before it expires, whatever the clocks."""
 HEARD_FOR: Final = 60.0
-"""Seconds for which hosts go on hearing what workers heard that have gone: those that restart lose nothing."""
+"""Seconds for which the key of what a worker heard outlives it: one that restarts loses nothing, whichever host starts
+meanwhile."""
 
 # ---------------------------------------------------------------------- keys
 
@@ -89,6 +92,7 @@ ACTIVE: Final = "active"
 NEXT: Final = "next"
 OVERLAP: Final = "overlap"
 COORDINATOR: Final = "coordinator"
+BOT: Final = "bot"
 BUDGET: Final = "budget"
 IDENTIFIED: Final = "identified"
 ALL_HOSTS: Final = "host.*"
@@ -179,6 +183,13 @@ class Active(msgspec.Struct, frozen=True):
     total: int
     window: float = 2.0
     """Seconds for which the shards of the total before go on publishing after the switch."""
+
+
+class Bot(msgspec.Struct, frozen=True):
+    """Of `BOT`: whose cluster it is. The first host says so; one of another bot is refused."""
+
+    id: str
+    """Of its user."""
 
 
 class Next(msgspec.Struct, frozen=True):
@@ -283,6 +294,10 @@ class WorkerInfo(msgspec.Struct, frozen=True):
     version: str = ""
     draining: bool = False
     admin: str | None = None
+    listens: bool = True
+    """Whether anybody listens or waits there: else it takes no partition, whose events nobody would hear."""
+    listeners: str | None = None
+    """Tells those apart that have different listeners, waits and streams aside."""
 
 
 class HeardSlot(msgspec.Struct, frozen=True):
@@ -297,7 +312,8 @@ class HeardSlot(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """Of ``heard.<worker id>``: all that a worker listens to."""
+    """Of ``heard.<worker id>``: all that a worker listens to. It outlives the worker by `HEARD_FOR`: who lives is told
+    by `WorkerInfo`."""
 
     slots: list[HeardSlot] = []
     overlap: int | None = None

@@ -20,6 +20,7 @@ import msgspec
 
 from propylon.cluster._broker import Broker, Change, Entry, Watch
 from propylon.cluster._keys import GIVEN_UP_AFTER, RENEWED_EVERY, TTL, read
+from propylon.cluster._tasks import spawn
 
 __all__ = ["AWAY", "HeldKey", "Member", "Seen", "Times", "View", "check_name", "new_id"]
 
@@ -88,6 +89,12 @@ class Member:
         self.written_at: float | None = None
         """When the last writing that succeeded began."""
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was written lately, as it is while the broker takes it."""
+        now = asyncio.get_running_loop().time()
+        return self.written_at is not None and now < self.written_at + 2 * self._times.every
+
     async def start(self) -> None:
         """Return when it is written for the first time; renew it from then on.
 
@@ -95,7 +102,7 @@ class Member:
             TimeoutError, ConnectionError: The broker does not answer.
         """
         await self._write()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"propylon {self._key}")
+        self._task = spawn(self._run(), f"propylon {self._key}")
 
     def changed(self) -> None:
         """Write it now, because it says something else."""
@@ -208,7 +215,7 @@ class HeldKey:
         self.is_held = True
         self._unsure = False
         self._note(begun)
-        self._task = asyncio.get_running_loop().create_task(self._run(begun), name=f"propylon {self.key}")
+        self._task = spawn(self._run(begun), f"propylon {self.key}")
         return True
 
     def changed(self) -> None:
@@ -321,10 +328,9 @@ class View(Generic[_S]):
             TimeoutError, ConnectionError: The broker does not answer.
         """
         await self._begin()
-        loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self._run(), name=f"propylon watch {self._pattern}"),
-            loop.create_task(self._look_again(), name=f"propylon watch {self._pattern}"),
+            spawn(self._run(), f"propylon watch {self._pattern}"),
+            spawn(self._look_again(), f"propylon watch {self._pattern}"),
         ]
 
     async def stop(self) -> None:
@@ -337,6 +343,11 @@ class View(Generic[_S]):
             self._watch = None
         if tasks:
             await asyncio.wait(tasks)
+
+    def forget(self) -> None:
+        """None of it is so any more, and there is nobody who would tell. What is written again is known again."""
+        for key in list(self.keys):
+            self._take(key, None, 0)
 
     async def _begin(self) -> None:
         watch = await self._broker.watch(self._bucket, self._pattern)

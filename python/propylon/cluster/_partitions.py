@@ -23,6 +23,7 @@ from propylon.cluster._keys import (
     read,
 )
 from propylon.cluster._membership import HeldKey, Times, View
+from propylon.cluster._tasks import spawn
 
 __all__ = ["Holder", "PartitionKeeper", "owner_of", "partitions_of"]
 
@@ -93,6 +94,8 @@ class PartitionKeeper:
         self._over = False
         self._losses: Final[dict[str, list[int]]] = {}
         """By their reason, those that the log has not been told of."""
+        self._failures: Final[dict[int, str]] = {}
+        """The same of those that could be neither taken nor handed over, with the reason."""
         self._telling: asyncio.TimerHandle | None = None
 
     @property
@@ -122,7 +125,7 @@ class PartitionKeeper:
             return
         self._keeps = True
         self._look()
-        self._looking = asyncio.get_running_loop().create_task(self._look_again(), name="propylon partitions")
+        self._looking = spawn(self._look_again(), "propylon partitions")
         if self._busy:
             await asyncio.wait(list(self._busy.values()))
 
@@ -136,7 +139,7 @@ class PartitionKeeper:
             self._soon.cancel()
         if self._telling is not None:
             self._telling.cancel()
-            self._tell_losses()
+            self._tell()
         looking, self._looking = self._looking, None
         if looking is not None:
             looking.cancel()
@@ -186,11 +189,8 @@ class PartitionKeeper:
             if self._busy.get(partition) is task:
                 del self._busy[partition]
             if not task.cancelled() and (error := task.exception()) is not None:
-                _log.warning(
-                    "partition %d can be neither taken nor handed over in order: %s",
-                    partition,
-                    error or type(error).__name__,
-                )
+                self._failures[partition] = str(error) or type(error).__name__
+                self._tell_soon()
 
         task.add_done_callback(done)
 
@@ -242,16 +242,26 @@ class PartitionKeeper:
             return
         del self._held[partition]
         self._losses.setdefault(why, []).append(partition)
-        if self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(self._times.retry, self._tell_losses)
+        self._tell_soon()
         busy = self._busy.pop(partition, None)
         if busy is not None:
             busy.cancel()
         self._holder.lose(partition)
 
-    def _tell_losses(self) -> None:
+    def _tell_soon(self) -> None:
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(self._times.retry, self._tell)
+
+    def _tell(self) -> None:
         """Where the broker is away all are lost, within a moment: one line tells it."""
         self._telling = None
+        if self._failures:
+            numbers, why = sorted(self._failures), self._failures[min(self._failures)]
+            several = f"{len(numbers)} partitions" if len(numbers) > 1 else "partition"
+            _log.warning(
+                "%s %s can be neither taken nor handed over in order: %s", several, ", ".join(map(str, numbers)), why
+            )
+            self._failures.clear()
         for why, partitions in self._losses.items():
             _log.warning("%d partitions are lost (%s): %s", len(partitions), why, ", ".join(map(str, partitions)))
         self._losses.clear()

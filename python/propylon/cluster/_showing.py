@@ -38,6 +38,7 @@ from propylon.cluster._keys import (
 )
 from propylon.cluster._membership import AWAY, View
 from propylon.cluster._nats import NatsBroker
+from propylon.cluster._tasks import spawn
 
 __all__ = ["Showing"]
 
@@ -161,6 +162,11 @@ class Showing:
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
+    def forget(self) -> None:
+        """The keys are gone: nobody has anything, until it is written again."""
+        for view in (self._coordinator, self._hosts, self._leases, self._workers, self._parts):
+            view.forget()
+
     @property
     def _views(self) -> tuple[View[Any], ...]:
         return (
@@ -270,7 +276,7 @@ class Showing:
             return
         if self._asking is None or self._asking.done():
             self._asked_at = now
-            self._asking = asyncio.get_running_loop().create_task(self._ask(), name="propylon cluster lags")
+            self._asking = spawn(self._ask(), "propylon cluster lags")
 
     async def _ask(self) -> None:
         if not isinstance(self._broker, NatsBroker):

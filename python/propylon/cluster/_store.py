@@ -29,7 +29,8 @@ class Kept(NamedTuple):
     session: Session
     epoch: int
     at: float
-    """Unix time at which it was known to be this far, or earlier."""
+    """When it was known to be this far, or earlier: Unix time by the server's clock. Of one that a host has kept itself
+    it is the time of its loop."""
 
 
 def newer(ours: Kept | None, theirs: Kept | None, claimed: int) -> Kept | None:

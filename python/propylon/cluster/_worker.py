@@ -201,7 +201,8 @@ class Worker:
     async def open(self, *, timeout: float | None = None) -> None:
         """Join the cluster, and return when hosts can read what is listened to and the free partitions are taken.
 
-        Those that another worker has come when that has handed them over; no host has to run yet.
+        Those that another worker has come when that has handed them over; no host has to run yet. A worker at which
+        nobody listens, nor waits, takes none: what nobody hears there is for others to hear.
 
         Args:
             timeout: Seconds; when they are over the worker is closed again. None: as long as NATS takes to answer.

@@ -7,6 +7,7 @@ Over 500 lines because what opens, drains and ends it turns on the same few part
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import os
 import time
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import propylon._core as _core
 from propylon._arguments import check_seconds
 from propylon._delivery.plans import Plans
+from propylon._filters.expression import Filter, description
 from propylon._fleet.counters import none, summed
 from propylon._gateway.admin import Admin
 from propylon._gateway.metrics import Metrics
@@ -48,6 +50,8 @@ from propylon.cluster._keys import (
 from propylon.cluster._membership import Member, Times, View, new_id
 from propylon.cluster._partitions import PartitionKeeper
 from propylon.cluster._showing import Showing
+from propylon.cluster._tasks import spawn
+from propylon.cluster._upkeep import Upkeep
 from propylon.errors import ForkedError, NotConnected, PropylonError
 from propylon.events._fleet import FLEET_EVENTS
 from propylon.logs import flush_bursts
@@ -66,6 +70,11 @@ _LONGEST_PAUSE: Final = 0.2
 """Seconds between two looks where nothing comes that a listener hears."""
 _HANDLERS_PATIENCE: Final = 5.0
 """Seconds that the end waits for `on_close` handlers."""
+_LINGERS: Final = 1.0
+"""Seconds for which partitions are kept when the last listener has gone: one that waits for event after event would
+have all of them move each time."""
+_DIFFER_FOR: Final = 60.0
+"""Seconds for which workers may have different listeners, as they do while a version is deployed, before a warning."""
 _OF_NOW: Final = frozenset({"lag", "unfinished"})
 """What an intake counts at the moment, rather than since the beginning."""
 
@@ -118,7 +127,16 @@ class WorkerLife:
         self._member: Member | None = None
         self._views: list[View[Any]] = []
         self._showing: Showing | None = None
+        self._upkeep: asyncio.Task[None] | None = None
         self._keeper: PartitionKeeper | None = None
+        self._workers: View[WorkerInfo] | None = None
+        self._listens = False
+        """Whether this worker takes partitions, as the others are told."""
+        self._lingers = False
+        self._listeners = ""
+        self._looking: asyncio.Handle | None = None
+        self._differing: asyncio.TimerHandle | None = None
+        self._told_difference = False
         self._active: View[Active] | None = None
         self._overlap: View[OverlapKey] | None = None
         self._parts: Final[dict[int, Partition]] = {}
@@ -212,6 +230,69 @@ class WorkerLife:
     def _heard_changed(self, slot: Slot, event: str) -> None:
         if self._announcer is not None:
             self._announcer.changed()
+            if self._looking is None and self.under_way and self._loop is not None:
+                self._looking = self._loop.call_soon(self._look_who_listens)
+
+    def _look_who_listens(self) -> None:
+        """Others are told that it takes partitions, or takes none, and keep those that it does not take."""
+        self._looking = None
+        if self._closing or self._member is None:
+            return
+        before = self._listens, self._listeners
+        if self._listens and self.listening.registry.is_empty and not self._lingers:
+            self._lingers = True
+            self._looking = asyncio.get_running_loop().call_later(_LINGERS, self._look_who_listens)
+            return
+        self._note_who_listens()
+        if (self._listens, self._listeners) != before:
+            self._member.changed()
+            self._workers_changed()
+
+    def _note_who_listens(self) -> None:
+        self._lingers = False
+        self._listens = not self.listening.registry.is_empty
+        self._listeners = _mark_of(self.listening.wanted)
+
+    def _workers_changed(self) -> None:
+        if self._keeper is None or self._workers is None:
+            return
+        others = [seen.value for seen in self._workers.keys.values() if seen.value.id != self.id]
+        living = {info.id for info in others if info.listens and not info.draining}
+        # This one lives to itself also while it drains, or its key has expired: it says by itself when it is over.
+        if self._listens and self.id is not None:
+            living.add(self.id)
+        self._keeper.workers_are(living)
+        if self._different() is None:
+            if self._differing is not None:
+                self._differing.cancel()
+                self._differing = None
+        elif self._differing is None and not self._told_difference:
+            self._differing = asyncio.get_running_loop().call_later(_DIFFER_FOR, self._tell_difference)
+
+    def _different(self) -> str | None:
+        """A worker that takes partitions as this one does, and has other listeners; None where there is none."""
+        assert self._workers is not None
+        different = (
+            info.id
+            for info in (seen.value for seen in self._workers.keys.values())
+            if info.id != self.id
+            and info.listens
+            and not info.draining
+            and info.listeners not in (None, self._listeners)
+        )
+        return min(different, default=None) if self._listens else None
+
+    def _tell_difference(self) -> None:
+        self._differing = None
+        other = self._different()
+        if other is not None:
+            self._told_difference = True
+            _log.warning(
+                "the workers %s and %s have different listeners; an event goes to the worker that has its partition, "
+                "whether that one hears it or not: give all workers of an app the same listeners",
+                self.id,
+                other,
+            )
 
     def _open_broker(self) -> Broker:
         self.check_usable()
@@ -262,7 +343,10 @@ class WorkerLife:
             raise
         finally:
             self._opening = None
-        _log.info("worker %s has %d of %d partitions", self.id, len(self._parts), PARTITIONS)
+        if self._listens:
+            _log.info("worker %s has %d of %d partitions", self.id, len(self._parts), PARTITIONS)
+        else:
+            _log.info("worker %s takes no partition before somebody listens there", self.id)
 
     async def _begin(self) -> PartitionKeeper:
         """All but the partitions."""
@@ -282,29 +366,29 @@ class WorkerLife:
         def info() -> bytes:
             address = self.admin.address
             admin = None if address is None else f"{address[0]}:{address[1]}"
-            return encode(WorkerInfo(worker, started_at, __version__, self._draining, admin))
+            return encode(
+                WorkerInfo(worker, started_at, __version__, self._draining, admin, self._listens, self._listeners)
+            )
 
         # Before its partitions are: what comes with the first is to be published already.
         self._announcer = Announcer(broker, self._app, worker, self.listening.registry, times=times)
         await self._announcer.begin()
-        self._member = Member(broker, keys, worker_key(worker), info, times)
-        await self._member.start()
+        self._note_who_listens()
+        self._looking = self._differing = None
+        self._told_difference = False
+        member = self._member = Member(broker, keys, worker_key(worker), info, times)
+        await member.start()
         keeper = self._keeper = PartitionKeeper(broker, self._app, worker, self, times=times)
-        workers: View[WorkerInfo] = View(
-            # This one lives to itself also while it drains, or its key has expired: it says by itself when it is over.
-            broker,
-            keys,
-            ALL_WORKERS,
-            WorkerInfo,
-            lambda _: keeper.workers_are({worker, *_living(workers)}),
-        )
+        self._workers = View(broker, keys, ALL_WORKERS, WorkerInfo, lambda _: self._workers_changed())
         self._active = View(broker, keys, ACTIVE, Active, lambda _: None)
         self._overlap = View(broker, keys, OVERLAP, OverlapKey, lambda _: self._overlap_changed())
-        self._views = [workers, self._active, self._overlap]
+        self._views = [self._workers, self._active, self._overlap]
         for view in self._views:
             await view.start()
         self._showing = Showing(self.admin, broker, self._app, "worker", worker, lambda: keeper.wanted)
         await self._showing.start()
+        upkeep = Upkeep(broker, self._app, times, is_well=lambda: member.is_fresh, gone=self._showing.forget)
+        self._upkeep = spawn(upkeep.run(), "propylon upkeep")
         self._acknowledge()
         return keeper
 
@@ -392,7 +476,7 @@ class WorkerLife:
     def _tell(self, partition: int, kind: str, fact: str) -> None:
         if kind == "dead":
             _log.error(
-                "partition %d: a message has become a dead letter: %s; see propylon cluster dead", partition, fact
+                "partition %d: a message has become a dead letter: %s; see propylon cluster dead list", partition, fact
             )
         elif kind == "expired":
             _log.error(
@@ -530,6 +614,12 @@ class WorkerLife:
         views, self._views = self._views, []
         showing, self._showing = self._showing, None
         self._draining = True
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        for handle in (self._looking, self._differing):
+            if handle is not None:
+                handle.cancel()
+        self._looking = self._differing = None
         self.listening.end(error)
         with contextlib.suppress(TimeoutError, ConnectionError):
             if member is not None:
@@ -596,6 +686,7 @@ class WorkerLife:
             raise error
 
 
-def _living(workers: View[WorkerInfo]) -> list[str]:
-    """The workers that are to have partitions, so far as their keys say."""
-    return [seen.value.id for seen in workers.keys.values() if not seen.value.draining]
+def _mark_of(wanted: Iterable[tuple[str, Filter | None]]) -> str:
+    """Tells what is wanted apart from anything else; empty where it is nothing."""
+    texts = sorted(f"{event} {'' if where is None else description(where)}" for event, where in wanted)
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=8).hexdigest() if texts else ""

@@ -16,6 +16,9 @@ use crate::{
     headers::{MESSAGE_ID, NUMBER, PART, RANGES},
 };
 
+/// Why nothing is sent where there is no connection, of which is told anyway.
+pub const NOT_CONNECTED: &str = "not connected";
+
 /// Headers take from what a message may have; these and the server's own are far below.
 const HEADERS: usize = 16 * 1024;
 
@@ -46,7 +49,7 @@ impl EventSink for JetStreamSink {
     async fn publish(&self, message: &Message) -> Result<u64, String> {
         if !self.broker.is_connected() {
             // What is sent now would reach the server whenever there is one again.
-            return Err("not connected".to_owned());
+            return Err(NOT_CONNECTED.to_owned());
         }
         let subject = subject_of(&self.app, message.partition);
         let ranges: Vec<String> =

@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use propylon_cluster::{
     broker::Broker,
-    sink::{Archive, JetStreamSink},
+    sink::{Archive, JetStreamSink, NOT_CONNECTED},
     source::{News, Source, SourceCounts},
 };
 use propylon_core::{
@@ -174,9 +174,9 @@ impl PyPublisher {
         })
     }
 
-    /// Why a message could not be sent, the last time since this was asked.
+    /// Why a message could not be sent, the last time since this was asked; nothing where there is no connection.
     fn trouble(&self) -> PyResult<Option<String>> {
-        Ok(self.get()?.publisher.take_trouble())
+        Ok(self.get()?.publisher.take_trouble().filter(|why| why != NOT_CONNECTED))
     }
 
     /// What it has counted.

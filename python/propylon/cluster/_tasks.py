@@ -1,0 +1,23 @@
+"""Tasks in the background: none ends without a word."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final
+
+__all__ = ["spawn"]
+
+_log: Final = logging.getLogger("propylon.cluster")
+
+
+def spawn(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Run it beside all else; whoever calls holds the task. What it raises is told in the log, under its name."""
+    task = asyncio.get_running_loop().create_task(coroutine, name=name)
+    task.add_done_callback(_tell)
+    return task
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.error("%s has failed; please report this", task.get_name(), exc_info=error)

@@ -1,0 +1,142 @@
+"""What NATS keeps of an app is gone while hosts and workers live: it is made again, and events flow."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+import pytest_asyncio
+
+from cluster.hosts import QUICK, new_token
+from cluster.nats import NatsServer
+from face.support import SHORT, eventually
+from fleet.support import guild_on, say
+from propylon import GatewayStatus, Intents
+from propylon.cluster import GatewayHost, Worker
+from propylon.cluster._control import purge
+from propylon.cluster._nats import connect
+from propylon.events import MessageCreate
+from propylon.testing import Simulator
+
+pytestmark = pytest.mark.asyncio
+
+TOTAL = 2
+APP = "app"
+AGE = 100.0
+
+
+class Cluster:
+    """A host and a worker on a nats-server of their own."""
+
+    def __init__(self, sim: Simulator, server: NatsServer) -> None:
+        self.sim = sim
+        self.server = server
+        options = {"intents": Intents.ALL, "api_url": sim.api_url, "ca_file": sim.ca_file, **SHORT}
+        self.host = GatewayHost(
+            new_token(), server.url, app=APP, shards=TOTAL, max_age=AGE, admin="127.0.0.1:0", **options
+        )
+        self.worker = Worker(server.url, app=APP)
+        self.heard: list[str] = []
+
+        @self.worker.listen
+        def on_message(event: MessageCreate) -> None:
+            self.heard.append(event.content)
+
+        self.host._life.times = self.worker._life.times = QUICK
+
+    def say(self, content: str) -> None:
+        assert say(self.sim, guild_on(1, TOTAL), content) == 1
+
+    @property
+    def is_whole(self) -> bool:
+        is_ready = self.host.status is GatewayStatus.READY and len(self.host.shards) == TOTAL
+        return is_ready and len(self.worker.partitions) == 64
+
+    def ask(self, path: str) -> tuple[int, str]:
+        assert self.host.admin_address is not None
+        host, port = self.host.admin_address
+        try:
+            with urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    async def wiped(self) -> None:
+        await asyncio.to_thread(self.server.kill)
+        self.server.wipe()
+        await asyncio.to_thread(self.server.start)
+
+    async def is_there_again(self) -> None:
+        """Events flow, by the sessions of before and into a stream as it was asked for."""
+        await eventually(lambda: self.is_whole, timeout=40)
+        self.say("after")
+        await eventually(lambda: self.heard[-1:] == ["after"], timeout=20)
+        assert self.sim.fleet()["identifies"] == TOTAL
+        control = await connect(self.server.url, APP, prepare=False)
+        told = await control.stream_status()
+        await control.close()
+        assert told is not None
+        assert told.max_age == AGE
+
+
+@pytest_asyncio.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    with NatsServer() as server:
+        async with Simulator(shards=TOTAL, max_concurrency=16, identify_interval=0.0, guilds=4) as sim:
+            made = Cluster(sim, server)
+            await made.worker.open(timeout=30)
+            await made.host.open(timeout=30)
+            made.say("before")
+            await eventually(lambda: made.heard == ["before"])
+            yield made
+            await made.host.close()
+            await made.worker.close()
+
+
+async def test_a_store_that_was_lost_is_made_again(cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    await cluster.wiped()
+    await cluster.is_there_again()
+    # Once by each, and what will be.
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert sorted("it is made again" in text for text in told if "is gone" in text) == [False, True]
+
+
+async def test_an_app_that_was_purged_under_them_is_made_again(cluster: Cluster) -> None:
+    control = await connect(cluster.server.url, APP, prepare=False)
+    await purge(control, APP, force=True)
+    await control.close()
+    await eventually(lambda: not cluster.is_whole, timeout=20)
+    await cluster.is_there_again()
+
+
+async def test_a_stream_that_was_removed_is_made_again(cluster: Cluster) -> None:
+    control = await connect(cluster.server.url, APP, prepare=False)
+    assert b'"success":true' in (await control.request(f"$JS.API.STREAM.DELETE.propylon-{APP}", b"", 10) or b"")
+    await control.close()
+    # What cannot be published tells that it is gone.
+    cluster.say("meanwhile")
+    await eventually(lambda: cluster.heard[-1:] == ["meanwhile"], timeout=20)
+    await cluster.is_there_again()
+
+
+async def test_as_long_as_the_keys_are_gone_nothing_looks_well(cluster: Cluster) -> None:
+    gate = asyncio.Event()
+    prepare = cluster.host._life.prepare
+
+    async def later(broker: object) -> None:
+        await gate.wait()
+        await prepare(broker)  # type: ignore[arg-type]
+
+    cluster.host._life.prepare = later
+    # The engine answers, so that the loop may wait for it.
+    assert cluster.ask("/readyz")[0] == 200
+    await cluster.wiped()
+    await eventually(lambda: cluster.ask("/readyz")[0] == 503 and not cluster.host.shards, timeout=30)
+    await eventually(lambda: 'cluster_shards{app="app",state="held"} 0' in cluster.ask("/metrics")[1], timeout=30)
+    assert cluster.ask("/readyz")[0] == 503
+    gate.set()
+    await cluster.is_there_again()
+    await eventually(lambda: cluster.ask("/readyz")[0] == 200, timeout=30)
