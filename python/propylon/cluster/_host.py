@@ -68,8 +68,8 @@ class GatewayHost:
 
     It runs no code of yours: what some `Worker` listens to is published, all else is counted and dropped. Hosts divide
     the shards among themselves by their capacities. One that comes or goes moves as few of them as possible, each by a
-    RESUME; the shards of one that dies go on elsewhere within 20 s, also by a RESUME (later from some thousand shards on:
-    docs/scale.md).
+    RESUME; the shards of one that dies go on elsewhere within 20 s, also by a RESUME (later from some
+    thousand shards on: docs/scale.md).
 
     `status`, `shards` and `metrics` may be read from any thread; everything else belongs to the event loop in which
     the host was opened.
@@ -388,6 +388,7 @@ class _Publisher:
         self.remove: Final = self._engine.remove
         self.flushed: Final = self._engine.flushed
         self.published: Final = self._engine.published
+        self.trouble: Final = self._engine.trouble
         self.metrics: Final = self._engine.metrics
         self.close: Final = self._engine.close
 
