@@ -41,7 +41,7 @@ BEFORE_SAVED: Final = 5.0
 """Seconds before a session was saved from which on the stream is looked through."""
 RESUMED: Final = 0.5
 """Seconds for closing, saving, connecting and RESUME, as assumed."""
-EPOCH_BYTES: Final = 24
+EPOCH_BYTES: Final = 36
 """Of one shard's epoch in what a worker leaves for the next one, at most."""
 CALM: Final = 2_000.0
 """Events a second of a calm process, as `benches/cluster.py` paces them."""

@@ -17,6 +17,7 @@ from propylon.cluster._announcing import Announcer, covers, heard_of
 from propylon.cluster._keys import Heard, HeardSlot, bucket, heard_key, read
 from propylon.cluster._membership import Times
 from propylon.events import Event, GuildJoined, MessageCreate, Ready, TypingStart
+from propylon.events._projection import Fields
 
 
 class Narrow(Event, event="MESSAGE_CREATE"):
@@ -117,6 +118,12 @@ async def test_what_covers_what() -> None:
     assert not covers(wide, Heard([HeardSlot(None, ["MESSAGE_CREATE"], {"MESSAGE_CREATE": {"tts": None}})]))
     assert not covers(wide, Heard([HeardSlot(None, ["MESSAGE_CREATE"], {"MESSAGE_CREATE": {"author": None}})]))
     assert covers(wide, Heard([HeardSlot("w", ["TYPING_START"])]))
+    # What a filter reads is in no part as long as hosts do not know of it.
+    author, tts = description(field("author.id") == 5), description(field("tts").is_true())
+    ids: dict[str, Fields] = {"MESSAGE_CREATE": {"author": {"id": None}}}
+    assert covers(wide, Heard([HeardSlot(author, ["MESSAGE_CREATE"], ids)]))
+    assert not covers(wide, Heard([HeardSlot(tts, ["MESSAGE_CREATE"], ids)]))
+    assert not covers(wide, Heard([HeardSlot("of a later version", ["MESSAGE_CREATE"], ids)]))
     # Heard under no condition is heard under each.
     assert covers(wide, Heard([HeardSlot("x", ["READY"])]))
     assert not covers(wide, Heard([HeardSlot("x", ["TYPING_START"])]))

@@ -16,6 +16,7 @@ from fleet.support import guild_on, say
 from propylon import GatewayStatus, Intents
 from propylon.cluster import GatewayHost, Worker
 from propylon.cluster._control import purge
+from propylon.cluster._keys import bucket
 from propylon.cluster._nats import connect
 from propylon.events import MessageCreate
 from propylon.testing import Simulator
@@ -89,6 +90,7 @@ async def cluster() -> AsyncIterator[Cluster]:
             made = Cluster(sim, server)
             await made.worker.open(timeout=30)
             await made.host.open(timeout=30)
+            await eventually(lambda: made.is_whole, timeout=40)
             made.say("before")
             await eventually(lambda: made.heard == ["before"])
             yield made
@@ -120,6 +122,25 @@ async def test_a_stream_that_was_removed_is_made_again(cluster: Cluster) -> None
     cluster.say("meanwhile")
     await eventually(lambda: cluster.heard[-1:] == ["meanwhile"], timeout=20)
     await cluster.is_there_again()
+
+
+async def test_keys_that_were_removed_are_made_again_and_nothing_that_comes_is_taken_for_old(cluster: Cluster) -> None:
+    control = await connect(cluster.server.url, APP, prepare=False)
+    # Leases whose epochs are far from the first.
+    for number in range(500):
+        await control.put(bucket(APP), "session.0.0", str(number).encode(), ttl=5)
+    await asyncio.to_thread(cluster.server.kill)
+    await eventually(lambda: not cluster.host.shards, timeout=20)
+    await asyncio.to_thread(cluster.server.start)
+    await eventually(lambda: cluster.is_whole, timeout=40)
+    cluster.say("of a late epoch")
+    await eventually(lambda: cluster.heard[-1:] == ["of a late epoch"], timeout=20)
+    gone = f"$JS.API.STREAM.DELETE.KV_{bucket(APP)}"
+    assert b'"success":true' in (await control.request(gone, b"", 10) or b"")
+    await control.close()
+    await eventually(lambda: not cluster.is_whole, timeout=20)
+    await cluster.is_there_again()
+    assert cluster.worker.metrics().intake["stale"] == 0
 
 
 async def test_as_long_as_the_keys_are_gone_nothing_looks_well(cluster: Cluster) -> None:

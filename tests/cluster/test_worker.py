@@ -269,6 +269,54 @@ async def test_one_at_which_nobody_listens_takes_no_partition(
     await eventually(lambda: "later" in heard)
 
 
+async def test_one_that_listens_again_at_once_keeps_its_partitions(
+    cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("propylon.cluster._worker_life._LINGERS", 0.4)
+    idle, busy = cluster.worker(name="idle"), cluster.worker(name="busy")
+    listening(busy, heard)
+    await idle.open()
+    await busy.open()
+
+    async def waits() -> None:
+        with pytest.raises(TimeoutError):
+            await idle.wait_for(MessageCreate, timeout=0.1)
+
+    while not idle.partitions:
+        await waits()
+    written = cluster.workers
+    # For longer than it lingers, and never that long without a wait.
+    for _ in range(6):
+        await asyncio.sleep(0.1)
+        assert idle.partitions
+        await waits()
+    assert idle.partitions
+    assert [info.listens for info in cluster.workers] == [info.listens for info in written] == [True, True]
+    await eventually(lambda: not idle.partitions)
+
+
+async def test_what_nobody_else_would_take_it_keeps(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("propylon.cluster._worker_life._LINGERS", 0.05)
+    alone = cluster.worker(name="alone")
+    await alone.open()
+    waiting = asyncio.ensure_future(alone.wait_for(MessageCreate, where=field("content") == "now"))
+    await eventually(lambda: len(alone.partitions) == 64)
+    cluster.say("now", 0)
+    await waiting
+    await eventually(lambda: [info.listens for info in cluster.workers] == [False])
+    # What hosts publish until they hear of that is not left to a wait of later.
+    for guild_id in range(64):
+        cluster.say("now", guild_id)
+    await eventually(lambda: cluster.stream.outstanding == 0)
+    assert len(alone.partitions) == 64
+    heard: list[str] = []
+    busy = cluster.worker(name="busy")
+    listening(busy, heard)
+    await busy.open()
+    await eventually(lambda: len(busy.partitions) == 64)
+    assert (alone.partitions, heard) == ((), [])
+
+
 async def test_workers_with_different_listeners_are_told_of_once(
     cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

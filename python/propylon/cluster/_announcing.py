@@ -13,6 +13,7 @@ import msgspec
 from propylon._filters.expression import description
 from propylon._listening.entry import ALL
 from propylon._listening.registry import Registry
+from propylon.cluster._asked import asked_by
 from propylon.cluster._broker import Broker
 from propylon.cluster._keys import HEARD_FOR, Heard, HeardSlot, bucket, encode, heard_key
 from propylon.cluster._membership import Times
@@ -61,9 +62,16 @@ def covers(wide: Heard, narrow: Heard) -> bool:
     # Whoever hears an event whatever is in it hears it under each condition.
     always = known.get(None)
     for slot in narrow.slots:
-        there = [one for one in (known.get(slot.where), always) if one is not None]
+        same = known.get(slot.where)
         for event in slot.events:
-            if not any(_has(one, event, slot.projections.get(event)) for one in there):
+            wanted = slot.projections.get(event)
+            if same is not None and _has(same, event, wanted):
+                continue
+            if slot.where is not None and wanted is not None:
+                # Hosts do not know of the condition, so what it reads is not in a part.
+                asked = asked_by(slot.where)
+                wanted = None if asked is None else joined([wanted, asked])
+            if always is None or not _has(always, event, wanted):
                 return False
     return True
 
@@ -141,7 +149,8 @@ class Announcer:
                 continue
             try:
                 await self._write_or_keep(heard)
-            except (TimeoutError, ConnectionError):
+            # What was written before may not fit a server that it has come to since.
+            except (TimeoutError, ConnectionError, ValueError):
                 await asyncio.sleep(_AGAIN)
                 # Whatever was written, or not: once more.
                 self._renew_at = 0.0

@@ -436,7 +436,11 @@ async def awaited(broker: Broker, app: str, before: int, total: int | None) -> s
     unread = sorted(int(last_of(key)) for key, one in seen.items() if one and one.overlap and one.overlap.old != before)
     if unread:
         told.append(f"workers have not read these partitions to the end of the resharding before: {_few(unread)}")
-    unaware = sorted(last_of(key) for key, one in heard.items() if one is not None and one.overlap != before)
+    # What a worker heard is kept for a while when it has gone.
+    living = {info.id for info in found.workers}
+    unaware = sorted(
+        worker for key, one in heard.items() if one and one.overlap != before and (worker := last_of(key)) in living
+    )
     if found.overlap is not None and unaware:
         told.append(f"these workers do not know of it: {_few(unaware)}")
     return "; ".join(told) or "all shards are READY, and it needs some seconds more"

@@ -7,15 +7,13 @@ engine matches events is `rust/core`'s.
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Final, cast
-
-import orjson
 
 import propylon._core as _core
 from propylon._listening.entry import ALL
 from propylon._listening.registry import EVENT_INDEX, UNKNOWN
+from propylon.cluster._asked import asked_by
 from propylon.cluster._keys import Heard
 from propylon.events._projection import Fields, joined
 
@@ -50,7 +48,7 @@ def union(all_heard: Iterable[Heard]) -> dict[str | None, Wanted]:
                 event = name if name == ALL or name in EVENT_INDEX else UNKNOWN
                 one.events.add(event)
                 if slot.where is not None:
-                    asked.setdefault(event, []).append(_asked(slot.where))
+                    asked.setdefault(event, []).append(asked_by(slot.where))
                 fields = None if event in (ALL, UNKNOWN) else cast("Fields | None", slot.projections.get(name))
                 if fields is None:
                     whole.setdefault(slot.where, set()).add(event)
@@ -69,23 +67,6 @@ def union(all_heard: Iterable[Heard]) -> dict[str | None, Wanted]:
             else:
                 del one.projections[event]
     return {where: one for where, one in wanted.items() if one.events}
-
-
-@lru_cache(maxsize=_MOST_KNOWN)
-def _asked(where: str) -> Fields | None:
-    """The fields that a filter reads; None where it is of a version that says it otherwise."""
-    match orjson.loads(where):
-        case ["and" | "or" | "not", *parts]:
-            within = [_asked(orjson.dumps(part).decode()) for part in parts]
-            known = [each for each in within if each is not None]
-            return joined(known) if len(known) == len(within) else None
-        case [str(), str(path), *_]:
-            fields: Fields | None = None
-            for name in reversed(path.split(".")):
-                fields = {name: fields}
-            return fields
-        case _:
-            return None
 
 
 class _Table:

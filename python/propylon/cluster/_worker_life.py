@@ -230,6 +230,10 @@ class WorkerLife:
     def _heard_changed(self, slot: Slot, event: str) -> None:
         if self._announcer is not None:
             self._announcer.changed()
+            if self._lingers and self._looking is not None and not self.listening.registry.is_empty:
+                # Somebody listens again before it was over.
+                self._looking.cancel()
+                self._looking, self._lingers = None, False
             if self._looking is None and self.under_way and self._loop is not None:
                 self._looking = self._loop.call_soon(self._look_who_listens)
 
@@ -258,8 +262,9 @@ class WorkerLife:
             return
         others = [seen.value for seen in self._workers.keys.values() if seen.value.id != self.id]
         living = {info.id for info in others if info.listens and not info.draining}
-        # This one lives to itself also while it drains, or its key has expired: it says by itself when it is over.
-        if self._listens and self.id is not None:
+        # This one lives to itself also while it drains, or its key has expired: it says by itself when it is over. What
+        # it has it keeps where nobody else would take it: events would wait in the stream for whoever listens next.
+        if self.id is not None and (self._listens or (self._keeper.held and not living)):
             living.add(self.id)
         self._keeper.workers_are(living)
         if self._different() is None:

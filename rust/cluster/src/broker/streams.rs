@@ -1,6 +1,9 @@
 //! What an application has at the server: a stream of events, one of dead letters, and a bucket of keys.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::HeaderMap;
 use serde::Serialize;
@@ -163,6 +166,12 @@ impl Broker {
                 &few,
             )
             .await?;
+            // Epochs are revisions. In a bucket that was lost and is made again they must not begin anew: what was seen of
+            // the time before would be later than all that comes.
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let first = ("first_seq", None, json!(u64::try_from(now.as_micros()).unwrap_or_default()));
+            let [replicas] = few;
+            let keys = [replicas, first];
             let bucket = names::bucket(app);
             self.make(
                 &stream_of(&bucket),
@@ -179,7 +188,7 @@ impl Broker {
                     "duplicate_window": nanoseconds(DUPLICATES),
                     "subject_delete_marker_ttl": nanoseconds(MARKER),
                 }),
-                &few,
+                &keys,
             )
             .await
         })

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use crate::headers::{DELIVERED, NUMBER, PART, part_of};
 
-/// A part whose others have not come after so long belongs to a publisher that is gone.
-const ORPHAN: Duration = Duration::from_mins(1);
+/// A part whose others have not come after so long belongs to a publisher that is gone. Longer than the server knows it by
+/// its id: one that was let go of, and is sent again, would not come again.
+const ORPHAN: Duration = Duration::from_mins(3);
 
 /// Where a message is in the stream, and what acknowledges it.
 pub(super) type Token = Vec<(u64, Acker)>;
