@@ -7,6 +7,7 @@ is told by its partition and by what it says it has of each session.
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,7 +34,8 @@ class Kept:
         self._app: Final = app
         self._next = 1
         """The place in the stream up to which all was read."""
-        self._known: Final[dict[tuple[str, str], tuple[int, float]]] = {}
+        # A dict whose oldest are removed looks through the places of all of them, each time.
+        self._known: Final[OrderedDict[tuple[str, str], tuple[int, float]]] = OrderedDict()
         """Of each message where it is and when it was kept, by the server's clock; in that order."""
         self.messages = 0
         """So many were read."""
@@ -101,7 +103,7 @@ class Kept:
             )
         known[subject, ranges] = place, at
         while at - next(iter(known.values()))[1] > KNOWN:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
 
 async def _ignored(error: Exception) -> None:
