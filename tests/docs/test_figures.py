@@ -48,5 +48,16 @@ def test_memory_of_a_shard() -> None:
     )
 
 
+def test_a_cluster() -> None:
+    kept, text = results("cluster"), (REPOSITORY / "docs" / "performance.md").read_text("utf-8")
+    told = text.partition("## A cluster\n")[2].partition("\n## ")[0]
+    for what in ("cluster, flat out", "in one process, flat out", "Redis Streams, flat out"):
+        assert f" {kept[what]['rate']:,.0f}" in told.replace("\n", " ")
+        assert kept[what]["lost"] == 0
+    paced = kept["cluster, paced"]
+    assert f"{paced['p50_ms']:.1f} ms after the event was made (p99 {paced['p99_ms']:.1f} ms)" in told
+    assert f"{kept['cluster, flat out']['cpu_us']['host']:.1f} µs an event" in told
+
+
 def test_readme_is_short_enough_to_be_read() -> None:
     assert len(README.splitlines()) < 150
