@@ -14,6 +14,7 @@ import pytest
 from .history.kept import Kept
 from .history.mutants import MUTANTS, ROOT, Mutant
 from .history.nemesis import FAULTS
+from .history.processes import troubles_in
 from .history.records import Call, Verdict, check, read
 from .nats import NatsServer
 
@@ -99,6 +100,18 @@ def test_lines_that_the_end_of_a_process_cut_off_and_remarks_are_no_calls(tmp_pa
     file = tmp_path / "worker-1.record"
     file.write_text("# 7\n1.5 4 17 1\n1.75 4 17 0\n2.0 4 1")
     assert list(read(file)) == [Call(1.5, "worker-1", 4, 17, 1), Call(1.75, "worker-1", 4, 17, 0)]
+
+
+def test_a_process_that_does_not_reach_nats_at_its_start_is_no_trouble() -> None:
+    unreached = (
+        "Traceback (most recent call last):\n  File a\nConnectionError: no NATS server could be reached at a:1\n"
+    )
+    assert troubles_in("a shard is READY\n") == ""
+    assert troubles_in(unreached) == ""
+    assert troubles_in(unreached + "more\n").startswith("Traceback")
+    assert troubles_in("x\nTraceback (most recent call last):\n  File a\nKeyError: 1\n" + unreached).startswith(
+        "Traceback"
+    )
 
 
 @pytest.mark.asyncio

@@ -12,9 +12,21 @@ from typing import Any, Final, Literal
 
 from .links import Cut, Link, Links
 
-__all__ = ["Member", "Members"]
+__all__ = ["Member", "Members", "troubles_in"]
 
 HERE: Final = Path(__file__).parent
+UNREACHED: Final = "ConnectionError: no NATS server "
+
+
+def troubles_in(log: str) -> str:
+    """The first fault that a log tells of; empty where there is none.
+
+    A process that does not reach NATS at its start ends with an error, as it should: NATS may have been killed just then.
+    """
+    at = log.find("Traceback")
+    if at < 0 or (log.count("Traceback") == 1 and log.rstrip().rpartition("\n")[2].startswith(UNREACHED)):
+        return ""
+    return log[at : at + 2000]
 
 
 class Member:
@@ -85,9 +97,8 @@ class Member:
 
     def troubles(self) -> str:
         """What its log says of faults, where it does."""
-        text = self.log.read_text(errors="replace")
-        at = text.find("Traceback")
-        return "" if at < 0 else f"{self.name}: {text[at : at + 2000]}"
+        said = troubles_in(self.log.read_text(errors="replace"))
+        return f"{self.name}: {said}" if said else ""
 
 
 class Ways:
