@@ -21,7 +21,7 @@ UNREACHED: Final = "ConnectionError: no NATS server "
 def troubles_in(log: str) -> str:
     """The first fault that a log tells of; empty where there is none.
 
-    A process that does not reach NATS at its start ends with an error, as it should: NATS may have been killed just then.
+    A process that does not reach NATS at its start ends with an error, as it should: NATS may have been killed then.
     """
     at = log.find("Traceback")
     if at < 0 or (log.count("Traceback") == 1 and log.rstrip().rpartition("\n")[2].startswith(UNREACHED)):
