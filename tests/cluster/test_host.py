@@ -34,6 +34,7 @@ from propylon.cluster._keys import (
     HostInfo,
     Next,
     StoredSession,
+    WorkerInfo,
     bucket,
     command_subject,
     encode,
@@ -41,6 +42,7 @@ from propylon.cluster._keys import (
     host_key,
     host_subject,
     read,
+    worker_key,
 )
 from propylon.events import GuildMembersChunk
 from propylon.testing import Simulator
@@ -388,7 +390,10 @@ async def test_a_resharding_names_the_workers_that_do_not_know_of_it() -> None:
     async with cluster() as c:
         (host,) = await c.start()
         client = c.server.client()
-        await client.put(KEYS, heard_key("w1"), encode(Heard([])))
+        # What a worker heard that has gone is kept, and nobody waits for it.
+        for worker in ("w1", "gone"):
+            await client.put(KEYS, heard_key(worker), encode(Heard([])))
+        await client.put(KEYS, worker_key("w1"), encode(WorkerInfo("w1", 0.0)))
         await client.put(KEYS, NEXT, encode(Next(6)))
         await eventually(lambda: len(host.ids) == 10 and c.server.keys(KEYS, OVERLAP))
         assert await awaited(client, APP, 4, 6) == "these workers do not know of it: w1"
