@@ -501,9 +501,6 @@ class HostLife:
                 await self.broker.delete(bucket(self.app), seen.key, revision=seen.revision)
             await self.prepare(self.broker)
             return
-        for place, kept in list(self.kept.items()):
-            # Epochs begin anew with the keys: whoever claims a session from now on does so after this host had it.
-            self.kept[place] = kept._replace(epoch=0)
         await self.prepare(self.broker)
         try:
             await self._claim()

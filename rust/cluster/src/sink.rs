@@ -57,11 +57,12 @@ impl EventSink for JetStreamSink {
         let ranges = ranges.join(",");
         let most = self.broker.max_payload().saturating_sub(HEADERS).max(HEADERS);
         let parts = message.frame.len().div_ceil(most).max(1);
+        let number = format!("{}-{}-{}", self.publisher, message.number, message.previous);
+        let whole = if parts > 1 { format!("{}-{}", self.publisher, message.ticket) } else { String::new() };
         let mut position = 0;
         for part in 0..parts {
             let mut headers = HeaderMap::new();
-            let whole = format!("{}-{}", self.publisher, message.ticket);
-            headers.insert(NUMBER, format!("{}-{}-{}", self.publisher, message.number, message.previous));
+            headers.insert(NUMBER, number.as_str());
             if parts > 1 {
                 headers.insert(PART, format!("{part}-{parts}-{whole}"));
             }
