@@ -426,13 +426,13 @@ async def test_only_what_is_heard_is_taken() -> None:
         heard = Heard([HeardSlot(None, ["MESSAGE_CREATE"])])
         await client.put(KEYS, heard_key("w1"), encode(heard))
         await eventually(lambda: list(host.life._hearing) == ["w1"])  # pyright: ignore[reportPrivateUsage]
-        before = host.life.metrics().unheard
         c.sim.dispatch("TYPING_START", b"{}")
-        await eventually(lambda: host.life.metrics().unheard > before)
-        between = host.life.metrics()
         c.sim.dispatch("MESSAGE_CREATE", b'{"guild_id":"1"}')
-        await eventually(lambda: host.life.metrics().received > between.received)
-        assert host.life.metrics().unheard == between.unheard
+        await eventually(lambda: host.life.metrics().delivered > 0)
+        metrics = host.life.metrics()
+        assert metrics.unheard_by_type["TYPING_START"] == 1
+        assert "MESSAGE_CREATE" not in metrics.unheard_by_type
+        assert metrics.delivered_by_type == {"MESSAGE_CREATE": 1}
 
 
 def token_of(user: int) -> str:

@@ -106,6 +106,19 @@ async def test_a_store_that_was_lost_is_made_again(cluster: Cluster, caplog: pyt
     assert sorted("it is made again" in text for text in told if "is gone" in text) == [False, True]
 
 
+async def test_what_workers_heard_is_heard_also_before_they_say_so_again(cluster: Cluster) -> None:
+    announcer = cluster.worker._life._announcer
+    assert announcer is not None
+    await announcer.stop()
+    await cluster.wiped()
+    await eventually(lambda: not cluster.host.shards, timeout=20)
+    await eventually(lambda: cluster.host.status is GatewayStatus.READY and len(cluster.host.shards) == TOTAL, 40)
+    cluster.say("meanwhile")
+    await announcer.begin()
+    await eventually(lambda: cluster.heard[-1:] == ["meanwhile"], timeout=20)
+    await cluster.is_there_again()
+
+
 async def test_an_app_that_was_purged_under_them_is_made_again(cluster: Cluster) -> None:
     control = await connect(cluster.server.url, APP, prepare=False)
     await purge(control, APP, force=True)

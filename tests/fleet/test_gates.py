@@ -61,11 +61,13 @@ class Gate:
     async def acquire(self, shard_id: int, max_concurrency: int, /) -> Permit:
         self.told.append(("acquire", shard_id))
         self.concurrency.add(max_concurrency)
+        # As it was when it was asked.
+        never = shard_id in self.never
         if self.raises.get(shard_id):
             raise self.raises[shard_id].pop(0)
         try:
             await asyncio.sleep(0)
-            if shard_id in self.never:
+            if never:
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             self.cancelled.append(shard_id)

@@ -47,6 +47,7 @@ from propylon.cluster._keys import (
     ALL_SEEN,
     ALL_WORKERS,
     BOT,
+    HEARD_FOR,
     NEXT,
     OVERLAP,
     Active,
@@ -407,7 +408,7 @@ class HostLife:
         await self._settle_total(self._active, self._counsel)
         self._hosts = await self._view(ALL_HOSTS, HostInfo, self._host_changed)
         self._leases = await self._view(all_leases(), Lease)
-        self._heard = await self._view(ALL_HEARD, Heard, self._heard_changed)
+        self._heard = await self._view(ALL_HEARD, Heard, self._heard_changed, linger=HEARD_FOR)
         await self._coordinator.start()
         self._control = await broker.serve(host_subject(self.app, self.id))
         self.keep(spawn(self._answer(self._control), "propylon host control"))
@@ -428,8 +429,11 @@ class HostLife:
         # While there are no keys nobody has a lease, and nobody is well.
         return max(leased, self._had) if self._upkeep is not None and self._upkeep.is_gone else leased
 
-    async def _view(self, pattern: str, kind: type[_S], changed: Callable[[str], None] | None = None) -> View[_S]:
-        view = View(self.broker, bucket(self.app), pattern, kind, changed or (lambda _: self._look_soon()))
+    async def _view(
+        self, pattern: str, kind: type[_S], changed: Callable[[str], None] | None = None, *, linger: float = 0.0
+    ) -> View[_S]:
+        changed = changed or (lambda _: self._look_soon())
+        view = View(self.broker, bucket(self.app), pattern, kind, changed, linger=linger)
         await view.start()
         return view
 

@@ -308,14 +308,30 @@ class View(Generic[_S]):
     """What the keys of a pattern say, as far as it is known here; changes are told."""
 
     def __init__(
-        self, broker: Broker, bucket: str, pattern: str, kind: type[_S], changed: Callable[[str], object]
+        self,
+        broker: Broker,
+        bucket: str,
+        pattern: str,
+        kind: type[_S],
+        changed: Callable[[str], object],
+        *,
+        linger: float = 0.0,
     ) -> None:
-        """``changed`` hears each key that says something else than before, was deleted or has expired."""
+        """Nothing is known yet.
+
+        Args:
+            broker, bucket, pattern: Of the keys.
+            kind: What their values are.
+            changed: Hears each key that says something else than before, was deleted or has expired.
+            linger: Seconds for which a key counts on that is gone: its writer may be about to write it again, as where
+                the store was lost.
+        """
         self._broker: Final = broker
         self._bucket: Final = bucket
         self._pattern: Final = pattern
         self._kind: Final = kind
         self._changed: Final = changed
+        self._linger: Final = linger
         self._watch: Watch | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.keys: Final[dict[str, Seen[_S]]] = {}
@@ -405,6 +421,9 @@ class View(Generic[_S]):
 
     def _take(self, key: str, value: bytes | None, revision: int) -> None:
         known = read(self._kind, value)
+        if value is None and key in self.keys and self._linger:
+            asyncio.get_running_loop().call_later(self._linger, self._let_go, key, self.keys[key].revision)
+            return
         if value is not None and known is None:
             _log.warning("the key %s says what this version does not understand; it is ignored", key)
         before = self.keys.pop(key, None)
@@ -412,4 +431,10 @@ class View(Generic[_S]):
             self.keys[key] = Seen(known, revision)
         # Most writes are renewals, which say what was said before.
         if known != (None if before is None else before.value):
+            self._changed(key)
+
+    def _let_go(self, key: str, revision: int) -> None:
+        seen = self.keys.get(key)
+        if seen is not None and seen.revision == revision:
+            del self.keys[key]
             self._changed(key)
