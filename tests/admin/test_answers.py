@@ -176,7 +176,8 @@ async def test_lost_connections_are_told_with_their_reasons(propylon_simulator: 
 
 
 async def test_a_fleet_is_shown_shard_by_shard_and_what_is_gone_still_counts(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(shards=2, guilds=4)
+    # What a resharding waits for, kept short.
+    sim = propylon_simulator(shards=2, guilds=4, identify_interval=0, heartbeat_interval=1)
     async with make_manager(sim, shards=2, admin=ADMIN) as manager:
         snapshot = (await get(manager, "/snapshot")).json
         assert [(shard["id"], shard["count"]) for shard in snapshot["shards"]] == [(0, 2), (1, 2)]

@@ -23,6 +23,11 @@ def make_gateway(sim: Simulator, **options: Any) -> Gateway:
     return Gateway(f"token-{next(_numbers)}", **options)
 
 
+def asking(sim: Simulator) -> dict[str, Any]:
+    """Options of a gateway that asks the simulated API how IDENTIFYs are spaced; unasked it waits five seconds."""
+    return {"gateway_url": None, "api_url": sim.api_url}
+
+
 async def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> None:
     """Return as soon as ``condition()`` holds."""
     pause = 0.0

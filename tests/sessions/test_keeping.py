@@ -30,7 +30,8 @@ Start = Callable[..., Simulator]
 
 
 def bot(sim: Simulator, store: Any, token: str = "kept", **options: Any) -> Gateway:
-    options = {"intents": Intents.ALL, "gateway_url": sim.url, **SHORT, **options}
+    # By the address of the API: it says how IDENTIFYs are spaced, which is five seconds where nobody does.
+    options = {"intents": Intents.ALL, "api_url": sim.api_url, **SHORT, **options}
     return Gateway(token, sessions=store, **options)
 
 
@@ -39,7 +40,7 @@ def ops(sim: Simulator, op: int) -> int:
 
 
 async def test_a_restart_goes_on_where_everything_was_finished(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     heard: list[tuple[int, int | None]] = []
     gate = asyncio.Event()
@@ -83,7 +84,7 @@ async def test_a_listener_that_closes_the_gateway_is_not_called_again_by_the_nex
 ) -> None:
     if not eager:
         monkeypatch.setattr("propylon._delivery.consumer._EAGER", False)
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     heard: list[int | None] = []
 
@@ -119,7 +120,7 @@ async def test_it_is_saved_while_the_gateway_runs_and_only_when_it_moved(
     propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeping, "_INTERVAL", 0.01)
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     await gateway.open(timeout=10)
@@ -149,7 +150,7 @@ async def test_a_store_that_raises_at_once_is_told_of_and_asked_again(
             return super().save(key, session)
 
     monkeypatch.setattr(keeping, "_INTERVAL", 0.01)
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = Hasty()
     store.fails = OSError("no disk")
     gateway = bot(sim, store)
@@ -174,7 +175,7 @@ async def test_what_is_no_store_is_refused_where_it_is_written(store: Any, words
 
 @pytest.mark.parametrize("code", [1000, 1001])
 async def test_a_close_that_ends_the_session_deletes_it(propylon_simulator: Start, code: int) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     await gateway.open(timeout=10)
@@ -185,7 +186,7 @@ async def test_a_close_that_ends_the_session_deletes_it(propylon_simulator: Star
 
 
 async def test_resumable_false_ends_it_too_and_without_a_store_closing_does(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     await gateway.open(timeout=10)
@@ -198,7 +199,7 @@ async def test_resumable_false_ends_it_too_and_without_a_store_closing_does(prop
 
 
 async def test_async_with_keeps_it(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     for _ in range(2):
         async with bot(sim, store):
@@ -207,7 +208,7 @@ async def test_async_with_keeps_it(propylon_simulator: Start) -> None:
 
 
 async def test_a_session_that_discord_ended_is_deleted_and_the_new_one_saved(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     await gateway.open(timeout=10)
@@ -224,7 +225,7 @@ async def test_a_session_that_discord_ended_is_deleted_and_the_new_one_saved(pro
 
 
 async def test_a_fatal_close_deletes_it(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     await gateway.open(timeout=10)
@@ -243,7 +244,7 @@ async def test_a_fatal_close_deletes_it(propylon_simulator: Start) -> None:
 async def test_a_session_of_another_bot_or_with_other_facts_is_not_taken(
     propylon_simulator: Start, other: dict[str, Any]
 ) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     async with bot(sim, store):
         pass
@@ -282,7 +283,7 @@ class TestFailures:
         self, propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(keeping, "_INTERVAL", 0.005)
-        sim = propylon_simulator(guilds=0)
+        sim = propylon_simulator(guilds=0, identify_interval=0)
         store = MemoryStore()
         store.fails = OSError("disk full")
         gateway = bot(sim, store)
@@ -302,7 +303,7 @@ class TestFailures:
         self, propylon_simulator: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(keeping, "_PATIENCE", 0.05)
-        sim = propylon_simulator(guilds=0)
+        sim = propylon_simulator(guilds=0, identify_interval=0)
 
         class Hanging(MemoryStore):
             async def save(self, key: str, session: Session, /) -> None:
@@ -356,7 +357,7 @@ class TestFailures:
         assert not sim.record()["connections"]
 
     async def test_a_session_too_old_for_discord_is_made_anew_and_replaced(self, propylon_simulator: Start) -> None:
-        sim = propylon_simulator(guilds=0)
+        sim = propylon_simulator(guilds=0, identify_interval=0)
         store = MemoryStore()
         async with bot(sim, store):
             pass
@@ -368,7 +369,7 @@ class TestFailures:
 
 
 async def test_the_session_given_goes_before_the_store(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, None)
     await gateway.open(timeout=10)
@@ -381,7 +382,7 @@ async def test_the_session_given_goes_before_the_store(propylon_simulator: Start
 
 
 async def test_opening_again_in_the_same_process_loses_and_repeats_nothing(propylon_simulator: Start) -> None:
-    sim = propylon_simulator(guilds=0)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
     store = MemoryStore()
     gateway = bot(sim, store)
     heard: list[int | None] = []

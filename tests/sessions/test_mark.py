@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from face.support import eventually, message
+from face.support import asking, eventually, message
 from propylon import Dispatch, Gateway
 from propylon._sessions import keeping
 from propylon.events import MessageCreate
@@ -155,8 +155,8 @@ class TestAcknowledged:
     async def test_leaving_does_not_move_it(
         self, propylon_simulator: Start, gateway_to: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
-        sim = propylon_simulator(guilds=0)
-        gateway: Gateway = gateway_to(sim)
+        sim = propylon_simulator(guilds=0, identify_interval=0)
+        gateway: Gateway = gateway_to(sim, **asking(sim))
         await gateway.open(timeout=10)
         for _ in range(20):
             async with gateway.batches(MessageCreate, size=3, ack=True) as batches:
@@ -187,8 +187,8 @@ class TestAcknowledged:
     async def test_what_is_left_of_an_earlier_session_does_not_hold_it(
         self, propylon_simulator: Start, gateway_to: Any
     ) -> None:
-        sim = propylon_simulator(guilds=0)
-        gateway: Gateway = gateway_to(sim)
+        sim = propylon_simulator(guilds=0, identify_interval=0)
+        gateway: Gateway = gateway_to(sim, **asking(sim))
         async with gateway.batches(MessageCreate, ack=True) as open_one:
             async with gateway.batches(MessageCreate, ack=True) as left:
                 await gateway.open(timeout=10)
@@ -230,8 +230,8 @@ async def test_what_overflowed_has_finished(propylon_simulator: Start, gateway_t
 
 
 async def test_calls_of_an_earlier_session_do_not_hold_it(propylon_simulator: Start, gateway_to: Any) -> None:
-    sim = propylon_simulator(guilds=0)
-    gateway: Gateway = gateway_to(sim)
+    sim = propylon_simulator(guilds=0, identify_interval=0)
+    gateway: Gateway = gateway_to(sim, **asking(sim))
     gate = asyncio.Event()
 
     @gateway.listen

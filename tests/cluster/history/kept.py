@@ -65,6 +65,20 @@ class Kept:
             with contextlib.suppress(Error, OSError):
                 await client.close()
 
+    async def catch_up(self) -> None:
+        """Read to the end, for as long as it gets on: a busy machine writes faster than this reads.
+
+        Raises:
+            nats.errors.Error, OSError: As `look`.
+        """
+        while True:
+            before = self._next
+            try:
+                return await self.look()
+            except TimeoutError:
+                if self._next == before:
+                    raise
+
     async def _read(self, client: nats.NATS, last: int) -> None:
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
