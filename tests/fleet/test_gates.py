@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from face.support import SHORT, eventually
+from face.support import SHORT, eventually, message
 from fleet.support import identified, make_manager, number_of, times_of
 from propylon import (
     FileIdentifyGate,
@@ -21,6 +21,7 @@ from propylon import (
     Timeouts,
 )
 from propylon._sessions.locks import take
+from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
 pytestmark = pytest.mark.timeout(60)
@@ -293,9 +294,6 @@ class TestTrouble:
     async def test_its_budget_in_the_middle_of_a_reshard_leaves_the_old_fleet(
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
-        from face.support import message
-        from propylon.events import MessageCreate
-
         sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
         gate = Gate()
         manager = manager_to(sim, shards=2, gate=gate)

@@ -3,10 +3,16 @@
 A host sends a message again where its acknowledgement did not come. The server knows it by its id, and keeps it once.
 Workers would drop a second one by the numbers of the sessions, so it is only to be seen in the stream itself. A message
 is told by its partition and by what it says it has of each session.
+
+Read by a process of its own, all along: in that of the check, where all connections go through, it would come too late
+for what is removed after five minutes.
 """
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
@@ -15,9 +21,9 @@ import nats
 from nats.errors import Error, TimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-__all__ = ["Kept"]
+__all__ = ["Kept", "Reader"]
 
-EVERY: Final = 90.0
+EVERY: Final = 2.0
 """Seconds from one look to the next: what is older than five minutes is gone."""
 KNOWN: Final = 300.0
 """Seconds for which a message is known: more than the two minutes for which the server knows it."""
@@ -42,13 +48,6 @@ class Kept:
         self.faults: Final[list[str]] = []
         """Messages that are there twice, and what was gone before it was read."""
 
-    async def watch(self) -> None:
-        """Look every now and then, until cancelled. While NATS is away there is nothing to see."""
-        while True:
-            await asyncio.sleep(EVERY)
-            with contextlib.suppress(Error, OSError):
-                await self.look()
-
     async def look(self) -> None:
         """Read what has come since the last look.
 
@@ -66,18 +65,18 @@ class Kept:
                 await client.close()
 
     async def catch_up(self) -> None:
-        """Read to the end, for as long as it gets on: a busy machine writes faster than this reads.
+        """Read to the end, for as long as it gets on; that it does not is a fault.
 
         Raises:
             nats.errors.Error, OSError: As `look`.
         """
-        while True:
+        before = 0
+        while self._next > before:
             before = self._next
-            try:
-                return await self.look()
-            except TimeoutError:
-                if self._next == before:
-                    raise
+            with contextlib.suppress(TimeoutError):
+                await self.look()
+                return
+        self.faults.append(f"what NATS has could not be read to its end, after {self.messages:,} messages")
 
     async def _read(self, client: nats.NATS, last: int) -> None:
         config = ConsumerConfig(
@@ -120,5 +119,49 @@ class Kept:
             known.popitem(last=False)
 
 
+class Reader:
+    """`Kept` in a process of its own, from now on; it ends with this one, whatever becomes of it."""
+
+    def __init__(self, servers: Sequence[str], app: str) -> None:
+        self._process: Final = subprocess.Popen(
+            [sys.executable, __file__, app, *servers], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def end(self) -> tuple[int, list[str]]:
+        """How many messages there were, and the faults, once all has been read.
+
+        Raises:
+            RuntimeError: It has failed; its own words are on the standard error.
+        """
+        told, _ = self._process.communicate()
+        if self._process.returncode:
+            raise RuntimeError(f"the reader of what NATS has ended with {self._process.returncode}")
+        messages, faults = json.loads(told)
+        return messages, faults
+
+    def kill(self) -> None:
+        """Where nobody wants to know any more; nothing is done where it has ended."""
+        with self._process:
+            self._process.kill()
+
+
 async def _ignored(error: Exception) -> None:
     """Whoever calls is told of it, and nobody else."""
+
+
+async def main(app: str, servers: Sequence[str]) -> None:
+    """Read until the standard input ends, then to the end of the stream, and tell."""
+    kept = Kept(servers, app)
+    # Not cancelled: nats-py may take a cancellation for itself, and go on.
+    over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    while not over.done():
+        # While NATS is away there is nothing to see.
+        with contextlib.suppress(Error, OSError):
+            await kept.look()
+        await asyncio.wait([over], timeout=EVERY)
+    await kept.catch_up()
+    print(json.dumps([kept.messages, kept.faults]))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2:]))

@@ -19,7 +19,7 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from cluster.history.kept import Kept
+from cluster.history.kept import Reader
 from cluster.history.links import Links
 from cluster.history.nemesis import FAULTS, RARE, Nemesis
 from cluster.history.processes import Member, Members
@@ -241,8 +241,8 @@ async def history(
         nemesis = Nemesis(
             random.Random(seed), members, options, _Nats(nats), _Operator(broker), shards=SHARDS, pace=pace
         )
-        kept = Kept(urls, APP)
-        looking = asyncio.create_task(kept.watch())
+        reader = Reader(urls, APP)
+        stack.callback(reader.kill)
         server.call("flood_shared", True)
         begun = time.monotonic()
         try:
@@ -258,19 +258,12 @@ async def history(
             # Whatever comes twice comes with what came last.
             await asyncio.sleep(1.0)
             identifies = server.call("fleet")["identifies"]
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
-            try:
-                await kept.catch_up()
-            except TimeoutError:
-                kept.faults.append(f"what NATS has could not be read to its end, after {kept.messages:,} messages")
+            messages, kept = await asyncio.to_thread(reader.end)
         finally:
-            looking.cancel()
             await broker.close()
             (folder / "nemesis.log").write_text("\n".join(nemesis.told) + "\n")
         members.end()
-        found = [*nemesis.faults, *kept.faults[:SHOWN]]
+        found = [*nemesis.faults, *kept[:SHOWN]]
         # Shards of a total that was left may go on with their sessions when it counts again.
         if identifies > nemesis.identifies or (identifies < nemesis.identifies and not nemesis.done["reshard"]):
             found.append(f"{identifies} IDENTIFYs, where {nemesis.identifies} were needed")
@@ -288,7 +281,7 @@ async def history(
             done=dict(nemesis.done),
             identifies=identifies,
             settled=settled,
-            messages=kept.messages,
+            messages=messages,
             troubles=[text for member in members.all if (text := member.troubles())],
         )
 
