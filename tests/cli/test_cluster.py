@@ -64,7 +64,7 @@ def test_the_ways_into_nats_come_from_the_environment(monkeypatch: pytest.Monkey
 def test_where_nats_is_has_to_be_said_and_to_make_sense() -> None:
     assert CliRunner().invoke(app, ["cluster", "status", "--app", "a"], env={"PROPYLON_NATS_URL": ""}).exit_code == 2
     done = CliRunner().invoke(app, ["cluster", "status", "--app", "a", "--nats", "ftp://a"])
-    assert done.exit_code == 3
+    assert done.exit_code == 2
     assert "ftp:// is not spoken" in done.stderr
 
 

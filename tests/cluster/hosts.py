@@ -42,6 +42,7 @@ class FakeOutlet:
         self.added: list[tuple[int, int, dict[int, int]]] = []
         """Key, epoch, and what was published already."""
         self.until: dict[int, float] = {}
+        self.lapsed: set[int] = set()
         self.fenced: list[int] = []
         self.removed: list[int] = []
         self.asked: list[tuple[str, float]] = []
@@ -52,8 +53,9 @@ class FakeOutlet:
     def add(self, shard: _core.Shard, epoch: int, published: dict[int, int], /) -> None:
         self.added.append((shard.key, epoch, published))
 
-    def renewed(self, key: int, until: float, /) -> None:
+    def renewed(self, key: int, until: float, /) -> bool:
         self.until[key] = until
+        return key not in self.lapsed
 
     def lost(self, key: int, /) -> None:
         self.fenced.append(key)

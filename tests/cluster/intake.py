@@ -54,6 +54,7 @@ class MemoryIntake:
         self._shard: Final = shard
         self._begin = 0
         self.last = 0
+        self.keeps = 300.0
         self.overlapping: int | None = None
         self.epoch = 0
         self.pending_news: list[tuple[str, str]] = []

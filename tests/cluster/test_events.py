@@ -1,4 +1,7 @@
-"""Events through JetStream: the engine's publisher and intake, over a real nats-server."""
+"""Events through JetStream: the engine's publisher and intake, over a real nats-server.
+
+Over 500 lines because each case needs the same source and reader of events, and little else.
+"""
 
 import asyncio
 import json
@@ -8,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import nats
 import pytest
 
 import propylon._core as _core
@@ -338,6 +342,26 @@ async def test_of_two_fleets_that_overlap_the_old_one_is_heard_first_and_each_ev
     await reader.finish()
 
 
+async def test_what_both_of_two_fleets_brought_is_acknowledged_when_they_end_to_overlap(
+    broker: NatsBroker, nats_app: str
+) -> None:
+    reader = Reader(broker, nats_app, partition_of(1))
+    reader.intake.overlap(1)
+    await reader.intake.start(3)
+    old = Source(broker, nats_app, epoch=5)
+    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    for source in (old, new):
+        source.begin()
+        source.send(1, 2)
+        await source.flushed()
+    await eventually(lambda: reader.intake.metrics()["overlapped"] == 2)
+    reader.intake.finished(reader.intake.last)
+    reader.intake.overlap(None)
+    # Of the new fleet's message nothing is given out, so that nobody says that it is finished.
+    await eventually(lambda: reader.intake.metrics()["unfinished"] == 0)
+    assert reader.numbers == [1, 2]
+
+
 async def test_whoever_takes_over_while_two_fleets_overlap_knows_what_was_handled(
     broker: NatsBroker, nats_app: str
 ) -> None:
@@ -397,6 +421,68 @@ async def test_whoever_takes_over_when_the_overlap_has_ended_gives_out_what_was_
     await second.intake.start(8)
     await eventually(lambda: second.numbers == [2])
     await second.finish()
+
+
+async def test_starts_that_the_server_refused_blame_no_message_and_leave_no_consumer(nats_app: str) -> None:
+    partition = partition_of(1)
+    with NatsServer("accounts { A { jetstream { max_consumers: 2 }, users: [{ user: u, password: p }] } }") as server:
+        broker = await connect(Nats(server.url, user="u", password="p"), nats_app)
+        source, owner = Source(broker, nats_app), Reader(broker, nats_app, partition)
+        await owner.intake.start(1)
+        await Reader(broker, nats_app, partition + 1).intake.start(1)
+        source.begin()
+        source.send(1)
+        await eventually(lambda: owner.numbers == [1])
+        await owner.finish()
+        source.send(2)
+        await eventually(lambda: owner.numbers == [1, 2])
+        for epoch in range(2, 10):
+            with pytest.raises(ConnectionError, match="consumers"):
+                await Reader(broker, nats_app, partition).intake.start(epoch)
+        client = await nats.connect(server.url, user="u", password="p")
+        stream = f"propylon-{nats_app}"
+        [other] = [one.name for one in await client.jsm().consumers_info(stream) if f"-{partition + 1}-" in one.name]
+        await client.jsm().delete_consumer(stream, other)
+        await client.close()
+        heir = Reader(broker, nats_app, partition)
+        await heir.intake.start(10)
+        await eventually(lambda: heir.numbers == [2])
+        assert heir.intake.metrics()["dead"] == 0
+        status = await broker.stream_status()
+        assert status is not None
+        assert [consumer.name for consumer in status.consumers] == [f"partition-{partition}-10-1"]
+        await broker.close()
+
+
+async def test_an_intake_ends_in_time_though_nats_takes_no_acknowledgements(nats_app: str) -> None:
+    partition = partition_of(1)
+    with NatsServer() as server:
+        broker = await connect(Nats(server.url, timeout=1.0), nats_app)
+        source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition)
+        await reader.intake.start(1)
+        source.begin()
+        source.send(1)
+        await eventually(lambda: reader.numbers == [1])
+        # More messages than the client keeps acknowledgements for while there is no server.
+        client = await nats.connect(server.url)
+        message = await client.jetstream().get_msg(f"propylon-{nats_app}", 1)
+        assert message.headers is not None
+        headers = {name: value for name, value in message.headers.items() if name != "Nats-Msg-Id"}
+        for _ in range(4_000):
+            await client.publish(f"propylon.{nats_app}.ev.{partition}", message.data or b"", headers=headers)
+        await client.flush()
+        await client.close()
+        await eventually(lambda: reader.intake.metrics()["unfinished"] == 4_001)
+        await asyncio.to_thread(server.stop)
+        await eventually(lambda: not broker.connected)
+        reader.intake.finished(reader.intake.last)
+        with pytest.raises(TimeoutError, match="acknowledgements"):
+            await reader.intake.stop()
+        # What it could not say meanwhile it says afterwards.
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: reader.intake.metrics()["unfinished"] == 0)
+        await reader.intake.stop()
+        await broker.close()
 
 
 async def test_a_late_message_of_the_owner_before_is_not_heard_twice(broker: NatsBroker, nats_app: str) -> None:

@@ -89,7 +89,12 @@ def test_where_no_worker_was_touched_nothing_may_come_twice() -> None:
 
 
 def test_what_was_acknowledged_long_ago_does_not_come_again() -> None:
-    assert list(checked(calls("a", 1, 2), calls("b", 1, 2, 3, at=99)).faults) == ["again, long after it was handled"]
+    verdict = checked(calls("a", *range(1, 70)), calls("b", 1, 70, at=69), made=70)
+    assert list(verdict.faults) == ["again, long after it was handled"]
+    # While nobody had it, nobody could acknowledge it.
+    verdict = checked(calls("a", 1, 2), calls("b", 1, 2, 3, at=99))
+    assert verdict.passed
+    assert verdict.oldest < 10
 
 
 def test_more_than_was_made_is_a_fault() -> None:

@@ -537,6 +537,17 @@ async def test_a_host_ends_although_the_broker_is_away() -> None:
         c.server.away = False
 
 
+async def test_a_shard_that_may_publish_no_more_is_given_up_and_opened_anew() -> None:
+    async with cluster(shards=1) as c:
+        (host,) = await c.start()
+        [(key, _, _)] = host.outlet.added
+        host.outlet.lapsed.add(key)
+        # Nobody has it until the lease expires.
+        await eventually(lambda: len(host.outlet.added) == 2 and host.ids == [0], timeout=20)
+        assert host.outlet.fenced == [key]
+        assert c.identifies == 1
+
+
 async def test_a_refused_token_ends_the_host() -> None:
     async with simulator(token="right", shards=1) as sim:
         host = MemoryHost(MemoryServer(), sim, "wrong", name="h", shards=1)

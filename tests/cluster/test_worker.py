@@ -15,6 +15,7 @@ from cluster.intake import MemoryIntake, MemoryStream, partition_of
 from cluster.memory import MemoryBroker, MemoryServer
 from face.support import eventually, message
 from propylon import Dispatch, ForkedError, Listeners, NotConnected, field, listen
+from propylon._sessions import keeping
 from propylon.cluster import Worker
 from propylon.cluster._keys import (
     ACTIVE,
@@ -169,6 +170,28 @@ async def test_an_event_is_acknowledged_when_each_call_for_it_has_finished(clust
     assert cluster.stream.outstanding == 2
     gates["one"].set()
     await eventually(lambda: cluster.stream.outstanding == 0)
+
+
+async def test_a_call_holds_its_event_for_as_long_as_that_could_come_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_LONG_CALL", 0.0)
+    worker = cluster.worker()
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    @worker.listen
+    async def on_message(_: MessageCreate) -> None:
+        begun.set()
+        await gate.wait()
+
+    await worker.open()
+    cluster.say("one")
+    await begun.wait()
+    await asyncio.sleep(0.1)
+    assert cluster.stream.outstanding == 1
+    cluster.intake().keeps = 0.0
+    await eventually(lambda: cluster.stream.outstanding == 0)
+    gate.set()
 
 
 async def test_what_nobody_hears_and_what_raises_is_finished(cluster: Cluster) -> None:
@@ -447,6 +470,22 @@ async def test_no_listener_is_called_when_the_lease_is_over_not_even_for_what_wa
     cluster.say("more")
     await asyncio.sleep(0.05)
     assert heard == ["0"]
+
+
+async def test_its_end_waits_for_the_intakes_of_partitions_that_were_lost(
+    cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = cluster.worker()
+    listening(worker, heard)
+    await worker.open()
+    stopped = asyncio.Event()
+    monkeypatch.setattr(cluster.intake(), "stop", stopped.wait)
+    worker._life.lose(partition_of(GUILD))
+    closing = asyncio.create_task(worker.close())
+    await asyncio.sleep(0.1)
+    assert not closing.done()
+    stopped.set()
+    await closing
 
 
 async def test_a_drain_hands_out_what_has_come_and_acknowledges_it(cluster: Cluster) -> None:

@@ -51,16 +51,20 @@ def session_key(token: str, shard: tuple[int, int] | None) -> str:
 
 
 def finished_mark(
-    shard: _core.Shard, consumer: Consumer, unfinished: Callable[[int, float], Iterable[int]]
+    shard: _core.Shard,
+    consumer: Consumer,
+    unfinished: Callable[[int, float], Iterable[int]],
+    *,
+    replayed: float | None = None,
 ) -> Session | None:
     """The session up to the largest sequence number for which every call has finished and every event was read.
 
     ``unfinished(key, since)`` gives the numbers of the first events that readers of batches have not finished with, of
     the shard ``key`` and its session that began at ``since``. Where they acknowledge, read is what is acknowledged.
 
-    Unheard, filtered and dropped events have finished, and so has a call that raised. A call that runs for more than
-    five minutes holds the mark back no longer: Discord could not replay its event any more, and a mark that stands
-    still costs everything after it.
+    Unheard, filtered and dropped events have finished, and so has a call that raised. One that was received more than
+    ``replayed`` seconds ago, five minutes where that is not given, holds the mark back no longer: it could not be
+    replayed any more, and a mark that stands still costs everything after it.
     """
     # On the loop's thread: nothing moves from the engine's queue to Python meanwhile.
     mark = shard.mark
@@ -77,7 +81,8 @@ def finished_mark(
                 return max(dispatch.sequence - 1, 0)
         return finished
 
-    finished = min(finished, before(consumer.unfinished(), max(since, time.monotonic() - _LONG_CALL)))
+    oldest = time.monotonic() - (_LONG_CALL if replayed is None else replayed)
+    finished = min(finished, before(consumer.unfinished(), max(since, oldest)))
     finished = min(finished, before(consumer.waiting(), since))
     for sequence in unfinished(shard.key, since):
         finished = min(finished, max(sequence - 1, 0))

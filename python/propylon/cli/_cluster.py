@@ -126,12 +126,13 @@ def _operate(
 
     try:
         check_app(app)
-    except ValueError as error:
+        servers = nats_of(urls, creds)
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
 
     async def connected() -> int:
         # It is looked at as it is: nothing is made.
-        broker = await connect(nats_of(urls, creds), app, prepare=False)
+        broker = await connect(servers, app, prepare=False)
         try:
             if await broker.stream_status() is None:
                 raise ClusterError(f"there is no cluster {app!r} there: `propylon gateway` starts one")

@@ -75,6 +75,11 @@ class Intake(Protocol):
         """The number of the last event that was fed; 0 before the first."""
         ...
 
+    @property
+    def keeps(self) -> float:
+        """Seconds for which what is not acknowledged is kept, and could come again; infinite where that has no end."""
+        ...
+
     def start(self, epoch: int, /) -> Awaitable[None]:
         """Feed from now on what was not acknowledged; ``epoch`` is above those of all who had the partition before."""
         ...
@@ -179,7 +184,6 @@ class Partition:
         self._acknowledged = 0
         self._frozen = False
         self._delivery: Delivery | None = None
-        self._stopping: asyncio.Task[None] | None = None
 
     async def begin(self, epoch: int, until: float, *, overlap: int | None) -> None:
         """Hand its events out from now on, under a lease that holds until then."""
@@ -203,7 +207,8 @@ class Partition:
             return False
         last = self.intake.last
         if last > self._acknowledged:
-            mark = finished_mark(self.shard, self.consumer, self._setting.listening.unfinished)
+            unfinished = self._setting.listening.unfinished
+            mark = finished_mark(self.shard, self.consumer, unfinished, replayed=self.intake.keeps)
             finished = 0 if mark is None else min(mark.sequence, last)
             if finished > self._acknowledged:
                 self._acknowledged = finished
@@ -245,10 +250,10 @@ class Partition:
         await self.stop_intake()
         self._unbind()
 
-    def lose(self) -> None:
-        """At once, without a word to the broker: the partition is somebody else's."""
+    def lose(self) -> asyncio.Task[None]:
+        """At once, without a word to the broker: the partition is somebody else's. The task is its end."""
         self.drop()
-        self._stopping = spawn(self.stop_intake(), "propylon intake")
+        return spawn(self.stop_intake(), "propylon intake")
 
     def drop(self) -> None:
         """Call no further listener, and acknowledge nothing; its loop may have died."""

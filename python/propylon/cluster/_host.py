@@ -322,7 +322,7 @@ class GatewayHost:
         at once, else the next one that starts does.
 
         Args:
-            drain: Seconds that all of this may take.
+            drain: Seconds that handing over may take; 10 at least.
         """
         await self._life.close(None, drain=drain)
 

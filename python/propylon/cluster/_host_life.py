@@ -752,7 +752,8 @@ class HostLife:
         if held is None or held.is_leaving:
             return
         held.changed()
-        opened = self._opened is not None and self._opened.done()
+        # That another number of shards cannot be opened yet is no reason to end.
+        opened = held.total != self.total or (self._opened is not None and self._opened.done())
         shard = {"shard": held.shard_id}
         if isinstance(error, IdentifyBudgetExhausted) and opened:
             wait = max(error.resets_at - time.time(), 1.0)

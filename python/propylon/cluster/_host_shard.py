@@ -48,8 +48,10 @@ class Outlet(Protocol):
         """Take the events of a shard, before it is started. ``published``: what is published of its session already,
         as the last sequence number by partition."""
 
-    def renewed(self, key: int, until: float, /) -> None:
-        """It may publish until that `time.monotonic`, and no longer unless it is told anew."""
+    def renewed(self, key: int, until: float, /) -> bool:
+        """It may publish until that `time.monotonic`, and no longer unless it is told anew. False: the time that it had
+        before has passed, and it publishes no more."""
+        ...
 
     def lost(self, key: int, /) -> None:
         """It must publish no more."""
@@ -288,7 +290,8 @@ class HeldShard:
     def _renewed(self, until: float) -> None:
         if self.life is not None and self._published:
             left = until - asyncio.get_running_loop().time()
-            self._holder.outlet.renewed(self.life.shard.key, time.monotonic() + left)
+            if not self._holder.outlet.renewed(self.life.shard.key, time.monotonic() + left):
+                self.lease.lose("it was renewed too late")
 
     def _lost(self, why: str) -> None:
         """Somebody else may have it by now, or in a moment: nothing more leaves."""

@@ -123,6 +123,10 @@ class ShardLease:
         """Renew it now: the status has changed, or somebody else seems to have it."""
         self._key.changed()
 
+    def lose(self, why: str) -> None:
+        """Who uses it has looked at the clock by itself, and acts as if it were lost."""
+        self._key.lose(why)
+
     async def release(self) -> None:
         """Let go of it."""
         await self._key.release()

@@ -241,7 +241,7 @@ class HeldKey:
         self.held_until = begun + self._times.given_up
         if self._giving_up is not None:
             self._giving_up.cancel()
-        self._giving_up = asyncio.get_running_loop().call_at(self.held_until, self._lose, "it could not be renewed")
+        self._giving_up = asyncio.get_running_loop().call_at(self.held_until, self.lose, "it could not be renewed")
         self._renewed(self.held_until)
 
     def _end(self) -> None:
@@ -250,7 +250,8 @@ class HeldKey:
             self._giving_up = None
         self._changed.set()
 
-    def _lose(self, why: str) -> None:
+    def lose(self, why: str) -> None:
+        """It is somebody else's, or may be before it is known here."""
         if self.is_held:
             self.is_held = False
             self._end()
@@ -275,10 +276,10 @@ class HeldKey:
                 due = loop.time() + self._times.retry
                 continue
             if not renewed:
-                self._lose("somebody else has it")
+                self.lose("somebody else has it")
             elif loop.time() >= self.held_until:
                 # Who uses it has looked at the clock by itself, and acts as if it were lost: so it is.
-                self._lose("it was renewed too late")
+                self.lose("it was renewed too late")
             elif self.is_held:
                 self._note(begun)
                 due = begun + self._times.every

@@ -141,6 +141,8 @@ class WorkerLife:
         self._overlap: View[OverlapKey] | None = None
         self._parts: Final[dict[int, Partition]] = {}
         self._leaving: Final[set[Partition]] = set()
+        self._stopping: Final[set[asyncio.Task[None]]] = set()
+        """What is left to end of partitions that were lost."""
         """Given up, with calls that go on."""
         self._draining = False
         self._drain_until = 0.0
@@ -361,6 +363,7 @@ class WorkerLife:
             part.drop()
             self._retire(partition, part)
         self._leaving.clear()
+        self._stopping.clear()
         self._draining = False
         joined = self._joined = await self.join()
         broker, keys, times = joined.broker, bucket(self._app), self.times
@@ -434,7 +437,9 @@ class WorkerLife:
         """Somebody else has it, or may have."""
         part = self._parts.get(partition)
         if part is not None:
-            part.lose()
+            stopping = part.lose()
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
             self._retire(partition, part)
 
     def _retire(self, partition: int, part: Partition) -> None:
@@ -639,6 +644,8 @@ class WorkerLife:
             await view.stop()
         if showing is not None:
             await showing.stop()
+        if self._stopping:
+            await asyncio.wait(self._stopping)
         if joined is not None:
             with contextlib.suppress(TimeoutError, ConnectionError):
                 await joined.broker.close()

@@ -140,12 +140,11 @@ impl PyPublisher {
         Ok(())
     }
 
-    /// The shard with this key publishes until then, in seconds of `time.monotonic()`.
-    fn renewed(&self, key: u64, until: f64) -> PyResult<()> {
+    /// The shard with this key publishes until then, in seconds of `time.monotonic()`; not where that had passed already.
+    fn renewed(&self, key: u64, until: f64) -> PyResult<bool> {
         let now = clock::now();
         let left = Duration::try_from_secs_f64((until - monotonic(now)).max(0.0)).unwrap_or_default();
-        self.get()?.publisher.renew(key, now + left);
-        Ok(())
+        Ok(self.get()?.publisher.renew(key, now + left))
     }
 
     /// It publishes nothing more.
@@ -312,6 +311,13 @@ impl PyIntake {
         Ok(self.get()?.source().map_or(0, |source| source.counts().last.load(Relaxed)))
     }
 
+    /// Seconds for which what is not acknowledged is kept; infinite where that has no end.
+    #[getter]
+    fn keeps(&self) -> PyResult<f64> {
+        let keeps = self.get()?.source().map_or(Duration::ZERO, |source| source.keeps());
+        Ok(if keeps.is_zero() { f64::INFINITY } else { keeps.as_secs_f64() })
+    }
+
     /// Every event up to this number is dealt with.
     fn finished(&self, number: u64) -> PyResult<()> {
         if let Some(source) = self.get()?.source() {
@@ -330,14 +336,15 @@ impl PyIntake {
         Ok(())
     }
 
-    /// Reads nothing more; what was told to be finished is acknowledged when it returns.
+    /// Reads nothing more; what was told to be finished is acknowledged when it returns. Raises `TimeoutError` where that
+    /// takes longer than an answer of the broker may.
     fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let inlet = self.get()?;
         inlet.is_stopped.store(true, Relaxed);
         let source = inlet.source();
         await_in_python(py, async move {
             if let Some(source) = source {
-                source.stop().await;
+                source.stop().await.map_err(failed)?;
             }
             Ok(())
         })

@@ -5,6 +5,7 @@ At least one host and one worker are always left in peace, so that there is some
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -247,6 +248,8 @@ class Nemesis:
     async def _deploy(self, kind: Literal["host", "worker"]) -> None:
         self._start(kind)
         async with self._victim(kind) as victim:
+            # Before it listens to that, it ends as one that is killed.
+            await eventually(lambda: victim.hears(signal.SIGTERM), 30)
             self.tell(f"SIGTERM to {victim.name}")
             victim.terminate()
             await self._ended(victim, "SIGTERM")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -64,6 +65,14 @@ class Member:
     def resident(self) -> int:
         """Bytes of memory that it has; Linux tells."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def hears(self, number: signal.Signals) -> bool:
+        """Whether it has a handler for this signal, or has ended; Linux tells."""
+        with suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+        return True
 
     def kill(self) -> None:
         """As the machine's end would: nothing more is done or said."""

@@ -24,6 +24,8 @@ SHOWN: Final = 5
 """Of each kind of fault, so many are told one by one."""
 OLDEST: Final = 60.0
 """Seconds. What was handled longer ago than this does not come again: it was acknowledged."""
+PAUSE: Final = 2.0
+"""Seconds without a call for a guild that count. After them nobody has it: one worker after the other was ended."""
 
 
 class Call(NamedTuple):
@@ -63,7 +65,7 @@ class Verdict:
     faults: Counter[str] = field(default_factory=Counter[str])
     shown: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     oldest: float = 0.0
-    """The longest time, in seconds, after which an event came again."""
+    """The longest time, in seconds, after which an event came again; without what passed while nobody had its guild."""
 
     def blame(self, what: str, example: str) -> None:
         """One fault."""
@@ -81,7 +83,7 @@ class Verdict:
         faults = [f"{count} x {what}: {'; '.join(self.shown[what])}" for what, count in self.faults.items()]
         rest = (
             f"made {self.made:,}, handled {self.handled:,} of them, called {self.called:,} times, "
-            f"{self.again:,} of these again (at most {self.oldest:.1f} s later)"
+            f"{self.again:,} of these again (at most {self.oldest:.1f} s of work later)"
         )
         return "\n".join([*faults, rest])
 
@@ -89,14 +91,19 @@ class Verdict:
 class _Guild:
     """What is known of one guild's events."""
 
-    __slots__ = ("called_at", "done", "highest", "missing", "tenure")
+    __slots__ = ("called_at", "clock", "done", "highest", "last", "missing", "tenure")
 
     def __init__(self) -> None:
         self.highest = 0
         self.missing: set[int] = set()
         """Below the highest, and not called for yet."""
         self.done = bytearray()
+        self.last = float("inf")
+        """When the last call was."""
+        self.clock = 0.0
+        """Seconds in which somebody was at work: while nobody is, nothing is acknowledged."""
         self.called_at: dict[int, float] = {}
+        """Of each event, by that clock."""
         self.tenure: dict[str, tuple[int, int]] = {}
         """Of each process the last sequence and number."""
 
@@ -134,6 +141,8 @@ def check(
             guild.finish(call.number)
             continue
         verdict.called += 1
+        guild.clock += min(max(0.0, call.at - guild.last), PAUSE)
+        guild.last = call.at
         where = f"{call.guild}:{call.number} in {call.process} at {call.at:.3f}"
         number, first = call.number, True
         if number > guild.highest:
@@ -150,7 +159,7 @@ def check(
         late = number if before is None or not same else max(number, before[1])
         guild.tenure[call.process] = call.sequence, late
         if first:
-            guild.called_at[number] = call.at
+            guild.called_at[number] = guild.clock
             # What is older cannot come again, or it is blamed as too old.
             guild.called_at.pop(number - 100_000, None)
             continue
@@ -158,7 +167,7 @@ def check(
             verdict.blame("twice within a tenure", f"{where}, after {before[1]}")
         if not redelivers:
             verdict.blame("twice, and no worker was ended or cut off", where)
-        passed = call.at - guild.called_at.get(number, float("-inf"))
+        passed = guild.clock - guild.called_at.get(number, float("-inf"))
         if passed > OLDEST:
             verdict.blame("again, long after it was handled", f"{where}, {passed:.0f} s later")
         else:

@@ -1,17 +1,16 @@
 //! Messages that came in parts, and those that did not come: what is larger than the server takes is joined again, and a gap
 //! in a publisher's numbers is told.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use async_nats::{HeaderMap, jetstream, jetstream::message::Acker};
 use bytes::{Bytes, BytesMut};
-use tokio::time::Instant;
 
 use crate::headers::{DELIVERED, NUMBER, PART, part_of};
 
-/// A part whose others have not come after so long belongs to a publisher that is gone. Longer than the server knows it by
-/// its id: one that was let go of, and is sent again, would not come again.
-const ORPHAN: Duration = Duration::from_mins(3);
+/// A part whose others are not in the stream within so many seconds belongs to a publisher that is gone. Longer than the
+/// server knows it by its id: one that was let go of, and is sent again, would not come again.
+const ORPHAN: i64 = 180;
 
 /// Where a message is in the stream, and what acknowledges it.
 pub(super) type Token = Vec<(u64, Acker)>;
@@ -27,7 +26,8 @@ pub(super) struct Whole {
 
 /// Parts of one message.
 struct Parts {
-    since: Instant,
+    /// When the first of them was published, in seconds of the server's clock.
+    since: i64,
     frames: Vec<Option<Bytes>>,
     ackers: Token,
     /// Of the part that came most often.
@@ -40,11 +40,20 @@ pub(super) struct Joining {
     parts: HashMap<String, Parts>,
     /// The last number of each publisher, and where that message is.
     numbers: HashMap<String, (u64, u64)>,
+    /// When the newest message was published. What comes behind it has not been read, however long that takes.
+    newest: i64,
 }
 
 impl Joining {
-    /// The message, where it is whole with this part.
-    pub(super) fn join(&mut self, message: jetstream::Message, deliveries: u64, sequence: u64) -> Option<Whole> {
+    /// The message, where it is whole with this part. `published`: when, in seconds of the server's clock.
+    pub(super) fn join(
+        &mut self,
+        message: jetstream::Message,
+        deliveries: u64,
+        sequence: u64,
+        published: i64,
+    ) -> Option<Whole> {
+        self.newest = published.max(self.newest);
         let (message, acker) = message.split();
         let headers = message.headers.unwrap_or_default();
         let subject = message.subject.to_string();
@@ -53,7 +62,7 @@ impl Joining {
             return Some(Whole { frame: message.payload, ackers, subject, headers, deliveries });
         };
         let waiting = self.parts.entry(of.clone()).or_insert_with(|| Parts {
-            since: Instant::now(),
+            since: published,
             frames: vec![None; parts],
             ackers: Vec::new(),
             deliveries,
@@ -110,11 +119,31 @@ impl Joining {
 
     /// Those whose others will not come.
     pub(super) fn orphans(&mut self) -> Token {
-        let orphans = self.parts.extract_if(|_, parts| parts.since.elapsed() > ORPHAN);
+        let newest = self.newest;
+        let orphans = self.parts.extract_if(|_, parts| newest - parts.since > ORPHAN);
         orphans.flat_map(|(_, parts)| parts.ackers).collect()
     }
 }
 
 fn number_of(headers: &HeaderMap) -> &str {
     headers.get(NUMBER).map(async_nats::HeaderValue::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Joining, ORPHAN, Parts};
+
+    #[test]
+    fn a_part_waits_for_what_has_not_been_read_however_long_that_takes() {
+        let mut joining = Joining::default();
+        let parts = Parts { since: 1_000, frames: vec![None; 2], ackers: Vec::new(), deliveries: 1 };
+        joining.parts.insert("host-1".to_owned(), parts);
+        // Nothing was read since, whatever the time is.
+        joining.newest = 1_000 + ORPHAN;
+        joining.orphans();
+        assert_eq!(joining.parts.len(), 1);
+        joining.newest += 1;
+        joining.orphans();
+        assert!(joining.parts.is_empty(), "its others would be before what was read");
+    }
 }

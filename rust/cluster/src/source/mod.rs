@@ -61,6 +61,9 @@ pub struct Source {
     commands: mpsc::UnboundedSender<Command>,
     counts: Arc<SourceCounts>,
     news: Arc<Mutex<Vec<News>>>,
+    /// For its end.
+    patience: Duration,
+    keeps: Duration,
 }
 
 impl Source {
@@ -82,25 +85,11 @@ impl Source {
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         let before = broker.get(&bucket, &key).await?;
         let mut seen = before.as_ref().map_or_else(Seen::default, |entry| decoded(&entry.value));
-        let mut floor = seen.floor;
-        let mut waits = true;
-        if !seen.consumer.is_empty() {
-            match stream.consumer_info(&seen.consumer).await {
-                Ok(info) => {
-                    floor = floor.max(info.ack_floor.stream_sequence);
-                    waits = info.num_ack_pending > 0;
-                }
-                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {}
-                // What is acknowledged is not known, and all of it would come again.
-                Err(error) => return Err(failed(error.to_string())),
-            }
-        }
-        // A stream that was made anew, or has lost its end, numbers from there on.
-        let last = stream.get_info().await.map_err(|error| failed(error.to_string()))?.state.last_sequence;
-        floor = floor.min(last);
-        seen.overlap = seen.overlap.filter(|overlap| overlap.since <= last);
-        seen.tries = if waits && floor == seen.floor && before.is_some() { seen.tries + 1 } else { 0 };
-        seen.floor = floor;
+        seen.catch_up(&stream).await.map_err(&failed)?;
+        let info = stream.get_info().await.map_err(|error| failed(error.to_string()))?;
+        let (last, keeps) = (info.state.last_sequence, info.config.max_age);
+        seen.fit(last);
+        let floor = seen.floor;
         let from = seen.overlap.map_or(floor, |overlap| floor.min(overlap.since));
         let mut record = Record {
             broker: broker.clone(),
@@ -143,7 +132,8 @@ impl Source {
             joining: Joining::default(),
         };
         tokio::spawn(owner.run(told));
-        Ok(Self { commands, counts, news })
+        // It waits for the server itself, as long as that may take.
+        Ok(Self { commands, counts, news, keeps, patience: broker.timeout() + Duration::from_secs(1) })
     }
 
     /// Every event up to this number has been handled: messages that are done with are acknowledged.
@@ -163,11 +153,21 @@ impl Source {
 
     /// Takes no more. What was told to be finished before is acknowledged when it returns; what is told later is too,
     /// while there is the source.
-    pub async fn stop(&self) {
+    ///
+    /// # Errors
+    /// No answer in time: away from the server it may wait to say what is finished. It stops when it can.
+    pub async fn stop(&self) -> Result<(), BrokerError> {
         let (tell, told) = oneshot::channel();
         if self.commands.send(Command::Stop(tell)).is_ok() {
-            let _ = told.await;
+            let stopped = time::timeout(self.patience, told).await;
+            let _ = stopped.map_err(|_| BrokerError::TimedOut("NATS does not take acknowledgements".to_owned()))?;
         }
+        Ok(())
+    }
+
+    /// For how long the stream keeps what is not acknowledged; zero: without end.
+    pub fn keeps(&self) -> Duration {
+        self.keeps
     }
 
     /// What has become of its messages.
@@ -263,6 +263,8 @@ impl Owner {
                 _ = progress.tick() => {
                     self.tell_progress().await;
                     is_over = is_over || self.catch_up().await;
+                    // The one below asks only where nothing comes meanwhile.
+                    is_over = is_over || (self.until.is_some() && self.look_for_end().await);
                 }
                 Some(()) = OptionFuture::from(room.as_mut()) => room = None,
                 Some(message) = next => if let Some(Ok(message)) = message {
@@ -358,7 +360,7 @@ impl Owner {
 
     async fn take(&mut self, message: jetstream::Message) -> Taken {
         let Ok(info) = message.info() else { return Taken::Done(Fill::Low) };
-        let (sequence, pending) = (info.stream_sequence, info.pending);
+        let (sequence, pending, published) = (info.stream_sequence, info.pending, info.published.unix_timestamp());
         let deliveries = u64::try_from(info.delivered).unwrap_or(1).max(1);
         if info.consumer_sequence != self.delivered + 1 {
             return Taken::Gap;
@@ -383,7 +385,7 @@ impl Owner {
             self.counts.expired.fetch_add(expired, Relaxed);
             self.tell(News::Expired(expired));
         }
-        let taken = match self.joining.join(message, deliveries, sequence) {
+        let taken = match self.joining.join(message, deliveries, sequence, published) {
             Some(whole) if is_handled => self.recount(whole).await,
             Some(whole) => self.take_whole(whole).await,
             None => Taken::Done(Fill::Low),
@@ -463,6 +465,10 @@ impl Owner {
     }
 
     async fn tell_progress(&mut self) {
+        if !self.record.broker.is_connected() {
+            // It would reach the server when it is there again, and hold up what is more than the client keeps for it.
+            return;
+        }
         for (_, acker) in self.joining.orphans() {
             let _ = acker.ack().await;
         }

@@ -29,7 +29,8 @@ impl Owner {
     pub(super) async fn end_overlap(&mut self) -> bool {
         (self.until, self.entering) = (None, None);
         self.partition.end_overlap();
-        self.tell_counts();
+        // Messages of which nothing was given out, because the other fleet had brought it.
+        self.finish(self.finished).await;
         if let Some(overlap) = &mut self.record.seen.overlap
             && overlap.end.is_none()
         {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{
-    self,
+    self, ErrorCode,
     consumer::{AckPolicy, DeliverPolicy, pull},
+    context::ConsumerInfoErrorKind,
+    stream::{ConsumerError, ConsumerErrorKind},
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// acknowledged, and where no more is delivered the end of the overlap does not come either.
 const UNFINISHED: i64 = 200_000;
 
+type Stream = jetstream::stream::Stream<()>;
 pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 
 /// What an owner leaves for the next one, in the key `seen.<partition>`.
@@ -28,6 +31,8 @@ pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 pub(super) struct Seen {
     /// Of the owner.
     pub(super) consumer: String,
+    /// Those in whose place it was to come, while they are there.
+    pub(super) replaced: Vec<String>,
     /// The stream's sequence number up to which all was acknowledged.
     pub(super) floor: u64,
     /// How many owners have begun at that floor and not come further.
@@ -36,6 +41,48 @@ pub(super) struct Seen {
     pub(super) epochs: Vec<(u32, u32, u64, u64)>,
     /// Two fleets that overlap in what is not acknowledged.
     pub(super) overlap: Option<Overlap>,
+}
+
+impl Seen {
+    /// What the owner before has acknowledged since it wrote this, and whether it was at something. The consumers that are
+    /// still there are to be replaced.
+    ///
+    /// # Errors
+    /// The server does not say: what is acknowledged is not known, and all of it would come again.
+    pub(super) async fn catch_up(&mut self, stream: &Stream) -> Result<(), String> {
+        let (mut floor, mut tries) = (self.floor, 0);
+        let (latest, mut names) = (std::mem::take(&mut self.consumer), std::mem::take(&mut self.replaced));
+        names.extend((!latest.is_empty()).then(|| latest.clone()));
+        for name in names {
+            match stream.consumer_info(&name).await {
+                Ok(info) => {
+                    floor = floor.max(info.ack_floor.stream_sequence);
+                    if name == latest && info.num_ack_pending > 0 {
+                        tries = self.tries + 1;
+                    }
+                    self.replaced.push(name);
+                }
+                Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+                    if name == latest {
+                        // The server refused to make it: nobody was given anything.
+                        tries = self.tries;
+                    }
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        self.tries = if floor == self.floor { tries } else { 0 };
+        self.floor = floor;
+        Ok(())
+    }
+
+    /// The stream ends at `last`: one that was made anew, or has lost its end, numbers from there on.
+    pub(super) fn fit(&mut self, last: u64) {
+        if self.floor > last {
+            (self.floor, self.tries) = (last, 0);
+        }
+        self.overlap = self.overlap.filter(|overlap| overlap.since <= last);
+    }
 }
 
 /// Since when two fleets bring events.
@@ -81,7 +128,7 @@ pub(super) struct Record {
     pub(super) seen: Seen,
     /// Of the key; 0: it is not there.
     pub(super) revision: u64,
-    pub(super) stream: jetstream::stream::Stream<()>,
+    pub(super) stream: Stream,
 }
 
 impl Record {
@@ -103,6 +150,7 @@ impl Record {
         self.begun += 1;
         let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
         let old = std::mem::replace(&mut self.seen.consumer, name.clone());
+        self.seen.replaced.extend((!old.is_empty()).then_some(old));
         // Written first, and with the revision that we know: of two who begin, one goes on.
         if !self.write().await? {
             return Ok(None);
@@ -117,12 +165,20 @@ impl Record {
             ..pull::Config::default()
         };
         let consumer = self.stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
-        if !old.is_empty() {
+        for old in std::mem::take(&mut self.seen.replaced) {
             // Whoever still has it gets nothing more, and what it acknowledges counts for nothing.
-            let _ = self.stream.delete_consumer(&old).await;
+            if let Err(error) = self.stream.delete_consumer(&old).await
+                && !is_not_found(&error)
+            {
+                self.seen.replaced.push(old);
+            }
         }
         Ok(Some(consumer))
     }
+}
+
+fn is_not_found(error: &ConsumerError) -> bool {
+    matches!(error.kind(), ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::CONSUMER_NOT_FOUND)
 }
 
 #[cfg(test)]

@@ -99,15 +99,31 @@ struct Lender {
     shard: u32,
     total: u32,
     epoch: u64,
-    /// Of the lease, in nanoseconds of the clock.
+    /// Of the lease, in nanoseconds of the clock; 0 before it is known, and [`LAPSED`] for good once it has passed.
     until: AtomicU64,
     /// Of the session that was taken over: its tag, and what is published by partition.
     known: (u64, HashMap<u32, u64>),
 }
 
+/// What was taken from the queue is let go of when the lease runs out, so that no renewal may bring it back.
+const LAPSED: u64 = 1;
+
 impl Lender {
     fn holds(&self) -> bool {
-        (clock::now().as_nanos() as u64) < self.until.load(Relaxed)
+        let now = clock::now().as_nanos() as u64;
+        let has_run_out = |until| until != 0 && until <= now;
+        match self.until.fetch_update(Relaxed, Relaxed, |until| has_run_out(until).then_some(LAPSED)) {
+            // It has run out.
+            Ok(_) => false,
+            Err(until) => now < until,
+        }
+    }
+
+    /// Whether it holds until then from now on: not once it has run out.
+    fn renew(&self, until: u64) -> bool {
+        let now = clock::now().as_nanos() as u64;
+        let renewed = |old| (old == 0 || now < old).then_some(until.max(LAPSED));
+        self.until.fetch_update(Relaxed, Relaxed, renewed).is_ok()
     }
 }
 
@@ -185,21 +201,25 @@ impl<S: EventSink> Publisher<S> {
         queue.divert(Some(Arc::clone(&self.0.wake)));
     }
 
-    /// The lease of the shard with this queue holds until then, by the [`clock`].
-    pub fn renew(&self, key: u64, until: Duration) {
-        if let Some(lender) = self.0.lenders.lock().get(&key) {
-            lender.until.store(until.as_nanos() as u64, Relaxed);
-        }
+    /// The lease of the shard with this queue holds until then, by the [`clock`]. `false`: it had run out before, and
+    /// nothing more of this shard is published.
+    pub fn renew(&self, key: u64, until: Duration) -> bool {
+        let renewed = self.0.lenders.lock().get(&key).is_none_or(|lender| lender.renew(until.as_nanos() as u64));
         self.0.wake.notify_one();
+        renewed
     }
 
     /// The lease is lost: nothing more of this shard is published.
     pub fn fence(&self, key: u64) {
-        self.renew(key, Duration::ZERO);
+        if let Some(lender) = self.0.lenders.lock().get(&key) {
+            lender.until.store(LAPSED, Relaxed);
+        }
+        self.0.wake.notify_one();
     }
 
-    /// Takes no more of its events. What was taken goes its way while the lease holds.
+    /// Takes no more of its events, and publishes none that it has taken: the lease is let go of next.
     pub fn remove(&self, key: u64) {
+        self.fence(key);
         self.0.lenders.lock().remove(&key);
     }
 

@@ -17,6 +17,8 @@ use crate::{
 #[derive(Default)]
 struct Kept {
     messages: Vec<Message>,
+    /// How often something was to be kept.
+    asked: usize,
     /// So many times the next ones fail.
     fails: usize,
     /// Nothing is acknowledged.
@@ -28,6 +30,7 @@ struct Sink(Arc<(Mutex<Kept>, Notify)>);
 
 impl EventSink for Sink {
     async fn publish(&self, message: &Message) -> Result<u64, String> {
+        self.0.0.lock().asked += 1;
         loop {
             {
                 let mut kept = self.0.0.lock();
@@ -140,6 +143,47 @@ async fn nothing_is_published_before_the_lease_holds_nor_after_it() {
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(numbers(&sink.contents()), [1, 2, 3]);
     assert_eq!(queue.mark().0, 3, "what was not published is whoever's that has the lease now");
+}
+
+#[tokio::test]
+async fn a_lease_that_has_run_out_is_not_renewed() {
+    let (sink, queue) = (Sink::default(), queue());
+    let publisher = Publisher::new(sink.clone(), 64);
+    tokio::spawn(publisher.clone().run());
+    publisher.add(&queue, (0, 1), 5, Published::default());
+    assert!(publisher.renew(1, clock::now() + HOUR), "the first time");
+    sink.change(|kept| kept.is_stuck = true);
+    push(&queue, 1..=3);
+    until(|| sink.0.0.lock().asked == 1).await;
+    assert!(publisher.renew(1, clock::now() + Duration::from_millis(1)));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    // What was lent is let go of: were it renewed now, the mark would stand here for good.
+    assert!(!publisher.renew(1, clock::now() + HOUR));
+    assert!(publisher.leases().iter().all(|(_, _, until)| *until < clock::now()));
+    push(&queue, 4..=6);
+    sink.change(|kept| kept.is_stuck = false);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert!(numbers(&sink.contents()).iter().all(|number| *number <= 3));
+}
+
+#[tokio::test]
+async fn of_a_shard_that_was_removed_nothing_more_is_published() {
+    let (sink, queue) = (Sink::default(), queue());
+    let publisher = Publisher::new(sink.clone(), 64);
+    tokio::spawn(publisher.clone().run());
+    publisher.add(&queue, (0, 1), 5, Published::default());
+    publisher.renew(1, clock::now() + HOUR);
+    sink.change(|kept| kept.is_stuck = true);
+    push(&queue, 1..=3);
+    until(|| sink.0.0.lock().asked == 1).await;
+    // Taken from the queue as well, they wait for the message that is under way.
+    push(&queue, 4..=9);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    publisher.remove(1);
+    sink.change(|kept| kept.is_stuck = false);
+    until(|| sink.contents().len() == 3).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(numbers(&sink.contents()), [1, 2, 3], "whoever has the lease now publishes the others");
 }
 
 #[tokio::test]
