@@ -1,6 +1,7 @@
 """``propylon gateway``, ``propylon cluster`` and ``propylon demo --cluster``: options, answers, exit codes."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,6 +67,9 @@ def test_where_nats_is_has_to_be_said_and_to_make_sense() -> None:
     done = CliRunner().invoke(app, ["cluster", "status", "--app", "a", "--nats", "ftp://a"])
     assert done.exit_code == 2
     assert "ftp:// is not spoken" in done.stderr
+    done = CliRunner().invoke(app, ["cluster", "status", "--app", "a", "--nats", "ftp://a", "--json"])
+    assert done.exit_code == 2
+    assert "ftp:// is not spoken" in json.loads(done.stdout)["error"]
 
 
 def test_a_name_of_an_app_that_cannot_be_is_refused() -> None:

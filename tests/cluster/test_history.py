@@ -108,11 +108,14 @@ def test_lines_that_the_end_of_a_process_cut_off_and_remarks_are_no_calls(tmp_pa
 
 
 def test_a_process_that_does_not_reach_nats_at_its_start_is_no_trouble() -> None:
-    unreached = (
-        "Traceback (most recent call last):\n  File a\nConnectionError: no NATS server could be reached at a:1\n"
-    )
+    opening = "Traceback (most recent call last):\n  File a\n    await life.open(None)\n"
+    unreached = opening + "ConnectionError: no NATS server could be reached at a:1\n"
     assert troubles_in("a shard is READY\n") == ""
     assert troubles_in(unreached) == ""
+    # It was killed between two questions of the opening.
+    away = "TimeoutError: there was no connection to NATS at a:1 within 5 s\n"
+    assert troubles_in(opening + away) == ""
+    assert troubles_in(opening.replace("open", "close") + away).startswith("Traceback")
     assert troubles_in(unreached + "more\n").startswith("Traceback")
     assert troubles_in("x\nTraceback (most recent call last):\n  File a\nKeyError: 1\n" + unreached).startswith(
         "Traceback"

@@ -128,6 +128,9 @@ def _operate(
         check_app(app)
         servers = nats_of(urls, creds)
     except (ValueError, OSError) as error:
+        if as_json:
+            tell_error(str(error), as_json=True)
+            return typer.Exit(2)
         raise typer.BadParameter(str(error)) from None
 
     async def connected() -> int:

@@ -140,9 +140,9 @@ class WorkerLife:
         self._active: View[Active] | None = None
         self._overlap: View[OverlapKey] | None = None
         self._parts: Final[dict[int, Partition]] = {}
-        self._leaving: Final[set[Partition]] = set()
         self._stopping: Final[set[asyncio.Task[None]]] = set()
         """What is left to end of partitions that were lost."""
+        self._leaving: Final[set[Partition]] = set()
         """Given up, with calls that go on."""
         self._draining = False
         self._drain_until = 0.0

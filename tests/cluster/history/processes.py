@@ -16,7 +16,8 @@ from .links import Cut, Link, Links
 __all__ = ["Member", "Members", "troubles_in"]
 
 HERE: Final = Path(__file__).parent
-UNREACHED: Final = "ConnectionError: no NATS server "
+UNREACHED: Final = ("ConnectionError: no NATS server ", "TimeoutError: there was no connection to NATS ")
+OPENING: Final = "await life.open("
 
 
 def troubles_in(log: str) -> str:
@@ -25,7 +26,8 @@ def troubles_in(log: str) -> str:
     A process that does not reach NATS at its start ends with an error, as it should: NATS may have been killed then.
     """
     at = log.find("Traceback")
-    if at < 0 or (log.count("Traceback") == 1 and log.rstrip().rpartition("\n")[2].startswith(UNREACHED)):
+    last = log.rstrip().rpartition("\n")[2]
+    if at < 0 or (log.count("Traceback") == 1 and OPENING in log and last.startswith(UNREACHED)):
         return ""
     return log[at : at + 2000]
 

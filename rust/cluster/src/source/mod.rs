@@ -255,7 +255,9 @@ impl Owner {
                         (messages, room) = (None, None);
                         is_over = true;
                         let broker = &self.record.broker;
-                        let _ = time::timeout(broker.timeout(), broker.client().flush()).await;
+                        if broker.is_connected() {
+                            let _ = time::timeout(broker.timeout(), broker.client().flush()).await;
+                        }
                         let _ = tell.send(());
                     }
                     None => return,

@@ -22,6 +22,9 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// acknowledged, and where no more is delivered the end of the overlap does not come either.
 const UNFINISHED: i64 = 200_000;
 
+/// Consumers that are remembered to be replaced: the first ones. What comes later are names of those that the server refuses.
+const REPLACED: usize = 16;
+
 type Stream = jetstream::stream::Stream<()>;
 pub(super) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 
@@ -150,7 +153,9 @@ impl Record {
         self.begun += 1;
         let name = format!("partition-{}-{}-{}", self.partition, self.epoch, self.begun);
         let old = std::mem::replace(&mut self.seen.consumer, name.clone());
-        self.seen.replaced.extend((!old.is_empty()).then_some(old));
+        if !old.is_empty() && self.seen.replaced.len() < REPLACED {
+            self.seen.replaced.push(old);
+        }
         // Written first, and with the revision that we know: of two who begin, one goes on.
         if !self.write().await? {
             return Ok(None);

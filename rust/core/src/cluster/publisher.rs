@@ -217,7 +217,8 @@ impl<S: EventSink> Publisher<S> {
         self.0.wake.notify_one();
     }
 
-    /// Takes no more of its events, and publishes none that it has taken: the lease is let go of next.
+    /// Takes no more of its events, and begins to publish none that it has taken: the lease is let go of next. What is under
+    /// way in a message together with events of other shards goes its way, and may be stale when it is kept.
     pub fn remove(&self, key: u64) {
         self.fence(key);
         self.0.lenders.lock().remove(&key);
