@@ -1,6 +1,7 @@
 """A gateway host as `propylon gateway` makes it, with the time-outs of a test. Run by `processes`: options as JSON."""
 
 import json
+import logging
 import sys
 import warnings
 
@@ -10,6 +11,8 @@ from propylon import Backoff, Intents, Timeouts  # noqa: E402
 from propylon.cluster import GatewayHost  # noqa: E402
 
 options = json.loads(sys.argv[1])
+# It says when it has joined.
+logging.basicConfig(level=logging.INFO)
 host = GatewayHost(
     "history",
     options["nats"],

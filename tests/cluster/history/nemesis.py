@@ -5,7 +5,6 @@ At least one host and one worker are always left in peace, so that there is some
 
 import asyncio
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,8 +20,6 @@ __all__ = ["FAULTS", "RARE", "Nats", "Nemesis", "Operator"]
 
 AGAIN: Final = 45.0
 """Seconds until a message whose acknowledgement was lost has come again: 30 s, and room for a busy machine."""
-JOINING: Final = 4.0
-"""Seconds that who was started is left in peace: one that does not reach NATS at its start ends, as it should."""
 LET_GO: Final = 13.0
 """Seconds after which a host that NATS is out of reach for has no connection to Discord: 10 s, and room for a busy
 machine. The leases last 15 s."""
@@ -149,7 +146,8 @@ class Nemesis:
             living = [
                 member
                 for member in self._members.living(kind)
-                if member not in self._troubled and time.monotonic() - member.began > JOINING
+                # Before it has joined it ends with an error when it cannot, as it should.
+                if member not in self._troubled and member.has_joined
             ]
             if len(living) >= 2:
                 break
@@ -248,8 +246,6 @@ class Nemesis:
     async def _deploy(self, kind: Literal["host", "worker"]) -> None:
         self._start(kind)
         async with self._victim(kind) as victim:
-            # Before it listens to that, it ends as one that is killed.
-            await eventually(lambda: victim.hears(signal.SIGTERM), 30)
             self.tell(f"SIGTERM to {victim.name}")
             victim.terminate()
             await self._ended(victim, "SIGTERM")

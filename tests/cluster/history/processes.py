@@ -2,12 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,7 +15,12 @@ from .links import Cut, Link, Links
 __all__ = ["Member", "Members", "troubles_in"]
 
 HERE: Final = Path(__file__).parent
-UNREACHED: Final = ("ConnectionError: no NATS server ", "TimeoutError: there was no connection to NATS ")
+UNREACHED: Final = (
+    "ConnectionError: no NATS server ",
+    "TimeoutError: there was no connection to NATS ",
+    "TimeoutError: NATS at ",
+)
+JOINED: Final = re.compile(r"has joined the cluster|has \d+ of \d+ partitions")
 OPENING: Final = "await life.open("
 
 
@@ -53,7 +57,7 @@ class Member:
                 env={**os.environ, "PYTHONWARNINGS": "ignore"},
             )
         self.stopped = False
-        self.began: Final = time.monotonic()
+        self._has_joined = False
 
     @property
     def pid(self) -> int:
@@ -68,13 +72,11 @@ class Member:
         """Bytes of memory that it has; Linux tells."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def hears(self, number: signal.Signals) -> bool:
-        """Whether it has a handler for this signal, or has ended; Linux tells."""
-        with suppress(OSError):
-            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-                if line.startswith("SigCgt:"):
-                    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
-        return True
+    @property
+    def has_joined(self) -> bool:
+        """Whether it says so in its log."""
+        self._has_joined = self._has_joined or JOINED.search(self.log.read_text()) is not None
+        return self._has_joined
 
     def kill(self) -> None:
         """As the machine's end would: nothing more is done or said."""

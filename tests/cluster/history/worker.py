@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
@@ -15,6 +16,8 @@ from propylon.cluster import Worker  # noqa: E402
 from propylon.events import Event  # noqa: E402
 
 options = json.loads(sys.argv[1])
+# It says when it has joined.
+logging.basicConfig(level=logging.INFO)
 # Appended in one write each: what is in the file has happened, however the process ends.
 record = os.open(options["record"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 worker = Worker(options["nats"], app=options["app"], name=options["name"])
