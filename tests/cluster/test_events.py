@@ -65,6 +65,11 @@ class Source:
         await eventually(lambda: self.publisher.flushed(self.shard.key))
 
 
+def fleets(broker: NatsBroker, app: str) -> tuple[Source, Source]:
+    """A shard of the old number of shards, which is one, and one of the new number."""
+    return Source(broker, app, epoch=5), Source(broker, app, session="other", epoch=9, shard=(0, 2))
+
+
 class Reader:
     """One partition in a worker."""
 
@@ -324,8 +329,7 @@ async def test_of_two_fleets_that_overlap_the_old_one_is_heard_first_and_each_ev
     reader = Reader(broker, nats_app, partition_of(1))
     reader.intake.overlap(1)
     await reader.intake.start(3)
-    old = Source(broker, nats_app, epoch=5)
-    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    old, new = fleets(broker, nats_app)
     old.begin()
     new.begin()
     # The old fleet is late, and the new one was there from 2 on.
@@ -348,8 +352,7 @@ async def test_what_both_of_two_fleets_brought_is_acknowledged_when_they_end_to_
     reader = Reader(broker, nats_app, partition_of(1))
     reader.intake.overlap(1)
     await reader.intake.start(3)
-    old = Source(broker, nats_app, epoch=5)
-    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    old, new = fleets(broker, nats_app)
     # The old fleet is late, so that what the new one brought waits.
     for source in (new, old):
         source.begin()
@@ -369,8 +372,7 @@ async def test_whoever_takes_over_while_two_fleets_overlap_knows_what_was_handle
 ) -> None:
     partition = partition_of(1)
     first, second = Reader(broker, nats_app, partition), Reader(broker, nats_app, partition)
-    old = Source(broker, nats_app, epoch=5)
-    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    old, new = fleets(broker, nats_app)
     await first.intake.start(3)
     old.begin()
     new.begin()
@@ -408,8 +410,7 @@ async def test_whoever_takes_over_when_the_overlap_has_ended_gives_out_what_was_
 ) -> None:
     partition = partition_of(1)
     first, second = Reader(broker, nats_app, partition), Reader(broker, nats_app, partition)
-    old = Source(broker, nats_app, epoch=5)
-    new = Source(broker, nats_app, session="other", epoch=9, shard=(0, 2))
+    old, new = fleets(broker, nats_app)
     first.intake.overlap(1)
     await first.intake.start(3)
     old.begin()

@@ -106,11 +106,17 @@ fn numbers(contents: &[String]) -> Vec<u64> {
     contents.iter().map(|text| text.split('"').nth(7).unwrap().parse().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn events_are_kept_in_order_and_only_then_the_mark_moves() {
-    let (sink, queue) = (Sink::default(), queue());
+/// A publisher at work, without a shard.
+fn begun() -> (Sink, Arc<ShardQueue>, Publisher<Sink>) {
+    let sink = Sink::default();
     let publisher = Publisher::new(sink.clone(), 64);
     tokio::spawn(publisher.clone().run());
+    (sink, queue(), publisher)
+}
+
+#[tokio::test]
+async fn events_are_kept_in_order_and_only_then_the_mark_moves() {
+    let (sink, queue, publisher) = begun();
     publisher.add(&queue, (0, 1), 5, Published::default());
     publisher.renew(1, clock::now() + HOUR);
     sink.change(|kept| kept.is_stuck = true);
@@ -129,9 +135,7 @@ async fn events_are_kept_in_order_and_only_then_the_mark_moves() {
 
 #[tokio::test]
 async fn nothing_is_published_before_the_lease_holds_nor_after_it() {
-    let (sink, queue) = (Sink::default(), queue());
-    let publisher = Publisher::new(sink.clone(), 64);
-    tokio::spawn(publisher.clone().run());
+    let (sink, queue, publisher) = begun();
     publisher.add(&queue, (0, 1), 5, Published::default());
     push(&queue, 1..=3);
     tokio::time::sleep(Duration::from_millis(30)).await;
@@ -147,9 +151,7 @@ async fn nothing_is_published_before_the_lease_holds_nor_after_it() {
 
 #[tokio::test]
 async fn a_lease_that_has_run_out_is_not_renewed() {
-    let (sink, queue) = (Sink::default(), queue());
-    let publisher = Publisher::new(sink.clone(), 64);
-    tokio::spawn(publisher.clone().run());
+    let (sink, queue, publisher) = begun();
     publisher.add(&queue, (0, 1), 5, Published::default());
     assert!(publisher.renew(1, clock::now() + HOUR), "the first time");
     sink.change(|kept| kept.is_stuck = true);
@@ -168,9 +170,7 @@ async fn a_lease_that_has_run_out_is_not_renewed() {
 
 #[tokio::test]
 async fn of_a_shard_that_was_removed_nothing_more_is_published() {
-    let (sink, queue) = (Sink::default(), queue());
-    let publisher = Publisher::new(sink.clone(), 64);
-    tokio::spawn(publisher.clone().run());
+    let (sink, queue, publisher) = begun();
     publisher.add(&queue, (0, 1), 5, Published::default());
     publisher.renew(1, clock::now() + HOUR);
     sink.change(|kept| kept.is_stuck = true);
@@ -188,9 +188,7 @@ async fn of_a_shard_that_was_removed_nothing_more_is_published() {
 
 #[tokio::test]
 async fn what_the_last_owner_has_published_is_not_published_again() {
-    let (sink, queue) = (Sink::default(), queue());
-    let publisher = Publisher::new(sink.clone(), 64);
-    tokio::spawn(publisher.clone().run());
+    let (sink, queue, publisher) = begun();
     let last = HashMap::from([(wire::of_id(1, 64), 4)]);
     publisher.add(&queue, (0, 1), 5, Published { tag: 7, last });
     publisher.renew(1, clock::now() + HOUR);
@@ -202,9 +200,7 @@ async fn what_the_last_owner_has_published_is_not_published_again() {
 
 #[tokio::test]
 async fn a_queue_that_is_full_of_what_is_not_kept_stops_its_reader() {
-    let (sink, queue) = (Sink::default(), queue());
-    let publisher = Publisher::new(sink.clone(), 64);
-    tokio::spawn(publisher.clone().run());
+    let (sink, queue, publisher) = begun();
     publisher.add(&queue, (0, 1), 5, Published::default());
     publisher.renew(1, clock::now() + HOUR);
     sink.change(|kept| kept.is_stuck = true);
