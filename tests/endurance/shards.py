@@ -26,6 +26,9 @@ from propylon.events import Event
 
 SPARE: Final = 100
 """Descriptors for all else."""
+THREADS: Final = 4
+SHARDS_EACH: Final = 16
+"""So many threads of the engine there are at most, and so many shards make it start the next one."""
 SLACK: Final = 0.25
 """Seconds that the engine waits between two IDENTIFYs of a bucket beyond what the server asks."""
 
@@ -91,9 +94,19 @@ def facts() -> dict[str, int]:
     }
 
 
-async def open_and_close(url: str) -> None:
-    async with Gateway("first", gateway_url=url):
-        pass
+async def open_and_close(shards: int) -> dict[str, int]:
+    """What is there once the process has had one gateway, and then as many shards as it starts threads for.
+
+    The engine keeps those threads, and an earlier fleet of the process may have started them or not.
+    """
+    many = min(shards, THREADS * SHARDS_EACH)
+    with Server(guilds=0, shards=many, max_concurrency=16, identify_interval=0.01) as other:
+        async with Gateway("first", gateway_url=other.url):
+            pass
+        first = facts()
+        async with ShardManager("first", api_url=other.api_url):
+            pass
+    return {**facts(), "rss": first["rss"]}
 
 
 async def life(
@@ -123,11 +136,9 @@ async def life(
         start="manual",
         replay_buffer=100_000,
     ) as server:
-        # What the first gateway of a process takes is no shard's. Nor is its IDENTIFY: here it would be in the bucket
-        # of shard 0, with a token of its own, of which the gate of the shards knows nothing.
-        with Server(guilds=0) as other:
-            await open_and_close(other.url)
-        before = facts()
+        # What the first of a process take is no shard's. Nor are their IDENTIFYs: here they would be in the shards'
+        # buckets, with a token of their own, of which the gate of the shards knows nothing.
+        before = await open_and_close(shards)
         manager = ShardManager("soak", intents=Intents.ALL, api_url=server.api_url)
         heard: dict[str, int] = {}
         count = twice = 0
