@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from admin.support import ADMIN, address_of, ask
-from face.support import eventually, message
+from face.support import eventually, make_gateway, message
 from propylon import Dispatch, Gateway
 from propylon._gateway import watching
 from propylon.events import MessageCreate
@@ -27,6 +27,10 @@ def blocker(event: MessageCreate) -> None:
     time.sleep(4.5)
 
 
+def watchers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "propylon-watch"]
+
+
 async def test_who_blocks_the_loop_is_told_by_all_ways_while_it_does(
     propylon_simulator: Start,
     gateway_to: Make,
@@ -34,6 +38,8 @@ async def test_who_blocks_the_loop_is_told_by_all_ways_while_it_does(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(watching, "_WARN_AFTER", 2.0)
+    # One that is there for an earlier test's looks at seconds of its own.
+    await eventually(lambda: not watchers())
     sim = propylon_simulator()
     gateway = gateway_to(sim, admin=ADMIN)
     seen: list[tuple[float, str | None, dict[str, object], float]] = []
@@ -120,9 +126,6 @@ async def test_what_keeps_the_gil_is_told_by_the_engine_meanwhile_and_by_the_log
 async def test_a_loop_that_turns_is_never_warned_of_and_the_thread_ends_with_the_last_gateway(
     propylon_simulator: Start, gateway_to: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def watchers() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread.name == "propylon-watch"]
-
     await eventually(lambda: not watchers())
     sim = propylon_simulator()
     first, second = gateway_to(sim), gateway_to(sim)
@@ -137,6 +140,24 @@ async def test_a_loop_that_turns_is_never_warned_of_and_the_thread_ends_with_the
     await second.open(timeout=10)
     assert len(watchers()) == 1
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_the_thread_ends_also_where_a_loop_died_with_an_open_gateway(propylon_simulator: Start) -> None:
+    await eventually(lambda: not watchers())
+    gateway = make_gateway(propylon_simulator())
+
+    def die_open() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(gateway.open(timeout=10))
+        loop.close()
+
+    await asyncio.to_thread(die_open)
+    assert watchers()
+    # Held all the while, as by a bot that makes its gateway once.
+    await eventually(lambda: not watchers())
+    async with gateway:
+        assert len(watchers()) == 1
+    await eventually(lambda: not watchers())
 
 
 async def test_ages_tell_when_something_came_last(propylon_simulator: Start, gateway_to: Make) -> None:

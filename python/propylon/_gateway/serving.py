@@ -78,8 +78,6 @@ class _Serving:
             return
         self._stopped = True
         self._tell_end()
-        name = self._signals.caught.name if self._signals.caught else "a signal"
-        _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
         if self._starting:
             # Into whatever is awaited: the lifespan's own beginning, the store, the connection.
             self._cancelling = True
@@ -87,6 +85,10 @@ class _Serving:
         else:
             self._closing = self._loop.create_task(self._life.close(None, drain=self._drain))
             self._closing.add_done_callback(self._closed)
+        # Not before: a second signal that broke off the making of the task would leave it where the loop's end does not
+        # look.
+        name = self._signals.caught.name if self._signals.caught else "a signal"
+        _log.info("%s: closing; listeners have %g s to finish, and a second signal breaks them off", name, self._drain)
 
     def _tell_end(self) -> None:
         if not self._told_end:

@@ -144,7 +144,11 @@ class LoopWatch:
         self._looked_at = time.monotonic()
         blocked = self.watch.blocked_seconds
         loop = self._loop()
-        if not blocked or loop is None or not loop.is_running():
+        if loop is None or loop.is_closed():
+            # It died with an open gateway, which whoever opened it may hold for ever.
+            _watcher.remove(self)
+            return
+        if not blocked or not loop.is_running():
             return
         frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]
         if self.watch.running_name is None and self._blocked_by is None and frame is not None:
