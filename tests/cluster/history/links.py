@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 __all__ = ["Cut", "Link", "Links"]
 
-Cut: TypeAlias = Literal["stall", "reset"]
+Cut: TypeAlias = Literal["stall", "reset", "mute"]
 """``"stall"``: nothing gets through, and all of it comes late, as where packets are lost. ``"reset"``: connections are
-reset, and new ones too."""
+reset, and new ones too. ``"mute"``: what the server says is lost, until a reset; what it is told gets through."""
 
 _CHUNK: Final = 65_536
 _T = TypeVar("_T")
@@ -31,6 +31,7 @@ class Link:
         self._flows: Final = asyncio.Event()
         self._flows.set()
         self._refuses = False
+        self._mute = False
         self._server: asyncio.Server | None = None
         self.port: int = 0
         self.open = 0
@@ -57,6 +58,8 @@ class Link:
         def act() -> None:
             if how == "stall":
                 self._flows.clear()
+            elif how == "mute":
+                self._mute = True
             else:
                 self._refuses = True
                 self._drop()
@@ -67,7 +70,7 @@ class Link:
         """As before. From any thread."""
 
         def act() -> None:
-            self._refuses = False
+            self._refuses = self._mute = False
             self._flows.set()
 
         self._loop.call_soon_threadsafe(act)
@@ -91,7 +94,10 @@ class Link:
                 writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             self.open += 1
             try:
-                pumps = [asyncio.create_task(self._pump(reader, other)), asyncio.create_task(self._pump(back, writer))]
+                pumps = [
+                    asyncio.create_task(self._pump(reader, other)),
+                    asyncio.create_task(self._pump(back, writer, from_server=True)),
+                ]
                 # Whichever side ends: the other hears of it, which is all that these protocols need.
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
                 for pump in pumps:
@@ -107,10 +113,14 @@ class Link:
                     self._writers.discard(each)
                     each.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, from_server: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await self._flows.wait()
+                if from_server and self._mute:
+                    continue
                 writer.write(data)
                 await writer.drain()
             # What the other side's end says must not overtake a stall either.

@@ -60,7 +60,7 @@ MUTANTS: Final = (
         "messages have no id by which the server knows those that are sent again",
         "headers.insert(MESSAGE_ID, message.id.as_str());",
         'headers.insert("Propylon-Id", message.id.as_str());',
-        "cut host from nats, restart nats",
+        "mute nats for host",
     ),
 )
 

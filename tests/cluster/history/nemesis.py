@@ -221,6 +221,21 @@ class Nemesis:
     async def cut_host_from_discord(self) -> None:
         await self._cut("host", "discord", self._seconds(1.0, 10.0))
 
+    async def mute_nats_for_host(self) -> None:
+        """What NATS has acknowledged, as the host does not know, is sent again."""
+        async with self._victim("host") as victim:
+            seconds = self._dice.uniform(0.3, 1.0)
+            self.tell(f"{victim.name} hears nothing of NATS for {seconds:.1f} s, then its connections are reset")
+            begun = time.monotonic()
+            try:
+                victim.ways.cut("nats", "mute")
+                await asyncio.sleep(seconds)
+                victim.ways.cut("nats", "reset")
+                await asyncio.sleep(0.2)
+            finally:
+                victim.ways.heal()
+                self.cuts.append((victim.name, begun, time.monotonic()))
+
     async def cut_worker_from_nats(self) -> None:
         await self._cut("worker", "nats", self._seconds(2.0, 25.0))
 
@@ -302,7 +317,10 @@ class Nemesis:
         self.tell(f"{total} shards count")
 
 
-RARE: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {"nats away": Nemesis.nats_away}
+RARE: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {
+    "nats away": Nemesis.nats_away,
+    "mute nats for host": Nemesis.mute_nats_for_host,
+}
 """Faults that a run has only where it is told to."""
 
 FAULTS: Final[dict[str, Callable[[Nemesis], Awaitable[None]]]] = {

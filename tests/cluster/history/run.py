@@ -40,7 +40,10 @@ FIRST_GUILD: Final = 160_000_000_000
 """The simulator's guild number 0, without the 22 bits below."""
 PATIENCE: Final = 60.0
 """Seconds in which all is handled once nothing goes wrong any more."""
-REDELIVERING: Final = {name for name in FAULTS | RARE if "worker" in name or "nats" in name} - {"cut host from nats"}
+REDELIVERING: Final = {name for name in FAULTS | RARE if "worker" in name or "nats" in name} - {
+    "cut host from nats",
+    "mute nats for host",
+}
 
 
 @dataclass
