@@ -94,7 +94,7 @@ def facts() -> dict[str, int]:
     }
 
 
-async def open_and_close(shards: int) -> dict[str, int]:
+async def warm_up(shards: int) -> dict[str, int]:
     """What is there once the process has had one gateway, and then as many shards as it starts threads for.
 
     The engine keeps those threads, and an earlier fleet of the process may have started them or not.
@@ -138,7 +138,7 @@ async def life(
     ) as server:
         # What the first of a process take is no shard's. Nor are their IDENTIFYs: here they would be in the shards'
         # buckets, with a token of their own, of which the gate of the shards knows nothing.
-        before = await open_and_close(shards)
+        before = await warm_up(shards)
         manager = ShardManager("soak", intents=Intents.ALL, api_url=server.api_url)
         heard: dict[str, int] = {}
         count = twice = 0

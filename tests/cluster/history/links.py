@@ -14,7 +14,7 @@ __all__ = ["Cut", "Link", "Links"]
 
 Cut: TypeAlias = Literal["stall", "reset", "mute"]
 """``"stall"``: nothing gets through, and all of it comes late, as where packets are lost. ``"reset"``: connections are
-reset, and new ones too. ``"mute"``: what the server says is lost, until a reset; what it is told gets through."""
+reset, and new ones too. ``"mute"``: what the server says is lost; what it is told gets through."""
 
 _CHUNK: Final = 65_536
 _T = TypeVar("_T")
