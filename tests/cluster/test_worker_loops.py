@@ -1,6 +1,7 @@
 """A worker and the event loops that come and go around it."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -53,7 +54,9 @@ def test_one_whose_loop_died_open_can_be_opened_in_another(factory: Any) -> None
     cluster = Cluster()
     worker = cluster.worker()
     listening(worker, [])
+    told: list[Any] = []
     loop = factory()
+    loop.set_exception_handler(lambda _, context: told.append(context))
     loop.run_until_complete(worker.open())
     loop.close()
 
@@ -65,3 +68,7 @@ def test_one_whose_loop_died_open_can_be_opened_in_another(factory: Any) -> None
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main())
     assert worker.partitions == ()
+    # A line for each of its tasks, wherever their garbage is collected, would be told by nobody's fault.
+    del loop
+    gc.collect()
+    assert told == []

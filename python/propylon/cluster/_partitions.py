@@ -23,7 +23,7 @@ from propylon.cluster._keys import (
     read,
 )
 from propylon.cluster._membership import HeldKey, Times, View
-from propylon.cluster._tasks import spawn
+from propylon.cluster._tasks import background, spawn
 
 __all__ = ["Holder", "PartitionKeeper", "owner_of", "partitions_of"]
 
@@ -183,7 +183,7 @@ class PartitionKeeper:
                     self._start(partition, self._take(partition))
 
     def _start(self, partition: int, step: Coroutine[Any, Any, None]) -> None:
-        task = self._busy[partition] = asyncio.get_running_loop().create_task(step, name=f"propylon part {partition}")
+        task = self._busy[partition] = background(step, f"propylon part {partition}")
 
         def done(task: asyncio.Task[None]) -> None:
             if self._busy.get(partition) is task:
