@@ -5,17 +5,15 @@ of its own only: threads that waited for something else end when they have had n
 """
 
 import asyncio
-import gc
 import json
-import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any, Final
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from endurance.facts import settled
 from face.support import eventually, make_gateway
 from propylon import Backoff
 from propylon.testing import Simulator, steps
@@ -32,33 +30,10 @@ ENDS: list[list[Any]] = [
 ]
 
 
-def facts() -> dict[str, int]:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return {
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "threads": len(os.listdir("/proc/self/task")),
-        "python threads": threading.active_count(),
-        "tasks": len(asyncio.all_tasks()),
-        "rss": pages * os.sysconf("SC_PAGE_SIZE"),
-    }
-
-
-async def settled(sim: Simulator, connections: int) -> dict[str, int]:
+async def let_go(sim: Simulator, connections: int) -> dict[str, int]:
     """The process, once the old connections have been let go of: here, and by the simulator, which lives here too."""
     await eventually(lambda: sim.holds("open", count=connections))
-    last: dict[str, int] = {}
-    alike = 0
-
-    def still() -> bool:
-        nonlocal last, alike
-        previous, last = last, facts()
-        same = all(previous.get(name) == last[name] for name in ("descriptors", "threads", "tasks"))
-        alike = alike + 1 if same else 0
-        return alike == 10
-
-    await eventually(still)
-    return last
+    return await settled()
 
 
 async def reconnects() -> dict[str, dict[str, int]]:
@@ -69,11 +44,11 @@ async def reconnects() -> dict[str, dict[str, int]]:
         before: dict[str, int] = {}
         for cycle in range(RECONNECTS + WARM_UP):
             if cycle == WARM_UP:
-                before = await settled(sim, 1)
+                before = await let_go(sim, 1)
             for step in ENDS[cycle % len(ENDS)]:
                 sim.act(step)
             await eventually(lambda wanted=cycle + 1: gateway.metrics().resumes >= wanted)  # type: ignore[misc]
-        after = await settled(sim, 1)
+        after = await let_go(sim, 1)
         metrics = gateway.metrics()
         await gateway.close()
     told = {"identifies": metrics.identifies, "reconnects": metrics.reconnects}
@@ -92,9 +67,9 @@ async def openings() -> dict[str, dict[str, int]]:
                 await gateway.close(4000)
 
         await turns(20)
-        before = await settled(sim, 0)
+        before = await let_go(sim, 0)
         await turns(100)
-        after = await settled(sim, 0)
+        after = await let_go(sim, 0)
     return {"before": before, "after": after}
 
 
@@ -108,7 +83,7 @@ async def fleets() -> dict[str, dict[str, int]]:
             await eventually(lambda: sim.holds("open", count=24))
             await asyncio.gather(*[gateway.close() for gateway in gateways])
             del gateways
-            return await settled(sim, 0)
+            return await let_go(sim, 0)
 
         before, *_, after = [await turn() for _ in range(4)]
     return {"before": before, "after": after}

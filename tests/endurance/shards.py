@@ -6,19 +6,19 @@ As a program: a thousand shards, ten minutes of events (``make soak-shards``).
 import argparse
 import asyncio
 import contextlib
-import gc
+import json
 import math
-import os
 import resource
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from endurance.facts import facts, settled
 from endurance.server import Server
 from face.support import eventually
 from propylon import Gateway, Intents, ShardManager
@@ -84,16 +84,6 @@ def make_room(shards: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def facts() -> dict[str, int]:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return {
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "threads": len(os.listdir("/proc/self/task")),
-        "rss": pages * os.sysconf("SC_PAGE_SIZE"),
-    }
-
-
 async def warm_up(shards: int) -> dict[str, int]:
     """What is there once the process has had one gateway, and then as many shards as it starts threads for.
 
@@ -106,7 +96,7 @@ async def warm_up(shards: int) -> dict[str, int]:
         first = facts()
         async with ShardManager("first", api_url=other.api_url):
             pass
-    return {**facts(), "rss": first["rss"]}
+    return {**await settled(), "rss": first["rss"]}
 
 
 async def life(
@@ -114,10 +104,10 @@ async def life(
     *,
     seconds: float,
     rate: float,
-    max_concurrency: int = 16,
-    interval: float = 5.0,
-    heartbeat_interval: float = 41.25,
-    quiet: float = 5.0,
+    max_concurrency: int,
+    interval: float,
+    heartbeat_interval: float,
+    quiet: float,
 ) -> Outcome:
     """Open so many, let events come for a while, and close."""
     make_room(shards)
@@ -170,7 +160,7 @@ async def life(
         began = time.monotonic()
         await manager.close()
         closed = time.monotonic() - began
-        after = facts()
+        after = await settled()
     return Outcome(
         opened=opened,
         allowed=(math.ceil(shards / max_concurrency) - 1) * (interval + (SLACK if interval == 5.0 else 0)),
@@ -193,16 +183,15 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=20_000.0)
     parser.add_argument("--max-concurrency", type=int, default=16)
     parser.add_argument("--interval", type=float, default=5.0)
-    given = parser.parse_args()
-    outcome = asyncio.run(
-        life(
-            given.shards,
-            seconds=given.seconds,
-            rate=given.rate,
-            max_concurrency=given.max_concurrency,
-            interval=given.interval,
-        )
-    )
+    parser.add_argument("--heartbeat-interval", type=float, default=41.25)
+    parser.add_argument("--quiet", type=float, default=5.0)
+    parser.add_argument("--json", action="store_true", help="tell what was measured, and judge nothing")
+    options = vars(parser.parse_args())
+    as_json = options.pop("json")
+    outcome = asyncio.run(life(options.pop("shards"), **options))
+    if as_json:
+        print(json.dumps(asdict(outcome)))
+        return 0
     print(outcome)
     server = outcome.server
     wrong = {
