@@ -99,7 +99,7 @@ async fn filters_rates_and_manual_starts_hold() {
         assert_eq!(event["s"], 12 + at);
     }
     let took = began.elapsed().as_secs_f64();
-    assert!((0.15..2.0).contains(&took), "{took}");
+    assert!(took >= 0.15, "{took}");
     assert!(simulator.wait(&Condition::TrafficDone, PATIENCE));
     assert_eq!(simulator.record()["sessions"][0]["events"]["MESSAGE_CREATE"], 200);
 }

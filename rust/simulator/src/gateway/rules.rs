@@ -236,13 +236,15 @@ fn ready(connection: &Arc<Connection>, intents: u64, shard: (u64, u64), number: 
     }
     // only now: READY is its first event, and a guild's first is its GUILD_CREATE
     common.add_session(Arc::clone(&session));
-    session.attach(&connection.out);
     {
-        let mut record = connection.record.lock();
+        // held over the sending: a test that saw READY finds it recorded and counted, and one that finds it can rely on
+        // its being on its way
+        let (mut record, mut counts) = (connection.record.lock(), common.tally.counts());
+        session.attach(&connection.out);
         record.session = Some(id);
         record.ready_ms = Some(common.watch.ms());
+        counts.ready += 1;
     }
-    common.tally.counts().ready += 1;
     connection.served.store(true, Relaxed);
     tokio::spawn(pace::run(Arc::clone(common), session, config.start == Start::Ready));
     connection.out.progressed();
@@ -271,15 +273,22 @@ fn resume(connection: &Arc<Connection>, data: &Value) {
         return invalid_session(connection, &Value::Bool(false));
     };
     *connection.session.lock() = Some(Arc::clone(&session));
-    match session.resume(&connection.out, sequence, truncate) {
-        Resume::Done => {
-            {
-                let mut record = connection.record.lock();
-                record.session = Some(session.id.clone());
-                record.shard = Some(session.shard);
-                record.resumed_ms = truncate.is_none().then(|| common.watch.ms());
+    let outcome = {
+        // held over the sending, as in `ready`
+        let (mut record, mut counts) = (connection.record.lock(), common.tally.counts());
+        let outcome = session.resume(&connection.out, sequence, truncate);
+        if outcome == Resume::Done {
+            record.session = Some(session.id.clone());
+            record.shard = Some(session.shard);
+            if truncate.is_none() {
+                record.resumed_ms = Some(common.watch.ms());
+                counts.resumed += 1;
             }
-            common.tally.counts().resumed += u64::from(truncate.is_none());
+        }
+        outcome
+    };
+    match outcome {
+        Resume::Done => {
             connection.served.store(true, Relaxed);
             connection.out.progressed();
         }
