@@ -4,7 +4,6 @@ Over 500 lines because it is one list, to be read beside the other library's.
 """
 
 import asyncio
-import logging
 import socket
 from typing import Any
 
@@ -660,6 +659,6 @@ async def test_run_returns_when_the_bot_closes(mode: str) -> None:
             await bot.client.close()
 
         bot.client.event(on_ready)
+        # Without a handler of its own it leaves the level of discord's logger alone too.
         await asyncio.wait_for(asyncio.to_thread(bot.client.run, "a.b.c", log_handler=None), 20)
         assert bot.client.is_closed()
-        logging.getLogger("discord").setLevel(logging.NOTSET)

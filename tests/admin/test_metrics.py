@@ -13,7 +13,7 @@ from admin.support import ADMIN, get
 from face.support import eventually, message
 from propylon import Gateway, NotConnected
 from propylon.events import MessageCreate
-from propylon.testing import Simulator
+from propylon.testing import Simulator, steps
 
 Start = Callable[..., Simulator]
 Make = Callable[..., Gateway]
@@ -48,6 +48,7 @@ async def lively(sim: Simulator, gateway: Gateway) -> None:
     """Opened, with something in each family that a single gateway can fill."""
     gateway.listen(MessageCreate)(lambda _: None)
     await gateway.open(timeout=10)
+    sim.act(steps.request_heartbeats())
     sim.dispatch("MESSAGE_CREATE", message())
     sim.dispatch("NEVER_HEARD_OF", {})
     await gateway.send(31, {"guild_ids": ["1"]})
@@ -61,7 +62,7 @@ async def lively(sim: Simulator, gateway: Gateway) -> None:
 
 @pytest.mark.asyncio
 async def test_each_documented_name_is_there_and_nothing_else(propylon_simulator: Start, gateway_to: Make) -> None:
-    sim = propylon_simulator(heartbeat_interval=0.1)
+    sim = propylon_simulator()
     # Without `gateway_url` the API is asked, which tells the budget.
     gateway = gateway_to(sim, admin=ADMIN, gateway_url=None, api_url=sim.api_url)
     await lively(sim, gateway)
@@ -84,7 +85,7 @@ async def test_each_documented_name_is_there_and_nothing_else(propylon_simulator
 
 @pytest.mark.asyncio
 async def test_the_values_are_those_of_metrics(propylon_simulator: Start, gateway_to: Make) -> None:
-    sim = propylon_simulator(heartbeat_interval=0.1)
+    sim = propylon_simulator()
     gateway = gateway_to(sim, admin=ADMIN, shard=(1, 2))
     await lively(sim, gateway)
     await gateway.close(resumable=True)
@@ -115,7 +116,7 @@ async def test_the_values_are_those_of_metrics(propylon_simulator: Start, gatewa
 
 @pytest.mark.asyncio
 async def test_open_metrics_is_given_to_who_asks_for_it(propylon_simulator: Start, gateway_to: Make) -> None:
-    sim = propylon_simulator(heartbeat_interval=0.1)
+    sim = propylon_simulator()
     gateway = gateway_to(sim, admin=ADMIN)
     await lively(sim, gateway)
     plain = await get(gateway, "/metrics", Accept="*/*")
@@ -161,7 +162,7 @@ def test_promtool_takes_the_rules() -> None:
 @pytest.mark.asyncio
 async def test_promtool_takes_the_metrics(propylon_simulator: Start, gateway_to: Make) -> None:
     assert promtool is not None
-    sim = propylon_simulator(heartbeat_interval=0.1)
+    sim = propylon_simulator()
     gateway = gateway_to(sim, admin=ADMIN, gateway_url=None, api_url=sim.api_url)
     await lively(sim, gateway)
     text = (await get(gateway, "/metrics")).text

@@ -78,8 +78,8 @@ async def test_metrics_are_the_sum_of_those_by_shard(propylon_simulator: Start, 
     assert all(map(balances, each.values()))
 
 
-async def test_the_counters_of_before_a_reshard_stay(propylon_simulator: Start, manager_to: Make) -> None:
-    sim = propylon_simulator(guilds=4, heartbeat_interval=0.1, max_concurrency=4)
+async def test_the_counters_of_before_a_reshard_stay(lively_simulator: Start, manager_to: Make) -> None:
+    sim = lively_simulator(guilds=4, max_concurrency=4)
     manager = manager_to(sim, shards=2)
     manager.listen(MessageCreate)(lambda event: None)
     await manager.open(timeout=10)
@@ -181,8 +181,8 @@ class TestRoom:
         held.set()
         await eventually(lambda: manager.metrics().delivered_by_type.get("MESSAGE_CREATE") == 500)
 
-    async def test_after_a_reshard_the_new_ones_have_room(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, heartbeat_interval=0.1, max_concurrency=4)
+    async def test_after_a_reshard_the_new_ones_have_room(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=0, max_concurrency=4)
         manager = manager_to(sim, shards=1, queue_bytes=100_000)
         heard: list[int] = []
         manager.listen(MessageCreate)(lambda event: heard.append(1))

@@ -182,8 +182,8 @@ class TestPermits:
         await eventually(lambda: gate.balances)
         assert [gate.asked(0), gate.asked(1)] == [1, 2]
 
-    async def test_a_reshard_asks_for_each_of_the_new(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    async def test_a_reshard_asks_for_each_of_the_new(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=0)
         gate = Gate()
         manager = manager_to(sim, shards=2, gate=gate)
         await manager.open(timeout=10)
@@ -217,7 +217,7 @@ class TestTrouble:
         gate.never = {1}
         manager = manager_to(sim, shards=3, gate=gate, **PATIENT)
         with pytest.raises(TimeoutError, match=r"1 of 3 shards are missing: 1 \(IDENTIFYING\)"):
-            await manager.open(timeout=0.5)
+            await manager.open(timeout=3)
         assert sorted(identified(sim)) == [(0, 3), (2, 3)]
         await eventually(lambda: gate.cancelled == [1])
         assert gate.balances
@@ -294,7 +294,7 @@ class TestTrouble:
     async def test_its_budget_in_the_middle_of_a_reshard_leaves_the_old_fleet(
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+        sim = propylon_simulator(guilds=0)
         gate = Gate()
         manager = manager_to(sim, shards=2, gate=gate)
         heard: list[MessageCreate] = []

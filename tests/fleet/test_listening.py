@@ -261,8 +261,8 @@ class TestOneFace:
         assert Intents.GUILDS in manager.intents
         assert {session["intents"] for session in sim.record()["sessions"][2:]} == {int(expected | Intents.GUILDS)}
 
-    async def test_intents_auto_and_a_reshard(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    async def test_intents_auto_and_a_reshard(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=0)
         manager = manager_to(sim, shards=1, intents="auto")
         manager.listen(TypingStart)(lambda event: None)
         await manager.open(timeout=10)

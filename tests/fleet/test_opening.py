@@ -42,13 +42,14 @@ class TestOpen:
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
         """Eight shards, four buckets: two rounds; the server answers op 9 to whoever comes too early."""
-        sim = propylon_simulator(guilds=0, max_concurrency=4, identify_interval=0.4)
+        sim = propylon_simulator(guilds=0, max_concurrency=4, identify_interval=3.0)
         manager = manager_to(sim, shards=8)
         await manager.open(timeout=20)
         times = times_of(sim, 2)
         assert len(times) == 8
-        assert times[3] - times[0] < 0.35, "buckets wait for each other"
-        assert 0.35 < times[7] - times[0] < 1.5
+        # One bucket after the other would take 9 s.
+        assert times[3] - times[0] < 3, "buckets wait for each other"
+        assert times[4] - times[0] > 2.9
         assert manager.metrics().identifies == 8
 
     async def test_one_without_hello_delays_no_other_and_open_names_it(
@@ -57,13 +58,12 @@ class TestOpen:
         sim = propylon_simulator(guilds=0, max_concurrency=4, identify_interval=0.1, scripts={1: [steps.no_hello()]})
         manager = manager_to(sim, shards=4, **PATIENT)
         with pytest.raises(TimeoutError) as raised:
-            await manager.open(timeout=2)
+            await manager.open(timeout=3)
         stuck = {0, 1, 2, 3} - {shard_id for shard_id, _ in identified(sim)}
         assert len(stuck) == 1
         assert str(raised.value) == (
-            f"the fleet was not ready within 2 s: 1 of 4 shards are missing: {stuck.pop()} (WAITING_FOR_HELLO)"
+            f"the fleet was not ready within 3 s: 1 of 4 shards are missing: {stuck.pop()} (WAITING_FOR_HELLO)"
         )
-        assert max(times_of(sim, 2)) < 1.5
         assert manager.status is CLOSED
         await sim.wait_for("open", count=0)
         await manager.wait_closed()
@@ -255,13 +255,13 @@ class TestClose:
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
         sim = propylon_simulator(guilds=0)
-        manager = manager_to(sim, shards=4)
+        manager = manager_to(sim, shards=16, timeouts=Timeouts(close=0.5))
         await manager.open(timeout=10)
         sim.act(steps.stop_reading(), "every")
         started = asyncio.get_running_loop().time()
         await manager.close()
-        # All of them at once.
-        assert 0.4 < asyncio.get_running_loop().time() - started < 1.5
+        # All of them at once: one after the other would take 8 s.
+        assert 0.4 < asyncio.get_running_loop().time() - started < 4
 
     async def test_drain_lets_calls_of_all_shards_finish(self, propylon_simulator: Start, manager_to: Make) -> None:
         sim = propylon_simulator(guilds=0)
@@ -286,8 +286,10 @@ class TestClose:
 
 class TestOutage:
     async def test_a_network_cut_under_all_is_resumed_by_all_spread_and_without_an_identify(
-        self, propylon_simulator: Start, manager_to: Make
+        self, propylon_simulator: Start, manager_to: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # 2.4 s for the 24: a machine that stops for a while must not make one moment of it.
+        monkeypatch.setattr("propylon._fleet.making._BETWEEN_STARTS", 0.1)
         sim = propylon_simulator(guilds=0, max_concurrency=16)
         manager = manager_to(sim, shards=24)
         await manager.open(timeout=20)
@@ -297,8 +299,8 @@ class TestOutage:
         await eventually(lambda: manager.status is READY)
         assert (manager.metrics().identifies, manager.metrics().resumes) == (24, 24)
         times = times_of(sim, 6)
-        # 5 ms each, by chance: in one moment they would come within a few milliseconds.
-        assert 0.03 < times[-1] - times[0] < 5
+        # In one moment they would come within a few milliseconds.
+        assert times[-1] - times[0] > 0.03
         assert len(sim.record()["api"]) == asked
         assert [len(of) for of in connections_of(sim).values()] == [2] * 24
 

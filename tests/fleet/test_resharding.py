@@ -33,7 +33,7 @@ Start = Callable[..., Simulator]
 Make = Callable[..., ShardManager]
 
 READY, CLOSED = GatewayStatus.READY, GatewayStatus.DISCONNECTED
-QUICK: dict[str, Any] = {"heartbeat_interval": 0.1, "max_concurrency": 8}
+QUICK: dict[str, Any] = {"max_concurrency": 8}
 WINDOW = 0.1
 
 
@@ -85,9 +85,9 @@ async def traffic(sim: Simulator, rate: float) -> AsyncIterator[None]:
 class TestReshard:
     @pytest.mark.parametrize(("before", "after"), [(2, 4), (4, 2), (3, 5), (1, 2), (4, 1)])
     async def test_the_new_shards_take_over(
-        self, propylon_simulator: Start, manager_to: Make, before: int, after: int
+        self, lively_simulator: Start, manager_to: Make, before: int, after: int
     ) -> None:
-        sim = propylon_simulator(guilds=10, **QUICK)
+        sim = lively_simulator(guilds=10, **QUICK)
         manager = manager_to(sim, shards=before)
         heard: list[Any] = []
         manager.listen(Resharded | ShardReady | ShardClosed | FleetReady | Ready | GuildCreate)(heard.append)
@@ -118,9 +118,9 @@ class TestReshard:
         assert metrics.identifies == before + after
 
     async def test_nothing_is_lost_and_nothing_comes_twice_under_traffic(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=24, **QUICK)
+        sim = lively_simulator(guilds=24, **QUICK)
         manager = manager_to(sim, shards=2)
         shared = Shared(sim, manager)
         await manager.open(timeout=10)
@@ -137,9 +137,9 @@ class TestReshard:
         assert metrics.overlapped > 0
 
     async def test_connections_that_are_cut_meanwhile_change_nothing_of_that(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=24, **QUICK)
+        sim = lively_simulator(guilds=24, **QUICK)
         manager = manager_to(sim, shards=2)
         shared = Shared(sim, manager)
         await manager.open(timeout=10)
@@ -164,9 +164,9 @@ class TestReshard:
         assert manager.metrics().resumes > 0
 
     async def test_the_same_bytes_are_handed_out_as_often_as_they_were_sent(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         account = Account(manager)
         await manager.open(timeout=10)
@@ -185,10 +185,10 @@ class TestReshard:
         assert account.heard["the same"] == sent > 20
 
     async def test_none_of_the_new_ones_is_heard_before_all_are_there(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
         """One of them does not get its READY: the old ones go on, as if nothing were."""
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         account = Account(manager)
         await manager.open(timeout=10)
@@ -209,9 +209,9 @@ class TestReshard:
         assert max(account.heard.values()) == 1
 
     async def test_waits_streams_and_requests_of_before_are_answered_after(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=8, **QUICK)
+        sim = lively_simulator(guilds=8, **QUICK)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         guild = guild_on(3, 4)
@@ -248,8 +248,8 @@ class TestReshard:
         async with asyncio.timeout(10):
             await resharding
 
-    async def test_members_of_a_request_of_before_all_come(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=4, members=2_500, **QUICK)
+    async def test_members_of_a_request_of_before_all_come(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=4, members=2_500, **QUICK)
         manager = manager_to(sim, shards=1)
         await manager.open(timeout=10)
         request = manager.request_members(worlds_guild(2), timeout=20)
@@ -258,8 +258,8 @@ class TestReshard:
             members, _ = await both
         assert len(members) == 2_500
 
-    async def test_commands_go_to_the_new_shards(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=8, **QUICK)
+    async def test_commands_go_to_the_new_shards(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=8, **QUICK)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         await manager.reshard(4, window=WINDOW)
@@ -272,10 +272,10 @@ class TestReshard:
         (identify,) = [op for op in asked[0]["ops"] if op["op"] == 2]
         assert identify["payload"]["d"]["shard"] == [(guild >> 22) % 4, 4]
 
-    async def test_a_presence_of_meanwhile_is_theirs_too(self, propylon_simulator: Start, manager_to: Make) -> None:
+    async def test_a_presence_of_meanwhile_is_theirs_too(self, lively_simulator: Start, manager_to: Make) -> None:
         from propylon import Presence
 
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         await manager.set_presence(lambda shard_id: Presence(status="idle" if shard_id else "dnd"))
@@ -288,9 +288,9 @@ class TestReshard:
         }
         assert [presences[number, 3] for number in range(3)] == ["dnd", "idle", "idle"]
 
-    async def test_after_it_all_is_as_ever(self, propylon_simulator: Start, manager_to: Make) -> None:
+    async def test_after_it_all_is_as_ever(self, lively_simulator: Start, manager_to: Make) -> None:
         """Cut, resumed, restarted, closed and opened again with the new number."""
-        sim = propylon_simulator(guilds=4, **QUICK)
+        sim = lively_simulator(guilds=4, **QUICK)
         manager = manager_to(sim, shards=2)
         account = Account(manager)
         await manager.open(timeout=10)
@@ -307,8 +307,8 @@ class TestReshard:
         await manager.close()
         await sim.wait_for("open", count=0)
 
-    async def test_those_of_one_process_of_two(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=8, **QUICK)
+    async def test_those_of_one_process_of_two(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=8, **QUICK)
         manager = manager_to(sim, shards=[0], total=2)
         await manager.open(timeout=10)
         with pytest.raises(ValueError, match=r"this process has 1 of 2 shards: say which of the new ones are its own"):
@@ -320,7 +320,7 @@ class TestReshard:
     async def test_without_a_total_it_takes_what_is_recommended(
         self, propylon_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=4, shards=5, heartbeat_interval=0.1, max_concurrency=2)
+        sim = propylon_simulator(guilds=4, shards=5, heartbeat_interval=1.0, max_concurrency=2)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         await manager.reshard(window=WINDOW)
@@ -353,11 +353,11 @@ class TestReshard:
         assert len(sim.record()["connections"]) == 2
 
     async def test_with_a_store_the_new_sessions_are_resumed_by_the_next_process(
-        self, propylon_simulator: Start, manager_to: Make, tmp_path: Any
+        self, lively_simulator: Start, manager_to: Make, tmp_path: Any
     ) -> None:
         from propylon import FileSessionStore
 
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         store = FileSessionStore(tmp_path / "sessions.json")
         first = manager_to(sim, sessions=store, token="resharded-token", shards=2)
         await first.open(timeout=10)
@@ -370,8 +370,8 @@ class TestReshard:
 
 @pytest.mark.asyncio
 class TestTrouble:
-    async def test_while_it_is_being_resharded(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+    async def test_while_it_is_being_resharded(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=1)
         await manager.open(timeout=10)
         first = asyncio.create_task(manager.reshard(2, window=WINDOW))
@@ -383,8 +383,8 @@ class TestTrouble:
         assert manager.total == 3
 
     @pytest.mark.parametrize("when", ["before READY", "in the window", "at once"])
-    async def test_closing_ends_it(self, propylon_simulator: Start, manager_to: Make, when: str) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+    async def test_closing_ends_it(self, lively_simulator: Start, manager_to: Make, when: str) -> None:
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         if when == "before READY":
@@ -447,10 +447,10 @@ class TestTrouble:
 
     @pytest.mark.parametrize("code", [4004, 4010, 4014])
     async def test_a_new_shard_that_is_refused_leaves_the_old_ones(
-        self, propylon_simulator: Start, manager_to: Make, code: int
+        self, lively_simulator: Start, manager_to: Make, code: int
     ) -> None:
         kinds = {4004: AuthenticationFailed, 4010: InvalidShard}
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         account = Account(manager)
         await manager.open(timeout=10)
@@ -467,9 +467,9 @@ class TestTrouble:
         assert manager.total == 3
 
     async def test_an_old_shard_that_is_refused_meanwhile_ends_the_fleet_with_its_error(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         await manager.open(timeout=10)
         sim.script("next", steps.never_ready())
@@ -484,10 +484,10 @@ class TestTrouble:
         await sim.wait_for("open", count=0)
 
     async def test_old_shards_that_are_cut_in_the_window_bring_what_they_have_left(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
         """An event reaches the old session while nobody is connected, and the new one was not there yet."""
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=1)
         account = Account(manager)
         await manager.open(timeout=10)
@@ -503,9 +503,9 @@ class TestTrouble:
         await eventually(lambda: account.heard["old only"] == 1)
 
     async def test_a_new_shard_that_is_stuck_at_first_is_tried_again(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=1)
         await manager.open(timeout=10)
         for step in (steps.http_response(503), steps.reset()):
@@ -513,9 +513,9 @@ class TestTrouble:
         await manager.reshard(2, window=WINDOW)
         assert (manager.total, manager.status) == (2, READY)
 
-    async def test_on_close_does_not_hear_of_the_old_ones(self, propylon_simulator: Start, manager_to: Make) -> None:
+    async def test_on_close_does_not_hear_of_the_old_ones(self, lively_simulator: Start, manager_to: Make) -> None:
         """They are behind the scenes by then, as what listeners hear of the fleet; the new ones are not."""
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=2)
         ended: list[Closed] = []
         manager.on_close(ended.append)
@@ -525,8 +525,8 @@ class TestTrouble:
         await manager.close()
         assert sorted(closed.shard or (9, 9) for closed in ended) == [(0, 3), (1, 3), (2, 3)]
 
-    async def test_a_listener_may_reshard(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+    async def test_a_listener_may_reshard(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=1)
         done: list[int | None] = []
 
@@ -541,9 +541,9 @@ class TestTrouble:
         assert manager.status is READY
 
     async def test_what_waits_for_a_slow_listener_on_the_old_shards_still_comes(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
-        sim = propylon_simulator(guilds=0, **QUICK)
+        sim = lively_simulator(guilds=0, **QUICK)
         manager = manager_to(sim, shards=1, max_pending=1)
         heard: list[str] = []
         go_on = asyncio.Event()
@@ -569,9 +569,9 @@ class TestTrouble:
 
 @pytest.mark.asyncio
 class TestByItself:
-    async def test_4011_reshards_where_it_may(self, propylon_simulator: Start, manager_to: Make) -> None:
+    async def test_4011_reshards_where_it_may(self, lively_simulator: Start, manager_to: Make) -> None:
         """The shards have more guilds than they may; twice as many have not."""
-        sim = propylon_simulator(guilds=8, shards=4, guilds_per_shard=3, **{**QUICK, "max_concurrency": 1})
+        sim = lively_simulator(guilds=8, shards=4, guilds_per_shard=3, **{**QUICK, "max_concurrency": 1})
         manager = manager_to(sim, shards=2, auto_reshard=True)
         heard: list[Resharded] = []
         manager.listen(Resharded)(heard.append)
@@ -580,8 +580,8 @@ class TestByItself:
         await opening
         assert manager.status is READY
 
-    async def test_4011_while_it_runs(self, propylon_simulator: Start, manager_to: Make) -> None:
-        sim = propylon_simulator(guilds=4, shards=3, **QUICK | {"max_concurrency": 1})
+    async def test_4011_while_it_runs(self, lively_simulator: Start, manager_to: Make) -> None:
+        sim = lively_simulator(guilds=4, shards=3, **QUICK | {"max_concurrency": 1})
         manager = manager_to(sim, shards=2, auto_reshard=True)
         heard: list[Resharded] = []
         manager.listen(Resharded)(heard.append)
@@ -599,10 +599,10 @@ class TestByItself:
             await manager_to(sim, shards=2).open(timeout=10)
 
     async def test_shards_that_are_nearly_full_are_told_of(
-        self, propylon_simulator: Start, manager_to: Make, caplog: pytest.LogCaptureFixture
+        self, lively_simulator: Start, manager_to: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
         guilds = [{"id": str((10**12 + number) << 22), "unavailable": True} for number in range(2_100)]
-        sim = propylon_simulator(guilds=0, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK)
+        sim = lively_simulator(guilds=0, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK)
         manager = manager_to(sim, shards=1, intents=Intents.GUILD_MESSAGES)
         with caplog.at_level(logging.WARNING):
             await manager.open(timeout=10)
@@ -611,10 +611,10 @@ class TestByItself:
         assert manager.total == 1
 
     async def test_shards_that_are_nearly_full_are_resharded_where_it_may(
-        self, propylon_simulator: Start, manager_to: Make
+        self, lively_simulator: Start, manager_to: Make
     ) -> None:
         guilds = [{"id": str((10**12 + number) << 22), "unavailable": True} for number in range(2_100)]
-        sim = propylon_simulator(
+        sim = lively_simulator(
             guilds=0, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK | {"max_concurrency": 1}
         )
         manager = manager_to(sim, shards=1, intents=Intents.GUILD_MESSAGES, auto_reshard=True)
@@ -622,10 +622,10 @@ class TestByItself:
         await eventually(lambda: manager.total == 2, 15)
 
     async def test_without_budget_it_is_not(
-        self, propylon_simulator: Start, manager_to: Make, caplog: pytest.LogCaptureFixture
+        self, lively_simulator: Start, manager_to: Make, caplog: pytest.LogCaptureFixture
     ) -> None:
         guilds = [{"id": str((10**12 + number) << 22), "unavailable": True} for number in range(2_100)]
-        sim = propylon_simulator(
+        sim = lively_simulator(
             guilds=0, session_start_remaining=52, scripts={1: [steps.ready(set={"guilds": guilds})]}, **QUICK
         )
         manager = manager_to(sim, shards=1, intents=Intents.GUILD_MESSAGES, auto_reshard=True)
@@ -634,10 +634,10 @@ class TestByItself:
         assert (manager.total, manager.status) == (1, READY)
 
 
-def test_a_loop_that_dies_in_the_middle_leaves_the_old_fleet_to_the_next(propylon_simulator: Start) -> None:
+def test_a_loop_that_dies_in_the_middle_leaves_the_old_fleet_to_the_next(lively_simulator: Start) -> None:
     from face.support import run_and_abandon
 
-    sim = propylon_simulator(guilds=0, **QUICK)
+    sim = lively_simulator(guilds=0, **QUICK)
     manager = make_manager(sim, shards=2)
     account = Account(manager)
     tasks: list[asyncio.Task[None]] = []
@@ -666,12 +666,12 @@ def test_a_loop_that_dies_in_the_middle_leaves_the_old_fleet_to_the_next(propylo
 
 @pytest.mark.asyncio
 async def test_old_shards_wait_for_readers_of_batches(
-    propylon_simulator: Start, manager_to: Make, monkeypatch: pytest.MonkeyPatch
+    lively_simulator: Start, manager_to: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody opens them again: what is not handed out then is heard by nobody."""
     # An upload takes longer than an ended gateway waits for its listeners.
     monkeypatch.setattr("propylon._gateway.life._DRAIN_PATIENCE", 0.1)
-    sim = propylon_simulator(guilds=10, **QUICK)
+    sim = lively_simulator(guilds=10, **QUICK)
     manager = manager_to(sim, shards=1)
     heard: list[str] = []
     resharded = asyncio.Event()

@@ -14,7 +14,7 @@ from face.support import eventually, message
 from propylon import Dispatch, Gateway, Intents, ShardManager
 from propylon.events import MessageCreate
 from propylon.otel import instrument, trace
-from propylon.testing import Simulator
+from propylon.testing import Simulator, steps
 
 Start = Callable[..., Simulator]
 Found = dict[str, dict[tuple[tuple[str, Any], ...], float]]
@@ -51,12 +51,13 @@ def collector() -> Collector:
 
 @pytest.mark.asyncio
 async def test_what_is_collected_is_what_metrics_says(propylon_simulator: Start, collector: Collector) -> None:
-    simulator = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    simulator = propylon_simulator(guilds=0)
     gateway = Gateway("token", gateway_url=simulator.url, intents=Intents.GUILD_MESSAGES, shard=(1, 2))
     instrument(gateway, meter_provider=collector.provider)
     instrument(gateway, meter_provider=collector.provider)
     gateway.listen(MessageCreate)(lambda _: None)
     async with gateway:
+        simulator.act(steps.request_heartbeats())
         simulator.dispatch("MESSAGE_CREATE", message())
         simulator.dispatch("NEVER_HEARD_OF", {})
         await eventually(lambda: gateway.latency is not None)
@@ -223,6 +224,7 @@ async def test_what_a_listener_raises_is_in_its_span_and_goes_where_it_went(
         return suspended.__wrapped__(event)
 
     async with gateway:
+        simulator.act(steps.request_heartbeats())
         simulator.dispatch("MESSAGE_CREATE", message())
         await eventually(lambda: len(errors) == 3)
         assert sorted(errors) == ["plain", "suspended", "suspended"]

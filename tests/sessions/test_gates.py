@@ -92,27 +92,34 @@ async def visit(gate: FileIdentifyGate, shard: int, concurrency: int, hold: floa
     return bucket, at, granted, released
 
 
-async def is_held(path: Path, shard: int = 0, concurrency: int = 1) -> bool:
+async def is_held(path: Path) -> bool:
     """Whether another gate, as of another process, gets no permit."""
     try:
         async with asyncio.timeout(0.1):
-            (await FileIdentifyGate(path, spacing=0).acquire(shard, concurrency)).release()
+            (await FileIdentifyGate(path, spacing=0).acquire(0, 1)).release()
     except TimeoutError:
         return True
     return False
 
 
+async def is_free(path: Path) -> bool:
+    """Whether another gate gets one, however long that takes a busy machine."""
+    async with asyncio.timeout(10):
+        (await FileIdentifyGate(path, spacing=0).acquire(0, 1)).release()
+    return True
+
+
 class TestSpacing:
     @pytest.mark.asyncio
     async def test_a_bucket_has_one_identify_at_a_time_and_its_next_one_later(self, path: Path) -> None:
-        gate: IdentifyGate = FileIdentifyGate(path, spacing=0.1)
+        # A spacing of which no stall takes a part for the whole: neither of the first two waits for it.
+        patient: IdentifyGate = FileIdentifyGate(path, spacing=5)
         begin = time.monotonic()
-        permit: IdentifyPermit = await gate.acquire(2, 2)
-        assert time.monotonic() - begin < 0.1
+        permit: IdentifyPermit = await patient.acquire(2, 2)
         waiting = asyncio.create_task(visit(FileIdentifyGate(path, spacing=0.1), 0, 2))
         # Another bucket does not wait for this one.
-        (await gate.acquire(1, 2)).release()
-        assert time.monotonic() - begin < 0.1
+        (await patient.acquire(1, 2)).release()
+        assert time.monotonic() - begin < 5
         await asyncio.sleep(0.2)
         assert not waiting.done()
         permit.release()
@@ -137,15 +144,15 @@ class TestSpacing:
         permit.release()
         assert await is_held(path)
         del second
-        assert not await is_held(path)
+        assert await is_free(path)
 
-    @pytest.mark.parametrize("ahead", [1e9, 100.0, 0.2])
+    @pytest.mark.parametrize("ahead", [1e9, 100.0, 5.0])
     @pytest.mark.asyncio
     async def test_a_time_of_before_a_reboot_costs_no_more_than_the_spacing(self, path: Path, ahead: float) -> None:
         path.write_text(json.dumps({"version": 1, "buckets": {"0": time.monotonic() + ahead}}))
         begin = time.monotonic()
         await visit(FileIdentifyGate(path, spacing=0.15), 0, 1)
-        assert 0.15 <= time.monotonic() - begin < 0.15 + ahead
+        assert 0.15 <= time.monotonic() - begin < 4
         assert content(path)["buckets"]["0"] <= time.monotonic()
 
     @pytest.mark.asyncio
@@ -249,7 +256,7 @@ class TestCancelled:
                 await task
         held.release()
         (await asyncio.wait_for(tasks.pop(), 5)).release()
-        assert not await is_held(path)
+        assert await is_free(path)
 
     @pytest.mark.asyncio
     async def test_all_at_once(self, path: Path) -> None:
@@ -261,7 +268,7 @@ class TestCancelled:
             task.cancel()
         await asyncio.wait(tasks)
         held.release()
-        assert not await is_held(path)
+        assert await is_free(path)
 
     @pytest.mark.asyncio
     async def test_when_its_turn_has_just_come(self, path: Path) -> None:
@@ -346,7 +353,7 @@ class TestProcesses:
         try:
             assert asyncio.run(is_held(path))
             permit.release()
-            assert not asyncio.run(is_held(path))
+            assert asyncio.run(is_free(path))
         finally:
             os.close(wait)
             os.waitpid(child, 0)
@@ -371,7 +378,7 @@ class TestProcesses:
                 parent.kill()
                 parent.wait()
                 os.kill(child, 0)
-                assert not asyncio.run(is_held(path))
+                assert asyncio.run(is_free(path))
             finally:
                 os.kill(child, signal.SIGKILL)
 
@@ -428,14 +435,16 @@ class TestBudget:
 
     @pytest.mark.asyncio
     async def test_what_is_told_while_another_changes_the_file_is_written_by_the_next_identify(
-        self, path: Path
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         gate = FileIdentifyGate(path, spacing=0)
         lock = gate._file.try_lock()
         assert lock is not None
-        begin = time.monotonic()
-        gate.learn(total=1000, remaining=900, reset_after=60)
-        assert time.monotonic() - begin < 0.1
+        naps: list[float] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(gates.time, "sleep", naps.append)
+            gate.learn(total=1000, remaining=900, reset_after=60)
+        assert sum(naps) < 0.1, "the loop stands still for so long"
         assert not path.exists()
         lock.release()
         (await gate.acquire(0, 1)).release()

@@ -269,4 +269,4 @@ async def test_a_time_out_says_that_the_store_did_not_answer(
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError, match="the session store did not say whose the session is"):
-        await bot(propylon_simulator(guilds=0), Silent()).open(timeout=0.5)
+        await bot(propylon_simulator(guilds=0), Silent()).open(timeout=3)

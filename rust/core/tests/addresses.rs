@@ -25,7 +25,8 @@ use tokio::{
     net::TcpListener,
 };
 
-const SOON: Duration = Duration::from_secs(1);
+/// Below the 5 s that a connection may take, which a silent address would use up: a busy machine may take a while.
+const SOON: Duration = Duration::from_secs(4);
 
 #[tokio::test]
 async fn s1_a_dead_address_of_the_gateway_does_not_hold_up_the_others() {
@@ -41,11 +42,12 @@ async fn s1_a_dead_address_of_the_gateway_does_not_hold_up_the_others() {
 #[tokio::test]
 async fn s1_a_refused_address_costs_no_time_at_all() {
     let simulator = simulator();
-    let addresses = [refusing(), refusing(), refusing(), refusing(), refusing(), address_of(&simulator)];
+    let mut addresses: Vec<SocketAddr> = std::iter::repeat_with(refusing).take(20).collect();
+    addresses.push(address_of(&simulator));
     let config = transport(names(&[("gateway.test", &addresses)]), Proxies::None);
     let started = Instant::now();
     dial("ws://gateway.test/?v=10&encoding=json".parse().unwrap(), config).await.unwrap();
-    // Five pauses would be longer.
+    // Twenty pauses of 250 ms would be longer.
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
 }
 
@@ -125,7 +127,7 @@ async fn s1_a_deadline_names_the_addresses_that_did_not_answer() {
     let dead = silent().await;
     let told = |resolver| async move {
         let mut config = shard(Some("ws://gateway.test".to_owned()), System { resolver, ..System::default() });
-        config.timeouts.connect = Duration::from_millis(500);
+        config.timeouts.connect = Duration::from_secs(3);
         let mut running = Running::start(&config);
         running
             .news(|notice| match notice {
@@ -137,7 +139,7 @@ async fn s1_a_deadline_names_the_addresses_that_did_not_answer() {
     let (silent, refused): (SocketAddr, _) = (dead.address, refusing());
     let message = told(names(&[("gateway.test", &[silent, refused])])).await;
     let reason = "Connection refused (os error 111)";
-    assert_eq!(message, format!("no connection within 0.5 s: {silent} does not answer; {refused}: {reason}"));
+    assert_eq!(message, format!("no connection within 3 s: {silent} does not answer; {refused}: {reason}"));
     let message = told(Arc::new(|_, _| Box::pin(std::future::pending()))).await;
-    assert_eq!(message, "no connection within 0.5 s: the name is still being looked up");
+    assert_eq!(message, "no connection within 3 s: the name is still being looked up");
 }
