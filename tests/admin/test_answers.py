@@ -227,7 +227,8 @@ async def test_the_stream_sends_the_snapshot_each_second(propylon_simulator: Sta
             times.append(json.loads(lines[1].removeprefix("data: "))["time"])
             await first.readexactly(2)
         assert time.monotonic() - begun > 0.9
-        assert times[2] - times[0] == pytest.approx(2, abs=0.7)
+        # Two seconds, and what a busy machine adds: each 5 s would be 10 s.
+        assert 1.3 < times[2] - times[0] < 6
     finally:
         for writer in streams:
             writer.close()

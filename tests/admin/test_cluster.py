@@ -11,12 +11,13 @@ import pytest_asyncio
 
 from admin.support import ADMIN, Answer, get
 from admin.test_metrics import documented, promtool, samples, with_promtool
-from cluster.hosts import QUICK, new_token
+from cluster.hosts import CALM, QUICK, new_token
 from cluster.nats import NatsServer, free_ports
 from face.support import SHORT, eventually
 from fleet.support import guild_on, say
 from propylon import Intents
 from propylon.cluster import GatewayHost, Worker
+from propylon.cluster._membership import Times
 from propylon.cluster._nats import connect
 from propylon.events import MessageCreate
 from propylon.testing import Simulator
@@ -49,9 +50,9 @@ class Cluster:
         await host.open(timeout=30)
         return host
 
-    async def worker(self, admin: str | None = None) -> Worker:
+    async def worker(self, admin: str | None = None, *, times: Times = CALM) -> Worker:
         worker = Worker(self.url, app=self.app, admin=own_address() if admin is None else admin)
-        worker._life.times = QUICK
+        worker._life.times = times
         self.opened.append(worker)
 
         @worker.listen
@@ -274,7 +275,7 @@ async def test_a_server_that_is_away_is_told_and_so_is_its_return() -> None:
     with NatsServer() as server:
         async with Simulator(shards=TOTAL, max_concurrency=16, identify_interval=0.0, guilds=8) as sim:
             cluster = Cluster(sim, server.url, "app")
-            worker = await cluster.worker()
+            worker = await cluster.worker(times=QUICK)
             host = await cluster.host()
             await until(worker, "/readyz", lambda now: now["ok"])
             await asyncio.to_thread(server.kill)

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import logging
+import re
 import sys
 import threading
 import time
@@ -23,8 +24,12 @@ Make = Callable[..., Gateway]
 pytestmark = pytest.mark.asyncio
 
 
+released = threading.Event()
+
+
 def blocker(event: MessageCreate) -> None:
-    time.sleep(4.5)
+    # Ends when a test has seen enough: no busy machine is too late for it.
+    released.wait(60)
 
 
 def watchers() -> list[threading.Thread]:
@@ -42,42 +47,50 @@ async def test_who_blocks_the_loop_is_told_by_all_ways_while_it_does(
     await eventually(lambda: not watchers())
     sim = propylon_simulator()
     gateway = gateway_to(sim, admin=ADMIN)
-    seen: list[tuple[float, str | None, dict[str, object], float]] = []
+    seen: list[tuple[float, str | None, dict[str, object]]] = []
+    released.clear()
+
+    def warned() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
     def look() -> None:
-        # Another thread, as an exporter or a watchdog is.
-        for _ in range(8):
-            time.sleep(0.5)
-            metrics = gateway.metrics()
-            begun = time.monotonic()
-            live = ask(address, "/livez").json
-            seen.append((metrics.blocked_seconds, metrics.running, live, time.monotonic() - begun))
+        # Another thread, as an exporter or a watchdog is. The block lasts until it has seen everything.
+        try:
+            end = time.monotonic() + 40
+            while time.monotonic() < end:
+                metrics = gateway.metrics()
+                live = ask(address, "/livez").json
+                seen.append((metrics.blocked_seconds, metrics.running, live))
+                if metrics.blocked_seconds > 2.5 and len(warned()) >= 2:
+                    return
+                time.sleep(0.2)
+        finally:
+            released.set()
 
     gateway.listen(blocker)
+    begun = time.monotonic()
     await gateway.open(timeout=10)
     address = address_of(gateway)
-    looking = threading.Thread(target=look)
-    looking.start()
+    looking = asyncio.get_running_loop().run_in_executor(None, look)
     sim.dispatch("MESSAGE_CREATE", message())
-    await asyncio.to_thread(looking.join)
+    await looking
     await eventually(lambda: gateway.metrics().blocked_seconds == 0.0)
     name = "admin.test_watching.blocker"
-    assert [name] == sorted({running for _, running, *_ in seen if running})
-    blocked, _, live, _ = seen[-1]
-    assert 2.5 < blocked < 6
+    assert [name] == sorted({running for _, running, _ in seen if running})
+    blocked, _, live = seen[-1]
+    assert 2.5 < blocked < time.monotonic() - begun
     assert live["listener"] == name
     assert live["ok"] is True
     assert isinstance(live["since"], float)
-    assert max(took for *_, took in seen) < 1.0
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    # At 2 s and at 4 s; that it is over, and what it was.
-    assert len(warnings) == 4, warnings
-    for warning in warnings[:2]:
+    # At 2 s and at 4 s; what it was, and that it is over.
+    *told, held, over = warned()
+    assert len(told) >= 2, told
+    for warning in told:
         assert "taken no turn" in warning
         assert f"{name} blocks it" in warning
-        assert "time.sleep(4.5)" in warning
-    assert warnings[2].startswith(f"listener {name} held the event loop for 4.5")
-    assert "takes turns again, after 4 s" in warnings[3] or "after 5 s" in warnings[3]
+        assert "released.wait(60)" in warning
+    assert re.match(rf"listener {re.escape(name)} held the event loop for \d", held), held
+    assert re.search(r"takes turns again, after \d+ s", over), over
     metrics = gateway.metrics()
     assert metrics.running is None
 

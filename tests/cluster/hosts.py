@@ -23,8 +23,12 @@ from propylon.testing._clock import VirtualLoop
 
 APP = "test"
 
+CALM = Times(ttl=15.0, every=0.2, given_up=10.0, retry=0.05)
+"""For tests in real time in which nobody dies: a machine that stands still for seconds costs nobody a lease."""
 QUICK = Times(ttl=2.0, every=0.2, given_up=1.0, retry=0.05)
-"""For tests in real time: who dies is missed soon, and a busy machine is not taken for dead."""
+"""For who dies or is cut off: it is missed soon. A busy machine may cost it a lease before that, too."""
+STEADY = Times(ttl=5.0, every=0.2, given_up=3.5, retry=0.05)
+"""The same where a lease that is lost before that would be counted."""
 
 _tokens = itertools.count(1)
 
@@ -93,7 +97,7 @@ class MemoryHost:
         name: str,
         shards: int = 4,
         capacity: int = 64,
-        times: Times = QUICK,
+        times: Times = CALM,
         app: str = APP,
     ) -> None:
         self.server = server

@@ -460,7 +460,9 @@ async def test_starts_that_the_server_refused_blame_no_message_and_leave_no_cons
 async def test_an_intake_ends_in_time_though_nats_takes_no_acknowledgements(nats_app: str) -> None:
     partition = partition_of(1)
     with NatsServer() as server:
-        broker = await connect(Nats(server.url, timeout=1.0), nats_app)
+        # What it needs is made by one that has patience.
+        await (await connect(Nats(server.url, timeout=20), nats_app)).close()
+        broker = await connect(Nats(server.url, timeout=2.5), nats_app, prepare=False)
         source, reader = Source(broker, nats_app), Reader(broker, nats_app, partition)
         await reader.intake.start(1)
         source.begin()

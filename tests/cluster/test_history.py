@@ -30,7 +30,8 @@ async def test_nothing_is_lost_reordered_or_doubled(tmp_path: Path) -> None:
     print(f"seed {seed}")
     outcome = await history(seed, tmp_path, seconds=SECONDS, faults=tuple(FAULTS))
     assert outcome.passed, "\n".join([str(outcome), *outcome.told])
-    assert sum(outcome.done.values()) >= SECONDS / 10, f"the nemesis slept: {outcome}"
+    # Some faults last for half a minute, in each of two lanes.
+    assert sum(outcome.done.values()) >= SECONDS / 20, f"the nemesis slept: {outcome}"
 
 
 def calls(process: str, *numbers: int, at: float = 0.0, done: bool = True, tenure: int = 0) -> list[Call]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cluster.hosts import APP, QUICK, MemoryHost, new_token
+from cluster.hosts import APP, CALM, QUICK, STEADY, MemoryHost, new_token
 from cluster.memory import MemoryServer
 from commands.conftest import guild as guild_of
 from face.support import eventually
@@ -183,14 +183,14 @@ async def test_a_host_that_comes_back_alone_resumes() -> None:
 
 async def test_a_host_that_is_cut_off_fences_itself_and_another_resumes() -> None:
     async with cluster() as c:
-        first, second = await c.start(2)
+        first, second = await asyncio.gather(c.host(times=QUICK).open(), c.host(times=CALM).open())
         await eventually(lambda: c.all_are_ready and len(first.ids) == len(second.ids) == 2)
         had = {held.lease.epoch for held in first.life.held.values()}
         keys = {held.life.shard.key for held in first.life.held.values() if held.life}
         first.connection.cut()
         await eventually(lambda: second.ids == [0, 1, 2, 3])
         assert first.ids == []
-        assert set(first.outlet.fenced) == keys
+        assert set(first.outlet.fenced) >= keys
         assert c.identifies == 4
         assert min(held.lease.epoch for held in second.life.held.values() if held.shard_id in (0, 1, 2, 3)) > 0
         later = {held.lease.epoch for held in second.life.held.values()}
@@ -203,7 +203,7 @@ async def test_a_host_that_is_cut_off_fences_itself_and_another_resumes() -> Non
 
 async def test_all_hosts_resume_when_the_broker_was_away() -> None:
     async with cluster() as c:
-        first, second = await c.start(2)
+        first, second = await c.start(2, times=QUICK)
         await eventually(lambda: c.all_are_ready and len(first.ids) == len(second.ids) == 2)
         c.server.away = True
         await eventually(lambda: not first.life.held and not second.life.held)
@@ -219,7 +219,7 @@ async def test_all_hosts_resume_when_the_broker_was_away() -> None:
 async def test_a_session_that_began_while_nothing_could_be_saved_is_kept() -> None:
     async with cluster(shards=1) as c:
         c.server.now = lambda: time.time() - 3600
-        (host,) = await c.start()
+        (host,) = await c.start(times=STEADY)
         key = "session.1.0"
         await eventually(lambda: key in c.server.keys(KEYS))
         c.server.away = True
@@ -528,7 +528,7 @@ async def test_members_come_back_chunk_by_chunk() -> None:
 
 async def test_a_host_ends_although_the_broker_is_away() -> None:
     async with cluster(shards=2) as c:
-        (host,) = await c.start()
+        (host,) = await c.start(times=QUICK)
         c.server.away = True
         async with asyncio.timeout(20):
             await host.close()
@@ -539,7 +539,7 @@ async def test_a_host_ends_although_the_broker_is_away() -> None:
 
 async def test_a_shard_that_may_publish_no_more_is_given_up_and_opened_anew() -> None:
     async with cluster(shards=1) as c:
-        (host,) = await c.start()
+        (host,) = await c.start(times=STEADY)
         [(key, _, _)] = host.outlet.added
         host.outlet.lapsed.add(key)
         # Nobody has it until the lease expires.

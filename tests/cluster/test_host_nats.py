@@ -2,13 +2,13 @@
 
 import asyncio
 import pickle
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from cluster.hosts import MemoryHost, new_token
+from cluster.hosts import CALM, QUICK, MemoryHost, new_token
 from cluster.memory import MemoryServer
 from cluster.nats import NatsServer
 from face.support import eventually
@@ -16,6 +16,7 @@ from propylon import GatewayStatus, Intents
 from propylon.cluster import GatewayHost
 from propylon.cluster._control import drain, purge, reshard, status
 from propylon.cluster._keys import Heard, HeardSlot, bucket, encode, heard_key
+from propylon.cluster._membership import Times
 from propylon.cluster._nats import NatsBroker
 from propylon.testing import Simulator
 
@@ -32,10 +33,13 @@ class Cluster:
         self.token = new_token()
         self.hosts: list[MemoryHost] = []
 
-    async def start(self, count: int = 1) -> list[MemoryHost]:
+    async def start(self, count: int = 1, *, times: Sequence[Times] = ()) -> list[MemoryHost]:
+        """``times``: of each; those of calm where there are none."""
         made = [
-            MemoryHost(MemoryServer(), self.sim, self.token, name=f"h{len(self.hosts) + index}", app=self.app)
-            for index in range(count)
+            MemoryHost(
+                MemoryServer(), self.sim, self.token, name=f"h{len(self.hosts) + index}", times=one, app=self.app
+            )
+            for index, one in enumerate(times or [CALM] * count)
         ]
         for host in made:
             host.life.connect = self.join
@@ -83,7 +87,7 @@ async def test_hosts_share_shards_hand_them_over_and_come_back(cluster: Cluster,
 
 
 async def test_a_host_that_dies_is_followed(cluster: Cluster, join: Join) -> None:
-    first, second = await cluster.start(2)
+    first, second = await cluster.start(times=[QUICK, CALM])
     await eventually(lambda: cluster.ready == [0, 1, 2, 3] and len(first.ids) == len(second.ids) == 2)
     # What a killed process leaves: leases, and a connection to nobody.
     assert isinstance(first.life.broker, NatsBroker)

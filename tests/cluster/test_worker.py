@@ -295,7 +295,8 @@ async def test_one_at_which_nobody_listens_takes_no_partition(
 async def test_one_that_listens_again_at_once_keeps_its_partitions(
     cluster: Cluster, heard: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("propylon.cluster._worker_life._LINGERS", 0.4)
+    # Far more than a busy machine may add to a pause.
+    monkeypatch.setattr("propylon.cluster._worker_life._LINGERS", 2.5)
     idle, busy = cluster.worker(name="idle"), cluster.worker(name="busy")
     listening(busy, heard)
     await idle.open()
@@ -303,14 +304,14 @@ async def test_one_that_listens_again_at_once_keeps_its_partitions(
 
     async def waits() -> None:
         with pytest.raises(TimeoutError):
-            await idle.wait_for(MessageCreate, timeout=0.1)
+            await idle.wait_for(MessageCreate, timeout=0.05)
 
     while not idle.partitions:
         await waits()
     written = cluster.workers
     # For longer than it lingers, and never that long without a wait.
-    for _ in range(6):
-        await asyncio.sleep(0.1)
+    for _ in range(14):
+        await asyncio.sleep(0.2)
         assert idle.partitions
         await waits()
     assert idle.partitions
@@ -428,17 +429,18 @@ async def test_calls_that_do_not_finish_go_on_and_their_events_come_again(
 
 async def test_the_events_of_a_worker_that_died_come_to_another(cluster: Cluster) -> None:
     quick = Times(ttl=1, every=0.2, given_up=0.6, retry=0.05)
-    a, b = cluster.worker(name="a", times=quick), cluster.worker(name="b", times=quick)
+    # Only who dies has short leases: on a busy machine they are lost before, too.
+    a, b = cluster.worker(name="a"), cluster.worker(name="b", times=quick)
     heard_a: list[str] = []
     heard_b: list[str] = []
     listening(a, heard_a)
     listening(b, heard_b)
     await a.open()
     await b.open()
-    await eventually(lambda: len(a.partitions) + len(b.partitions) == 64 and len(b.partitions) > 0)
+    before = partitions_of(b.id or "", [a.id or "", b.id or ""])
+    await eventually(lambda: set(b.partitions) == before and not set(a.partitions) & before)
     # As if it had been killed: it says nothing any more.
     cluster.brokers[b].cut()
-    before = set(b.partitions)
     await eventually(lambda: b.partitions == ())
     for guild_id in before:
         cluster.say(str(guild_id), guild_id)
@@ -452,14 +454,15 @@ async def test_the_events_of_a_worker_that_died_come_to_another(cluster: Cluster
 async def test_no_listener_is_called_when_the_lease_is_over_not_even_for_what_waits(
     cluster: Cluster, heard: list[str]
 ) -> None:
-    worker = cluster.worker(times=Times(ttl=60, every=20, given_up=0.5, retry=10))
+    # Long enough for the first call to begin on a busy machine.
+    worker = cluster.worker(times=Times(ttl=60, every=20, given_up=3, retry=10))
 
     @worker.listen
     async def on_message(event: MessageCreate) -> None:
         heard.append(event.content)
         if event.content == "0":
             # As a process that is stopped, and goes on.
-            time.sleep(0.6)  # noqa: ASYNC251
+            time.sleep(3.2)  # noqa: ASYNC251
 
     await worker.open()
     for number in range(100):

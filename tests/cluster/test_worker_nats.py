@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from cluster.hosts import QUICK, new_token
+from cluster.hosts import CALM, QUICK, new_token
 from cluster.nats import NatsServer
 from face.support import SHORT, eventually
 from fleet.support import guild_on, say, worlds_guild
@@ -192,7 +192,8 @@ async def test_a_worker_that_dies_is_followed_and_its_events_come_again(cluster:
 
     def worker_of(name: str) -> Worker:
         worker = cluster.worker()
-        worker._life.times = QUICK
+        # The first dies.
+        worker._life.times = QUICK if name == "first" else CALM
 
         @worker.listen
         async def on_message(event: MessageCreate) -> None:
@@ -208,7 +209,8 @@ async def test_a_worker_that_dies_is_followed_and_its_events_come_again(cluster:
     guild = guild_on(0, TOTAL)
     for number in range(10):
         cluster.say(guild, str(number))
-    await eventually(lambda: heard["first"] == list(range(10)))
+    # More than once where it loses its leases before it dies.
+    await eventually(lambda: set(heard["first"]) == set(range(10)))
     # What a killed process leaves: keys that expire, and messages that nobody acknowledges.
     joined = first._life._joined
     assert joined is not None
@@ -235,7 +237,7 @@ async def test_a_server_that_is_killed_and_comes_back_loses_nothing_that_was_kep
             host = await cluster.host()
             guild = guild_on(0, TOTAL)
             cluster.say(guild, "before")
-            await eventually(lambda: heard == ["before"])
+            await eventually(lambda: "before" in heard)
             await asyncio.to_thread(server.kill)
             await eventually(lambda: worker.partitions == ())
             cluster.say(guild, "meanwhile")

@@ -126,9 +126,10 @@ def test_each_part_works_with_the_permissions_that_it_has(start: Start, password
         assert "Violation" not in nats.log
 
         async def a_session_of_a_worker() -> None:
-            for who, may in (("host", True), ("worker", False)):
-                options = Nats(nats.url, user=who, password=f"p-{who}", timeout=1)
-                broker = await connect(options, "mybot")
+            # The host makes what there is to be, and has patience. The other one waits for its time-out.
+            for who, may, timeout in (("host", True, 20.0), ("worker", False, 2.5)):
+                options = Nats(nats.url, user=who, password=f"p-{who}", timeout=timeout)
+                broker = await connect(options, "mybot", prepare=may)
                 try:
                     await broker.put("propylon-mybot", "session.2.0", b"{}")
                     assert may

