@@ -5,8 +5,9 @@ import gc
 import linecache
 import random
 import time
+import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ def block(seconds: float, until: Callable[[], bool]) -> None:
 
 async def gather(gateway: Gateway, **options: Any) -> Members:
     return await gateway.request_members(NOBODYS, **options)
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """What Python allocates is counted."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
 
 
 async def test_all_members_of_a_guild_come_together(propylon_simulator: Start, gateway_to: Any) -> None:
@@ -191,7 +200,7 @@ class TestMatching:
         assert members.not_found == (9,)
 
     async def test_f37_a_storm_of_foreign_chunks_costs_no_memory(
-        self, propylon_simulator: Start, gateway_to: Any
+        self, propylon_simulator: Start, gateway_to: Any, traced: None
     ) -> None:
         sim = propylon_simulator()
         gateway: Gateway = gateway_to(sim)
@@ -210,8 +219,8 @@ class TestMatching:
         await eventually(lambda: arrived(gateway) == 10_000)
         assert nothing_waits(gateway)
         gc.collect()
-        left = [thing for thing in gc.get_objects() if isinstance(thing, GuildMembersChunk)]
-        assert not left
+        # Kept in Python, the chunks of others would be 7 MB.
+        assert tracemalloc.get_traced_memory()[0] < 2 * 1024 * 1024
 
     async def test_f37_chunks_that_nobody_reads_fail_the_request(
         self, propylon_simulator: Start, gateway_to: Any
@@ -320,13 +329,13 @@ class TestFailures:
         sim = propylon_simulator()
         gateway: Gateway = gateway_to(sim)
         await gateway.open(timeout=10)
-        task = await begin(sim, gateway, nonce="n", timeout=1)
+        task = await begin(sim, gateway, nonce="n", timeout=3)
         began = asyncio.get_running_loop().time()
         for index in range(8):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.45)
             sim.dispatch("GUILD_MEMBERS_CHUNK", chunk(index, 8, "n"))
         assert len(await task) == 8
-        assert asyncio.get_running_loop().time() - began > 1
+        assert asyncio.get_running_loop().time() - began > 3
 
     async def test_a_resumed_session_still_brings_the_chunks(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator()
@@ -462,13 +471,18 @@ async def test_a_missing_intent_is_named(propylon_simulator: Start, gateway_to: 
         gateway.request_members(1, query="", limit=5)
 
 
+def of_requests(caught: list[warnings.WarningMessage]) -> list[warnings.WarningMessage]:
+    """Those that are told of here: what earlier tests left is collected at any moment, and may warn too."""
+    return [warning for warning in caught if "request_members" in str(warning.message)]
+
+
 async def test_a_request_that_nobody_awaits_or_iterates_over_is_warned_of() -> None:
     gateway = Gateway("token")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         gateway.request_members(5, query="u")
         gc.collect()
-    (warning,) = caught
+    (warning,) = of_requests(caught)
     assert warning.category is RuntimeWarning
     assert str(warning.message).startswith("request_members(5) was never awaited or iterated over")
     assert warning.filename == __file__
@@ -483,4 +497,4 @@ async def test_a_request_that_nobody_awaits_or_iterates_over_is_warned_of() -> N
         with pytest.raises(CommandError):
             gateway.request_members("five")
         gc.collect()
-    assert caught == []
+    assert of_requests(caught) == []

@@ -10,7 +10,7 @@ from propylon.events import InviteDelete
 from propylon.testing import Simulator
 
 SHORT = {
-    "timeouts": Timeouts(connect=5, hello=5, ready=5, close=0.5),
+    "timeouts": Timeouts(connect=5, hello=5, ready=5, close=5),
     "backoff": Backoff(base=0.01, cap=0.05, reset_after=0.05),
 }
 

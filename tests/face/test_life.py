@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from face.support import eventually, make_gateway, message, run_and_abandon
-from propylon import AuthenticationFailed, Gateway, GatewayStatus, Intents, NotConnected
+from propylon import AuthenticationFailed, Gateway, GatewayStatus, Intents, NotConnected, Timeouts
 from propylon._delivery.loop import Delivery
 from propylon.events import MessageCreate, MessageDelete, Ready
 from propylon.testing import Simulator, steps
@@ -199,7 +199,7 @@ class TestClose:
         self, propylon_simulator: Start, gateway_to: Any
     ) -> None:
         sim = propylon_simulator()
-        gateway: Gateway = gateway_to(sim)
+        gateway: Gateway = gateway_to(sim, timeouts=Timeouts(close=0.5))
         await gateway.open(timeout=10)
         sim.act(steps.stop_reading())
         started = asyncio.get_running_loop().time()

@@ -11,7 +11,7 @@ import pytest
 from face.support import eventually, open_and_quiet
 from propylon import Dispatch, Gateway, Metrics
 from propylon.events import GuildCreate, MessageCreate
-from propylon.testing import Simulator
+from propylon.testing import Simulator, steps
 
 Start = Callable[..., Simulator]
 
@@ -110,14 +110,17 @@ async def test_a_flood_that_is_heard_wakes_python_less_often_than_it_has_events(
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_the_rest_of_the_counters(propylon_simulator: Start, gateway_to: Any) -> None:
-    sim = propylon_simulator(heartbeat_interval=0.05)
+    sim = propylon_simulator()
     gateway: Gateway = gateway_to(sim)
     assert all(value in (0, {}, None) for value in dataclasses.asdict(gateway.metrics()).values())
     await gateway.open(timeout=10)
     await gateway.send(31, {})
-    await sim.wait_for("op", op=1, count=2)
+    # Beats that are asked for: those of a short interval would make a zombie of a busy machine.
+    for count in (1, 2):
+        sim.act(steps.request_heartbeats())
+        await sim.wait_for("op", op=1, count=count)
     await eventually(lambda: gateway.latency is not None)
-    assert 0 <= (gateway.latency or 0) < 1
+    assert 0 <= (gateway.latency or 0) < 10
     metrics = gateway.metrics()
     assert metrics.heartbeats >= 2
     assert (metrics.identifies, metrics.resumes, metrics.reconnects, metrics.commands_sent) == (1, 0, 0, 1)

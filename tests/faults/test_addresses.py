@@ -89,5 +89,6 @@ def test_s1_a_dead_address_in_the_hosts_file_does_not_hold_up_the_live_one(
     told = json.loads(done.stdout)
     assert all(sorted(found) == [DEAD, LIVE] for found, _ in told.values()), told
     assert any(found[0] == DEAD for found, _ in told.values()), told
-    assert all(seconds < 1 for _, seconds in told.values()), told
+    # The dead one alone would use up the five seconds of `connect`.
+    assert all(seconds < 4 for _, seconds in told.values()), told
     assert any(seconds >= 0.25 for _, seconds in told.values()), told

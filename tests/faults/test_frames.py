@@ -8,7 +8,7 @@ import pytest
 
 from face.support import eventually
 from faults.conftest import Witness
-from faults.test_payloads import peak
+from faults.memory import Peak
 from propylon import GatewayStatus, NotConnected, PayloadTooLarge
 from propylon.testing import Simulator, steps
 
@@ -27,11 +27,11 @@ async def test_a_message_of_a_million_empty_fragments(propylon_simulator: Start,
     sim = propylon_simulator(guilds=0)
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
-    before = peak()
+    peak = Peak()
     sim.act(steps.continuation_flood(1_000_000, finish=True))
     sim.dispatch("TYPING_START", {})
     await eventually(lambda: witness.heard("TYPING_START"), timeout=30)
-    assert peak() - before < ROOM
+    assert peak.growth < ROOM
     assert not witness.ends
 
 
@@ -41,12 +41,12 @@ async def test_fragments_without_end_are_cut_off(propylon_simulator: Start, witn
     sim = propylon_simulator(guilds=0)
     witness = witness_to(sim, compression=compression, max_payload_bytes=MEBIBYTE)
     await witness.gateway.open(timeout=10)
-    before = peak()
+    peak = Peak()
     sim.act(steps.continuation_flood(100_000_000))
     await sim.wait_for("resumed", timeout=30)
     sim.dispatch("TYPING_START", {})
     await eventually(lambda: witness.heard("TYPING_START"))
-    assert peak() - before < ROOM
+    assert peak.growth < ROOM
     (end,) = witness.ends
     assert end.reconnect
     assert isinstance(end.error, PayloadTooLarge)
@@ -71,12 +71,12 @@ async def test_pongs_to_a_peer_that_does_not_read_them(propylon_simulator: Start
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
     sim.act(steps.stop_reading())
-    before = peak()
+    peak = Peak()
     for number in range(3):
         sim.act(steps.ping_flood(100_000, size=125))
         sim.dispatch("TYPING_START", {"n": number})
         await eventually(lambda number=number: len(witness.heard("TYPING_START")) == number + 1, timeout=30)
-    assert peak() - before < ROOM
+    assert peak.growth < ROOM
     assert not witness.ends
     sim.act(steps.resume_reading())
     await eventually(lambda: sim.record()["connections"][0]["pongs"] > 10_000, timeout=30)

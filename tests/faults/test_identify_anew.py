@@ -97,7 +97,7 @@ def outcomes() -> dict[str, tuple[dict[str, Any], Witness]]:
             heartbeat_interval=1.0,
             scripts={1: script} if script else {},
         ) as sim:
-            witness = Witness(make_gateway(sim, timeouts=Timeouts(connect=5, hello=5, ready=2, close=0.5)))
+            witness = Witness(make_gateway(sim, timeouts=Timeouts(connect=5, hello=5, ready=2, close=5)))
             gateway = witness.gateway
             opening = asyncio.create_task(gateway.open(timeout=30))
             await case(sim)

@@ -1,7 +1,5 @@
 """Bytes that are wrong, too many, or merely new: at most the connection is lost."""
 
-import resource
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 
 from face.support import eventually, message
 from faults.conftest import Witness
+from faults.memory import Peak
 from propylon import DecompressionError, GatewayStatus, PayloadTooLarge
 from propylon.testing import Simulator, steps
 
@@ -20,11 +19,6 @@ Make = Callable[..., Witness]
 COMPRESSIONS = ["zstd-stream", "zlib-stream", "payload", None]
 
 
-def peak() -> int:
-    """Most memory that this process ever had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 async def test_a_bomb_is_stopped_at_the_cap(propylon_simulator: Start, witness_to: Make, compression: Any) -> None:
     """F30."""
@@ -34,12 +28,12 @@ async def test_a_bomb_is_stopped_at_the_cap(propylon_simulator: Start, witness_t
     sim.act(steps.bomb(1))  # what Python, simulator and inflater need once
     await sim.wait_for("resumed")
     await eventually(lambda: witness.gateway.status is GatewayStatus.READY)
-    before = peak()
+    peak = Peak()
     sim.act(steps.bomb(32))
     await sim.wait_for("resumed", count=2, timeout=30)
     # Uncompressed, the server itself holds 32 MiB; payload compression is asked for by IDENTIFY, not by RESUME.
     if compression not in ("payload", None):
-        assert peak() - before < 24 * 1024 * 1024
+        assert peak.growth < 24 * 1024 * 1024
     await eventually(lambda: witness.types.count("RESUMED") == 2)
     assert witness.types == ["READY", "RESUMED", "RESUMED"]
     for end in witness.ends:
@@ -257,7 +251,7 @@ async def test_floods_of_frames_are_survived(propylon_simulator: Start, witness_
     sim = propylon_simulator(guilds=0, heartbeat_interval=0.3)
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
-    before = peak()
+    peak = Peak()
     sim.act(step)
     if step["step"] == "continuation_flood":
         # The message never makes sense; it is the server's own end of it that frees the way.
@@ -265,4 +259,4 @@ async def test_floods_of_frames_are_survived(propylon_simulator: Start, witness_
         await sim.wait_for("resumed")
     sim.dispatch("TYPING_START", {})
     await eventually(lambda: witness.heard("TYPING_START"))
-    assert peak() - before < 32 * 1024 * 1024
+    assert peak.growth < 32 * 1024 * 1024

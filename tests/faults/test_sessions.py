@@ -208,15 +208,22 @@ async def test_late_and_superfluous_acknowledgements_change_nothing(
     propylon_simulator: Start, witness_to: Make
 ) -> None:
     """F15."""
-    sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    sim = propylon_simulator(guilds=0)
     witness = witness_to(sim)
-    await witness.gateway.open(timeout=10)
-    sim.act(steps.acknowledge(10))
-    sim.act(steps.ack_delay(0.05))
-    await sim.wait_for("op", op=1, count=5)
-    await eventually(lambda: (witness.gateway.latency or 0) >= 0.04)
+    gateway = witness.gateway
+    await gateway.open(timeout=10)
+    sim.act(steps.ack_delay(0.2))
+    # The interval is long, so that a busy machine is no zombie: the beats are asked for.
+    for beats in (1, 2, 3):
+        sim.act(steps.acknowledge(10))
+        before = gateway.latency
+        sim.act(steps.request_heartbeats())
+        await sim.wait_for("op", op=1, count=beats)
+        await eventually(lambda before=before: gateway.latency not in (None, before))
+        sim.act(steps.acknowledge(10))
+        # That of the beat before, or of another connection, would be longer.
+        assert 0.19 <= (gateway.latency or 0) < 5
     assert not witness.ends
-    assert (witness.gateway.latency or 0) < 0.1
 
 
 async def test_requested_heartbeats_are_answered_without_flooding(propylon_simulator: Start, witness_to: Make) -> None:
@@ -268,10 +275,9 @@ async def test_on_op_7_the_old_connection_serves_until_the_next_one_has_its_hell
     sim.dispatch("TYPING_START", {"n": 2})
     await eventually(lambda: len(witness.heard("TYPING_START")) == 2)
     await sim.wait_for("closed", connection=1)
-    # Where the server closed it first, for the RESUME on the other, the client's own close is still on its way.
-    await eventually(lambda: sim.record()["connections"][0]["closed"]["code"] is not None)
     first, second = sim.record()["connections"]
-    assert first["closed"]["code"] == 4000
+    # A server that reads the RESUME on the other first ends this one itself, and reads no close on it.
+    assert (first["closed"]["by"], first["closed"]["code"]) in [("client_close", 4000), ("server", None)]
     assert second["upgraded_ms"] < first["closed"]["ms"]
     assert (ops(first), ops(second)) == ([2], [6])
     assert witness.sequences == sorted(set(witness.sequences))

@@ -204,7 +204,9 @@ async def test_the_pace_of_a_recording_is_kept(tmp_path: Path, propylon_simulato
 
     began = time.monotonic()
     await replay(gateway, path, speed=20)
-    assert [round((at - began) / 0.05) for at in times] == pytest.approx([0, 1, 2, 3, 4], abs=0.9)
+    assert len(times) == 5
+    # A busy machine makes it later, never earlier. Exactly it is held by the clock that leaps, in test_virtual.
+    assert all(at - began >= number * 0.05 - 0.01 for number, at in enumerate(times))
     sim = propylon_simulator(guilds=0)
     client = make_gateway(sim)
     async with client:
