@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import logging
 import warnings
 from collections.abc import Coroutine
 
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
+# So many events come that a busy machine, when it stands still, does so in a listener's call; that is told, and right.
+logging.getLogger("propylon").addFilter(lambda record: "held the event loop" not in record.msg)
 
 from propylon import Gateway, Intents, NotConnected, Presence  # noqa: E402
 from propylon.events import MessageCreate, PresenceUpdate  # noqa: E402
