@@ -50,7 +50,7 @@ TOGETHER := $(addprefix tests/,architecture cli coverage docs examples filters k
 .PHONY: test
 test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	@status=0; \
-	$(CARGO) test --workspace || status=1; \
+	$(CARGO) test --workspace --no-fail-fast || status=1; \
 	$(BIN)/pytest -n 2 --dist loadfile $(TOGETHER) || status=1; \
 	$(BIN)/pytest $(addprefix --ignore=,$(TOGETHER)) || status=1; \
 	exit $$status

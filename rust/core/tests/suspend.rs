@@ -34,8 +34,8 @@ async fn f19_a_suspend_is_noticed_within_seconds_and_the_session_resumed() {
         .await;
     assert_eq!(reason, "this machine was suspended for 3600 s");
     running.news(|notice| matches!(notice, Notice::Ready { resumed: true }).then_some(())).await;
-    // Heartbeats are 41 s apart: none of them has told it.
-    assert!(woken.elapsed() < Duration::from_secs(5), "{:?}", woken.elapsed());
+    // It looks each two seconds. Heartbeats are 41 s apart: none of them has told it.
+    assert!(woken.elapsed() < Duration::from_secs(15), "{:?}", woken.elapsed());
     assert!(simulator.wait_async(&Condition::Resumed { count: 1 }, PATIENCE).await);
     // What it had slept before it began is no sleep, and the same sleep is told once.
     assert_eq!(simulator.record()["connections"].as_array().unwrap().len(), 2);
