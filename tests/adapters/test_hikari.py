@@ -375,7 +375,7 @@ async def test_latency_is_a_number(mode: str) -> None:
     async with running(mode, simulator={"heartbeat_interval": 0.2}) as bot:
         await until(lambda: 0 <= bot.bot.heartbeat_latency < 5, "a latency")
         await asyncio.sleep(0.5)
-        assert 0 <= bot.bot.heartbeat_latency < 1
+        assert 0 <= bot.bot.heartbeat_latency < 5
         assert bot.bot.heartbeat_latencies.keys() == {0}
 
 

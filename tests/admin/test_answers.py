@@ -145,8 +145,10 @@ async def test_the_snapshot_has_what_metrics_has(propylon_simulator: Start, gate
     assert snapshot["budget"] is None
     (listener,) = snapshot["listeners"]
     assert listener["name"] == "admin.test_answers.test_the_snapshot_has_what_metrics_has.<locals>.on_message"
-    assert (listener["calls"], listener["errors"], listener["slow"]) == (6, 6, 0)
-    assert 0 < listener["longest_seconds"] <= listener["seconds"] < 1
+    assert (listener["calls"], listener["errors"]) == (6, 6)
+    # A busy machine may stand still in one of them.
+    assert listener["slow"] <= 1
+    assert 0 < listener["longest_seconds"] <= listener["seconds"] < 5
 
 
 async def test_lost_connections_are_told_with_their_reasons(propylon_simulator: Start, gateway_to: Make) -> None:
@@ -206,6 +208,7 @@ async def test_the_stream_sends_the_snapshot_each_second(propylon_simulator: Sta
     gateway = gateway_to(propylon_simulator(), admin=ADMIN)
     await gateway.open(timeout=10)
     streams = []
+    begun = time.monotonic()
     try:
         for number in range(9):
             reader, writer = await asyncio.open_connection(*address_of(gateway))
@@ -218,7 +221,6 @@ async def test_the_stream_sends_the_snapshot_each_second(propylon_simulator: Sta
                 first, assert_head = reader, head
         assert "content-type: text/event-stream" in assert_head
         assert f"content-security-policy: {POLICY}" in assert_head
-        begun = time.monotonic()
         times = []
         for _ in range(3):
             event = await asyncio.wait_for(first.readuntil(b"\n\n"), 10)

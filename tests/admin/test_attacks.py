@@ -107,7 +107,7 @@ async def test_slow_and_silent_clients_are_let_go_within_five_seconds(
 async def test_ten_thousand_connections_and_a_flood_of_requests_do_not_disturb_the_bot(
     propylon_simulator: Start, gateway_to: Make
 ) -> None:
-    sim = propylon_simulator(rate=RATE, events=["MESSAGE_CREATE"], heartbeat_interval=0.5)
+    sim = propylon_simulator(rate=RATE, events=["MESSAGE_CREATE"], heartbeat_interval=2.5)
     gateway = gateway_to(sim, admin=ADMIN)
     heard = 0
 
@@ -144,10 +144,9 @@ async def test_ten_thousand_connections_and_a_flood_of_requests_do_not_disturb_t
             answered += (await raw(gateway, b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n"))[:12] == (
                 b"HTTP/1.0 200"
             )
-    metrics = gateway.metrics()
+    await eventually(lambda: gateway.metrics().heartbeats > 1)
     assert gateway.status is GatewayStatus.READY
-    assert metrics.reconnects == 0
-    assert metrics.heartbeats > 1
+    assert gateway.metrics().reconnects == 0
     assert resident() - before < 32 * MIB
     seen = heard
     await eventually(lambda: heard > seen + 100)

@@ -87,9 +87,9 @@ async def test_a_key_that_was_deleted_can_be_created(broker: NatsBroker, bucket:
 async def test_a_key_expires_and_a_watch_hears_of_it(broker: NatsBroker, bucket: str) -> None:
     watch = await broker.watch(bucket, "lease.>")
     assert await watch.next() == []
+    begun = time.monotonic()
     first = await broker.create(bucket, "lease.1", b"a", ttl=1)
     assert first is not None
-    begun = time.monotonic()
     *_, written, gone = await collect_until_gone(watch, "lease.1")
     assert written == Change("lease.1", b"a", first)
     assert gone.revision > first

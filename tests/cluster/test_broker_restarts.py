@@ -45,7 +45,8 @@ async def test_a_watch_survives_a_restart_and_misses_nothing(mortal: NatsServer,
     bucket = "propylon-app"
     await broker.put(bucket, "stays", b"1")
     await broker.put(bucket, "changes", b"1")
-    await broker.create(bucket, "expires", b"1", ttl=2)
+    # Not before the watch has seen it.
+    await broker.create(bucket, "expires", b"1", ttl=4)
     watch = await broker.watch(bucket, ">")
     assert len(await watch.next()) == 3
     waiting = asyncio.ensure_future(watch.next())

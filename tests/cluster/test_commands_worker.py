@@ -88,12 +88,12 @@ class World:
             "limit": 10,
             "presences": False,
             "nonce": None,
-            "timeout": 2,
+            "timeout": 10,
             **options,
         }
         return self.commands.request_members(GUILD, **asked)
 
-    async def voice(self, channel_id: int | None, timeout: float | None = 2) -> Any:
+    async def voice(self, channel_id: int | None, timeout: float | None = 10) -> Any:
         return await self.commands.update_voice_state(
             GUILD, channel_id, self_mute=True, self_deaf=False, timeout=timeout
         )
@@ -242,7 +242,7 @@ async def test_members_come_together(world: World) -> None:
         "limit": 10,
         "nonce": command.data["nonce"],
     }
-    assert command.timeout == 2
+    assert command.timeout == 10
 
 
 async def test_members_come_chunk_by_chunk_and_the_inbox_is_given_back(world: World) -> None:

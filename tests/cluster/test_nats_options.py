@@ -128,12 +128,12 @@ async def test_an_account_that_may_not_do_what_is_needed_is_told_so() -> None:
         NatsServer("accounts { plain { users: [ { user: u, password: p } ] } }") as server,
         pytest.raises(ConnectionError, match=r"has no JetStream; write jetstream: enabled into it"),
     ):
-        await connect(Nats(server.url, user="u", password="p", timeout=2), "app")
+        await connect(Nats(server.url, user="u", password="p", timeout=10), "app")
     denied = '{ publish: { deny: "$JS.API.>" } }'
     with NatsServer(f"authorization {{ users: [ {{ user: u, password: p, permissions: {denied} }} ] }}") as server:
         with pytest.raises(OSError, match=r"(?i)permissions violation.*JS\.API"):
-            await connect(Nats(server.url, user="u", password="p", timeout=2), "app")
-        broker = await connect(Nats(server.url, user="u", password="p", timeout=2), "app", prepare=False)
+            await connect(Nats(server.url, user="u", password="p", timeout=3), "app")
+        broker = await connect(Nats(server.url, user="u", password="p", timeout=3), "app", prepare=False)
         with pytest.raises(TimeoutError, match=r"(?i)permissions violation.*JS\.API"):
             await broker.stream_status()
         await broker.close()

@@ -129,8 +129,10 @@ async def test_what_workers_heard_is_heard_also_before_they_say_so_again(cluster
     announcer = cluster.worker._life._announcer
     assert announcer is not None
     await announcer.stop()
+    # Looked for all the while: it may be over when the server is said to be there again.
+    are_lost = asyncio.ensure_future(eventually(lambda: not cluster.host.shards, timeout=40))
     await cluster.wiped()
-    await eventually(lambda: not cluster.host.shards, timeout=20)
+    await are_lost
     await eventually(lambda: cluster.host.status is GatewayStatus.READY and len(cluster.host.shards) == TOTAL, 40)
     cluster.say("meanwhile")
     await announcer.begin()
@@ -140,9 +142,10 @@ async def test_what_workers_heard_is_heard_also_before_they_say_so_again(cluster
 
 async def test_an_app_that_was_purged_under_them_is_made_again(cluster: Cluster) -> None:
     control = await connect(cluster.server.url, APP, prepare=False)
+    is_broken = asyncio.ensure_future(eventually(lambda: not cluster.is_whole, timeout=40))
     await purge(control, APP, force=True)
     await control.close()
-    await eventually(lambda: not cluster.is_whole, timeout=20)
+    await is_broken
     await cluster.is_there_again()
 
 
@@ -169,9 +172,10 @@ async def test_keys_that_were_removed_are_made_again_and_nothing_that_comes_is_t
     cluster.say("of a late epoch")
     await eventually(lambda: cluster.heard[-1:] == ["of a late epoch"], timeout=20)
     gone = f"$JS.API.STREAM.DELETE.KV_{bucket(APP)}"
+    is_broken = asyncio.ensure_future(eventually(lambda: not cluster.is_whole, timeout=40))
     assert b'"success":true' in (await control.request(gone, b"", 10) or b"")
     await control.close()
-    await eventually(lambda: not cluster.is_whole, timeout=20)
+    await is_broken
     await cluster.is_there_again()
     assert cluster.worker.metrics().intake["stale"] == 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 import warnings
@@ -9,6 +10,8 @@ import warnings
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
 # Python warns of threads at a fork since 3.12: that is what is tried here.
 warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+# A busy machine may stand still in a listener's call; that is told, and right.
+logging.getLogger("propylon").addFilter(lambda record: "held the event loop" not in record.msg)
 
 from propylon import FileSessionStore, ForkedError, Intents, Presence, ShardManager  # noqa: E402
 from propylon.events import FleetReady, TypingStart  # noqa: E402

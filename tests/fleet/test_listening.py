@@ -226,8 +226,10 @@ class TestOneFace:
         await manager.open(timeout=10)
         for content in ("no", "yes", "no"):
             sim.dispatch("MESSAGE_CREATE", message(content))
-        await eventually(lambda: len(heard) == 3)
-        assert manager.metrics().filtered_by_type["MESSAGE_CREATE"] == 6
+        # The last "no" may come after what is heard.
+        await eventually(lambda: manager.metrics().filtered_by_type.get("MESSAGE_CREATE") == 6)
+        await eventually(lambda: len(heard) >= 3)
+        assert heard == ["yes"] * 3
 
     async def test_a_listener_added_and_removed_while_it_runs(
         self, propylon_simulator: Start, manager_to: Make
