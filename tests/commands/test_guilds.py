@@ -61,7 +61,7 @@ async def test_what_is_missing_is_told(propylon_simulator: Start, gateway_to: An
     gateway: Gateway = gateway_to(sim)
     await gateway.open(timeout=10)
     sim.act(steps.manual())
-    task = asyncio.create_task(gateway.request_soundboard_sounds([1, 2, 3], timeout=0.3))
+    task = asyncio.create_task(gateway.request_soundboard_sounds([1, 2, 3], timeout=2.5))
     await sim.wait_for("op", op=31)
     sim.dispatch("SOUNDBOARD_SOUNDS", {"guild_id": "2", "soundboard_sounds": []})
     with pytest.raises(RequestTimeout, match="no answer for 1, 3 "):
@@ -127,7 +127,7 @@ async def test_the_rate_limit_can_be_read(propylon_simulator: Start, gateway_to:
     for _ in range(10):
         await gateway.send(31, {"guild_ids": []})
     await eventually(lambda: gateway.rate_limit.remaining == 120 - 3 - 5 - 11)
-    assert 59 < gateway.rate_limit.resets_in < 61
+    assert 50 < gateway.rate_limit.resets_in < 61
     # A new connection has a window of its own, with RESUME in it.
     sim.act(steps.reset())
     await sim.wait_for("resumed")
@@ -138,13 +138,15 @@ async def test_commands_never_exceed_discords_limit_and_keep_their_order(
     propylon_simulator: Start, gateway_to: Any
 ) -> None:
     """The simulator closes with 4008 beyond 120 in 60 s."""
-    sim = propylon_simulator(heartbeat_interval=0.5)
+    sim = propylon_simulator()
     gateway: Gateway = gateway_to(sim)
     await gateway.open(timeout=10)
     waiting = [asyncio.create_task(gateway.send(31, {"n": number})) for number in range(200)]
     await eventually(lambda: gateway.rate_limit.remaining == 0)
-    beats = gateway.metrics().heartbeats
-    await eventually(lambda: gateway.metrics().heartbeats >= beats + 2)
+    # Beats that are asked for: those of a short interval would make a zombie of a busy machine.
+    for beats in (1, 2):
+        sim.act(steps.request_heartbeats())
+        await eventually(lambda beats=beats: gateway.metrics().heartbeats >= beats)
     numbers = [data["n"] for data in sent(sim, 31)]
     assert numbers == list(range(len(numbers)))
     assert gateway.metrics().reconnects == 0

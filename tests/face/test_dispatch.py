@@ -26,7 +26,7 @@ def dispatch() -> Dispatch[MessageCreate]:
 
 def test_it_tells_what_came_with_the_event(dispatch: Dispatch[MessageCreate]) -> None:
     assert (dispatch.type, dispatch.shard_id, dispatch.sequence) == ("MESSAGE_CREATE", 3, 9)
-    assert dispatch.received_at == pytest.approx(time.monotonic(), abs=1)
+    assert dispatch.received_at == pytest.approx(time.monotonic(), abs=10)
     assert dispatch.raw == RAW
     assert len(dispatch) == len(RAW)
     assert repr(dispatch) == f"<Dispatch MESSAGE_CREATE shard_id=3 sequence=9 bytes={len(RAW)}>"
@@ -35,8 +35,8 @@ def test_it_tells_what_came_with_the_event(dispatch: Dispatch[MessageCreate]) ->
 def test_it_tells_when_it_was_received_by_the_wall_clock(dispatch: Dispatch[MessageCreate]) -> None:
     earlier: Dispatch[Any] = Dispatch("READY", b"{}", received_at=time.monotonic() - 100)
     now = datetime.now(UTC)
-    assert abs(now - dispatch.received_time) < timedelta(seconds=1)
-    assert abs(now - timedelta(seconds=100) - earlier.received_time) < timedelta(seconds=1)
+    assert abs(now - dispatch.received_time) < timedelta(seconds=10)
+    assert abs(now - timedelta(seconds=100) - earlier.received_time) < timedelta(seconds=10)
     assert dispatch.received_time.tzinfo is UTC
     # Worked out once, and kept by a pickle, which another machine may read.
     assert dispatch.received_time == dispatch.received_time == pickle.loads(pickle.dumps(dispatch)).received_time

@@ -165,7 +165,8 @@ class TestFatal:
             await sim.wait_for("traffic_done")
             sim.act(steps.close(4004))
             await eventually(lambda: ended)
-            async with asyncio.timeout(2):
+            # It would wait for five seconds.
+            async with asyncio.timeout(4):
                 await gateway.close()
 
 

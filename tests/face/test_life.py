@@ -44,8 +44,8 @@ class TestOpen:
         options: dict[str, Any] = {"gateway_url": sim.url, "intents": Intents.ALL}
         first, second = Gateway("one-token", **options), Gateway("one-token", **options)
         async with first:
-            with pytest.raises(TimeoutError, match=r"within 0\.5 s; it waits at the identify gate, .* every 5 s"):
-                await second.open(timeout=0.5)
+            with pytest.raises(TimeoutError, match=r"within 2\.5 s; it waits at the identify gate, .* every 5 s"):
+                await second.open(timeout=2.5)
 
     async def test_when_its_time_is_over_it_raises_and_leaves_the_gateway_closed(
         self, propylon_simulator: Start, gateway_to: Any
@@ -61,7 +61,7 @@ class TestOpen:
     async def test_its_timeout_tells_the_last_failure(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(scripts={"every": [steps.http_response(503, body="maintenance")]})
         with pytest.raises(TimeoutError, match=r"the last attempt failed: .*503"):
-            await gateway_to(sim).open(timeout=0.3)
+            await gateway_to(sim).open(timeout=2.5)
 
     async def test_cancelling_it_closes(self, propylon_simulator: Start, gateway_to: Any) -> None:
         sim = propylon_simulator(scripts={"every": [steps.never_ready()]})
@@ -189,7 +189,8 @@ class TestClose:
         opening = asyncio.create_task(gateway.open())
         states = {"connecting": "CONNECTING", "waiting for HELLO": "WAITING_FOR_HELLO", "backing off": "DISCONNECTED"}
         await eventually(lambda: gateway.status.name == states[where])
-        async with asyncio.timeout(2):
+        # Every other deadline is five seconds.
+        async with asyncio.timeout(4):
             await gateway.close()
         assert gateway.status is CLOSED
         with pytest.raises(NotConnected):
@@ -429,8 +430,7 @@ class TestLoops:
 
 @pytest.mark.asyncio(loop_factories=["asyncio"])
 async def test_state_can_be_read_from_any_thread(propylon_simulator: Start, gateway_to: Any) -> None:
-    # Beats that a busy machine answers in time: else the session ends, for the server does not keep so many events.
-    sim = propylon_simulator(rate=20_000, heartbeat_interval=0.5, command_limit=0)
+    sim = propylon_simulator(rate=20_000, command_limit=0)
     gateway: Gateway = gateway_to(sim)
     gateway.listen(Ready)(lambda ready: None)
     await gateway.open(timeout=10)
@@ -453,6 +453,8 @@ async def test_state_can_be_read_from_any_thread(propylon_simulator: Start, gate
     threads = [threading.Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
+    # A short interval would make a zombie of a busy machine, and the server keeps too few events for a RESUME.
+    sim.act(steps.request_heartbeats())
     await sim.wait_for("dispatched", count=20_000, timeout=30)
     await eventually(lambda: gateway.latency is not None)
     stop.set()

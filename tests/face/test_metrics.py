@@ -121,8 +121,9 @@ async def test_the_rest_of_the_counters(propylon_simulator: Start, gateway_to: A
         await sim.wait_for("op", op=1, count=count)
     await eventually(lambda: gateway.latency is not None)
     assert 0 <= (gateway.latency or 0) < 10
+    # The server may know of a beat before it is counted here.
+    await eventually(lambda: gateway.metrics().heartbeats >= 2)
     metrics = gateway.metrics()
-    assert metrics.heartbeats >= 2
     assert (metrics.identifies, metrics.resumes, metrics.reconnects, metrics.commands_sent) == (1, 0, 0, 1)
     assert metrics.inflated_bytes > metrics.wire_bytes > 1000
     await gateway.close(resumable=True)

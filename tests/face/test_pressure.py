@@ -19,12 +19,12 @@ EVENTS = 3_000
 
 def flood(simulator: Start, **options: Any) -> Simulator:
     # A small socket buffer: what the client does not read stays with the server.
-    options = {"send_buffer": 65_536, "heartbeat_interval": 0.2, "command_limit": 0, **options}
+    options = {"send_buffer": 65_536, "command_limit": 0, **options}
     return simulator(guilds=0, events=["MESSAGE_CREATE"], rate=None, count=EVENTS, start="manual", **options)
 
 
 def messages(gateway: Gateway) -> int:
-    # Of all that was received: a heartbeat that a busy machine answers late brings a RESUMED too.
+    # Of all that was received: READY is no message.
     return gateway.metrics().received_by_type.get("MESSAGE_CREATE", 0)
 
 
@@ -45,7 +45,8 @@ async def test_max_pending_stops_the_handing_out(propylon_simulator: Start, gate
 
     await gateway.open(timeout=10)
     sim.flood()
-    await eventually(lambda: messages(gateway) == EVENTS)
+    # The engine may have received all of them before the loop hands out the first.
+    await eventually(lambda: messages(gateway) == EVENTS and begun)
     assert (len(begun), gateway.metrics().pending) == (7, 7)
     for _ in range(3):
         gate.release()
@@ -60,7 +61,8 @@ async def test_max_pending_stops_the_handing_out(propylon_simulator: Start, gate
 
 
 async def test_pause_reads_no_more_and_loses_nothing(propylon_simulator: Start, gateway_to: Any) -> None:
-    sim = flood(propylon_simulator)
+    # Long enough for a busy machine to take the ACK of a beat, behind all those events, before the next is due.
+    sim = flood(propylon_simulator, heartbeat_interval=2)
     gateway: Gateway = gateway_to(sim, max_pending=1, queue_bytes=50_000, compression=None)
     heard: list[Any] = []
     gate = asyncio.Event()
@@ -76,7 +78,7 @@ async def test_pause_reads_no_more_and_loses_nothing(propylon_simulator: Start, 
     paused = gateway.metrics()
     beats = paused.heartbeats
     # Longer than the zombie rule would allow a server that is listened to.
-    await eventually(lambda: gateway.metrics().heartbeats >= beats + 4)
+    await eventually(lambda: gateway.metrics().heartbeats >= beats + 2)
     still = gateway.metrics()
     assert still.received == paused.received < EVENTS
     assert still.queue_bytes < 50_000 + 20_000

@@ -19,7 +19,7 @@ Make = Callable[..., Witness]
 
 
 async def test_ready_with_sequence_zero_and_hello_without_s_and_t(propylon_simulator: Start, witness_to: Make) -> None:
-    sim = propylon_simulator(scripts={1: [steps.manual(), steps.hello({"op": 10, "d": {"heartbeat_interval": 200}})]})
+    sim = propylon_simulator(scripts={1: [steps.manual(), steps.hello({"op": 10, "d": {"heartbeat_interval": 45000}})]})
     witness = witness_to(sim)
 
     async def serve() -> None:
@@ -30,6 +30,7 @@ async def test_ready_with_sequence_zero_and_hello_without_s_and_t(propylon_simul
     assert witness.gateway.session is not None
     assert (witness.gateway.session.id, witness.gateway.session.sequence) == ("one", 0)
     # An ACK of another shape is an ACK.
+    sim.send_raw('{"op":1,"d":null}')
     await sim.wait_for("op", op=1)
     sim.send_raw('{"op":11,"d":{}}')
     await eventually(lambda: witness.gateway.latency is not None)
@@ -89,9 +90,11 @@ async def test_an_invalid_token_closed_with_4000_is_backed_off_and_never_a_spin(
     script = [steps.never_ready(), steps.wait_for_op(2), steps.close(4000, "Invalid token")]
     sim = propylon_simulator(scripts={"every": script})
     gateway: Gateway = gateway_to(sim)
+    opening = asyncio.create_task(gateway.open())
+    await sim.wait_for("accepted", count=2)
     with pytest.raises(TimeoutError):
-        await gateway.open(timeout=1)
-    # Redialled, but the gate holds the second IDENTIFY back.
+        await asyncio.wait_for(opening, 1)
+    # Redialled, but the gate holds the second IDENTIFY back for five seconds.
     assert [ops(connection) for connection in sim.record()["connections"]] == [[2], []]
 
 

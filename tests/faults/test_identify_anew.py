@@ -94,10 +94,9 @@ def outcomes() -> dict[str, tuple[dict[str, Any], Witness]]:
             guilds=0,
             separate_resume_port=True,
             identify_interval=0,
-            heartbeat_interval=1.0,
             scripts={1: script} if script else {},
         ) as sim:
-            witness = Witness(make_gateway(sim, timeouts=Timeouts(connect=5, hello=5, ready=2, close=5)))
+            witness = Witness(make_gateway(sim, timeouts=Timeouts(connect=5, hello=5, ready=4, close=5)))
             gateway = witness.gateway
             opening = asyncio.create_task(gateway.open(timeout=30))
             await case(sim)

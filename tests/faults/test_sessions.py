@@ -110,6 +110,8 @@ async def test_a_flood_that_is_cut_again_and_again_arrives_whole_and_in_order(
         await sim.wait_for("dispatched", count=number * 250, timeout=20)
         sim.act(cut)
         await sim.wait_for("resumed", count=number)
+        # Cut before it is read, this one and the next are one to the client.
+        await eventually(lambda number=number: witness.gateway.metrics().resumes == number)
     await sim.wait_for("traffic_done", timeout=30)
     last = sim.record()["sessions"][0]["sequence"]
     await eventually(lambda: witness.sequences[-1] == last)
@@ -190,16 +192,19 @@ async def test_a_resume_url_of_another_host_is_refused_and_the_session_kept(
 
 async def test_a_zombie_is_dropped_and_resumed(propylon_simulator: Start, witness_to: Make) -> None:
     """F14."""
-    sim = propylon_simulator(guilds=0, heartbeat_interval=0.1)
+    # Long enough for a busy machine to acknowledge the beats of the second one in time.
+    sim = propylon_simulator(guilds=0, heartbeat_interval=2)
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
+    acknowledged = len(sim.record()["connections"][0]["beats"])
     sim.act(steps.stop_acking())
     await sim.wait_for("resumed")
     first, second = sim.record()["connections"]
     assert first["closed"]["code"] not in (1000, 1001)
     assert [ops(first), ops(second)] == [[2], [6]]
-    # Two beats without ACK at most, and no more than two intervals of waiting.
-    assert second["accepted_ms"] - first["upgraded_ms"] < 1_000
+    # Two beats without ACK at most, and so no more than two intervals of waiting.
+    assert len(first["beats"]) - acknowledged <= 2
+    await eventually(lambda: witness.ends)
     assert witness.ends[0].code == 4000
     await eventually(lambda: witness.gateway.latency is not None)
 
@@ -228,11 +233,16 @@ async def test_late_and_superfluous_acknowledgements_change_nothing(
 
 async def test_requested_heartbeats_are_answered_without_flooding(propylon_simulator: Start, witness_to: Make) -> None:
     """F16: a thousand requests in one write stay below the 120 in 60 s."""
-    sim = propylon_simulator(guilds=0, heartbeat_interval=0.5)
+    sim = propylon_simulator(guilds=0)
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
     sim.act(steps.request_heartbeats(1000))
-    await sim.wait_for("op", op=1, count=3)
+    sim.dispatch("TYPING_START", {})
+    await eventually(lambda: witness.heard("TYPING_START"))
+    # It comes behind all that the requests have brought.
+    await witness.gateway.send(31, {"guild_ids": []})
+    await sim.wait_for("op", op=31)
+    await sim.wait_for("op", op=1)
     assert not witness.ends
     assert len(sim.record()["connections"][0]["beats"]) < 110
 

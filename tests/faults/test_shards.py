@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from face.support import SHORT, eventually
 from faults.conftest import Witness, ops
-from propylon import Gateway, GatewayStatus, Intents
+from propylon import Gateway, GatewayStatus, Intents, Timeouts
 from propylon.events import Ready
 from propylon.testing import Simulator, steps
 
@@ -56,7 +56,8 @@ async def test_s9_an_outage_is_resumed_by_all_shards_side_by_side(
     for number in range(5, 9):
         sim.act(steps.send_json({"op": 0, "t": "RESUMED", "s": None, "d": {}}), number)
     for witness in witnesses:
-        await eventually(lambda gateway=witness.gateway: gateway.status is GatewayStatus.READY)
+        await eventually(lambda gateway=witness.gateway: gateway.metrics().resumes == 1)
+        assert witness.gateway.status is GatewayStatus.READY
         metrics = witness.gateway.metrics()
         assert (metrics.identifies, metrics.resumes) == (1, 1)
 
@@ -65,8 +66,9 @@ async def test_s5_an_identify_without_answer_holds_its_bucket_for_15_seconds(
     propylon_simulator: Start, shards: Shards
 ) -> None:
     """§5: then the next shard may, though nobody knows what became of the first."""
-    sim = propylon_simulator(guilds=0, shards=2, heartbeat_interval=0.2, scripts={1: [steps.never_ready()]})
-    first, second = shards(sim, 2)
+    sim = propylon_simulator(guilds=0, shards=2, scripts={1: [steps.never_ready()]})
+    # Nothing but the gate has a patience that ends in the meantime.
+    first, second = shards(sim, 2, timeouts=Timeouts(ready=120))
     waiting = asyncio.create_task(first.gateway.open())
     await sim.wait_for("op", op=2)
     await second.gateway.open(timeout=60)

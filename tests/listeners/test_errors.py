@@ -136,7 +136,15 @@ async def test_failures_that_go_on_are_counted_every_pause_and_forgotten_after_o
     gateway.listen(Ping)(raising(Oops("oops"), "plain"))
     await stage.open()
     failing = gateway._listening.handlers._failures._failing
-    await stage.say("MESSAGE_CREATE", message(), message(), message())
+    # All in one turn of the loop, in which no pause can end.
+    shard = gateway._life.shard
+    shard.hold(True)
+    received = gateway.metrics().received
+    for _ in range(3):
+        stage.sim.dispatch("MESSAGE_CREATE", message())
+    await eventually(lambda: gateway.metrics().received == received + 3)
+    shard.hold(False)
+    await stage.mark()
     await eventually(lambda: not failing)
     assert [record.exc_info is not None for record in caplog.records] == [True, False]
     assert "failed like this 2 more times" in caplog.text

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncGenerator
+from types import FrameType
 
 warnings.filterwarnings("ignore", message="propylon._core is a debug build", category=RuntimeWarning)
 
@@ -62,6 +63,15 @@ if arguments.listener in ("spins", "sleeps"):
 
     @gateway.listen
     def blocks(event: TypingStart) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        assert callable(handler)
+
+        def tells(number: int, frame: FrameType | None) -> None:
+            # The second one raises.
+            handler(number, frame)
+            say("signal")
+
+        signal.signal(signal.SIGINT, tells)
         say("in the listener")
         try:
             while True:

@@ -81,6 +81,8 @@ def test_ctrl_c_the_second_one_breaks_off_a_listener_that_blocks(
     with bot(sim, f"--loop={loop}", f"--listener={listener}") as told:
         at_work(sim, told)
         told.send_signal(signal.SIGINT)
+        # Two that come before the first was seen are one to the system.
+        read_until(told, "signal")
         # The first one cannot be answered by a loop that is blocked, and kills nothing.
         with pytest.raises(subprocess.TimeoutExpired):
             told.wait(0.3)

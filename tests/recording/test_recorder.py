@@ -305,9 +305,13 @@ async def test_a_full_disk_is_told_once_and_does_not_stop_the_bot(
         nonlocal heard
         heard += 1
 
+    def told() -> list[logging.LogRecord]:
+        # Without the warning that a listener holds the loop, which a busy machine brings.
+        return [record for record in caplog.records if record.name == "propylon.recording"]
+
     async with gateway.record(path, queue_bytes=200_000) as recorder, gateway:
         await eventually(lambda: recorder.dropped > 1_000)
-        assert len(caplog.records) == 1, "told when it happened, and once"
+        assert len(told()) == 1, "told when it happened, and once"
         before = heard
         await eventually(lambda: heard > before + 100)
         assert gateway.metrics().reconnects == 0
@@ -316,5 +320,5 @@ async def test_a_full_disk_is_told_once_and_does_not_stop_the_bot(
     assert recorder.dropped == gateway.metrics().received
     assert recorder.error is not None
     assert "No space left" in recorder.error
-    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert f"{recorder.dropped} events are not in the recording" in caplog.records[1].getMessage()
+    assert [record.levelname for record in told()] == ["WARNING", "WARNING"]
+    assert f"{recorder.dropped} events are not in the recording" in told()[1].getMessage()

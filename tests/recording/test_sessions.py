@@ -280,7 +280,7 @@ async def test_a_client_that_reads_nothing_is_waited_for(
         assert before < 6_000
         go_on.set()
         await eventually(lambda: len(numbers) == 6_001, timeout=30)
-        assert sim.holds("played")
+        await sim.wait_for("played")
     assert numbers == [-1, *range(6_000)]
 
 

@@ -214,8 +214,12 @@ async def test_a_session_that_discord_ended_is_deleted_and_the_new_one_saved(pro
     await gateway.open(timeout=10)
     await eventually(lambda: store.only is not None)
     old = store.only
+    # The next one waits for its READY until it has been seen that there is none: what is looked for might be over.
+    sim.script("next", steps.never_ready())
     sim.act(steps.invalid_session(False))
     await eventually(lambda: store.only is None)
+    await sim.wait_for("op", op=2, count=2, timeout=20)
+    sim.act(steps.close(4000))
     await sim.wait_for("ready", count=2, timeout=20)
     await eventually(lambda: store.only is not None)
     assert store.only is not None
