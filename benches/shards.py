@@ -17,8 +17,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from endurance.facts import facts
 from endurance.server import Server
-from endurance.shards import facts, make_room
+from endurance.shards import make_room
 from propylon import Dispatch, Gateway, Intents, ShardManager
 from propylon.events import Event
 

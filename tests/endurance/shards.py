@@ -87,7 +87,7 @@ def make_room(shards: int) -> None:
 async def warm_up(shards: int) -> dict[str, int]:
     """What is there once the process has had one gateway, and then as many shards as it starts threads for.
 
-    The engine keeps those threads, and an earlier fleet of the process may have started them or not.
+    The engine keeps those threads.
     """
     many = min(shards, THREADS * SHARDS_EACH)
     with Server(guilds=0, shards=many, max_concurrency=16, identify_interval=0.01) as other:

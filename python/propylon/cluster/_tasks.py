@@ -13,7 +13,7 @@ _log: Final = logging.getLogger("propylon.cluster")
 def background(coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Run it beside all else; whoever calls holds the task, and looks at what it raises."""
     task = asyncio.get_running_loop().create_task(coroutine, name=name)
-    # A loop that ends without cancelling its tasks needs no word about these, of which a worker has some hundred.
+    # A loop that ends without cancelling its tasks needs no word about these.
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     return task
 
