@@ -90,6 +90,11 @@ class Cluster:
         return self.ready == list(range(self.shards))
 
     @property
+    def all_are_saved(self) -> bool:
+        """The session of each shard is where another host finds it."""
+        return {f"session.{self.shards}.{number}" for number in range(self.shards)} <= {*self.server.keys(KEYS)}
+
+    @property
     def identifies(self) -> int:
         return self.sim.fleet()["identifies"]
 
@@ -184,7 +189,7 @@ async def test_a_host_that_comes_back_alone_resumes() -> None:
 async def test_a_host_that_is_cut_off_fences_itself_and_another_resumes() -> None:
     async with cluster() as c:
         first, second = await asyncio.gather(c.host(times=QUICK).open(), c.host(times=CALM).open())
-        await eventually(lambda: c.all_are_ready and len(first.ids) == len(second.ids) == 2)
+        await eventually(lambda: c.all_are_ready and c.all_are_saved and len(first.ids) == len(second.ids) == 2)
         had = {held.lease.epoch for held in first.life.held.values()}
         keys = {held.life.shard.key for held in first.life.held.values() if held.life}
         first.connection.cut()
@@ -204,7 +209,7 @@ async def test_a_host_that_is_cut_off_fences_itself_and_another_resumes() -> Non
 async def test_all_hosts_resume_when_the_broker_was_away() -> None:
     async with cluster() as c:
         first, second = await c.start(2, times=QUICK)
-        await eventually(lambda: c.all_are_ready and len(first.ids) == len(second.ids) == 2)
+        await eventually(lambda: c.all_are_ready and c.all_are_saved and len(first.ids) == len(second.ids) == 2)
         c.server.away = True
         await eventually(lambda: not first.life.held and not second.life.held)
         assert len(first.life.kept) == len(second.life.kept) == 2

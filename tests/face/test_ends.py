@@ -188,8 +188,10 @@ class TestOnClose:
         await gateway.open(timeout=10)
         sim.act(steps.close(4000, "bye"))
         await sim.wait_for("resumed")
+        await eventually(lambda: gateway.status is GatewayStatus.READY and len(heard) == 2)
         sim.act(steps.reset())
         await sim.wait_for("resumed", count=2)
+        await eventually(lambda: len(heard) == 4)
         await gateway.close()
         told = [(closed.code, closed.reconnect, closed.error) for closed in heard if closed.code is not None]
         assert told == [(4000, True, None)] * 2 + [(1000, False, None)] * 2

@@ -193,7 +193,10 @@ class TestOnClose:
         with pytest.raises(GatewayClosed, match="on_close handler that returned False"):
             async with asyncio.timeout(5):
                 await manager.wait_closed()
-        assert [len(of) for of in connections_of(sim).values()].count(2) == 1
+        # While the answer of the handler is on its way, shard 1 may have resumed; then it is closed again.
+        numbers = {shard: len(of) for shard, of in connections_of(sim).items()}
+        assert (numbers[0, 3], numbers[2, 3]) == (2, 1)
+        assert numbers[1, 3] <= 2
 
     async def test_it_may_close_the_manager_but_not_wait_for_the_end(
         self, propylon_simulator: Start, manager_to: Make

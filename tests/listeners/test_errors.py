@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -111,7 +112,7 @@ async def test_a_failing_listener_logs_its_first_traceback_and_then_a_count(
     _, count = errors_of(caplog)
     assert count.exc_info is None
     text = count.getMessage()
-    assert " failed like this 499 more times in 0 s: Oops: oops\\nand more" in text
+    assert re.search(r" failed like this 499 more times in \d+ s: Oops: oops\\nand more", text)
     assert text.startswith("listener raising.<locals>.")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from face.support import eventually, make_gateway, message
-from propylon import AuthenticationFailed, Closed, Dispatch, Gateway, Listeners, listen
+from propylon import AuthenticationFailed, Closed, Dispatch, Gateway, GatewayStatus, Listeners, listen
 from propylon.events import MessageCreate
 from propylon.testing import Simulator, steps
 
@@ -175,7 +175,7 @@ async def test_a_gateway_is_served_once_at_a_time(propylon_simulator: Start) -> 
     gateway = make_gateway(sim)
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.serve())
-        await sim.wait_for("ready")
+        await eventually(lambda: gateway.status is GatewayStatus.READY)
         with pytest.raises(RuntimeError, match="being served already"):
             await gateway.serve()
         await gateway.close()

@@ -145,7 +145,9 @@ async def test_steps_take_whole_fleets_and_parts_of_them(propylon_simulator: Sta
         assert (metrics.identifies, metrics.resumes) == ((1, 2) if shard in old else (2, 1))
     fleet = sim.fleet()
     assert fleet["sessions"] == {2: {"alive": 2, "connected": 2}, 4: {"alive": 4, "connected": 4}}
-    assert (fleet["ready"], fleet["resumed"], fleet["connections"]["most_open"]) == (10, 8, 6)
+    assert (fleet["ready"], fleet["resumed"]) == (10, 8)
+    # Who is told that its session is gone may be there again before its old connection has ended here.
+    assert 6 <= fleet["connections"]["most_open"] <= 10
     assert fleet["early_identifies"]["count"] == fleet["late_beats"]["count"] == 0
     with pytest.raises(RuntimeError, match="no connection"):
         sim.act(steps.drop(), shard=9)
