@@ -43,16 +43,16 @@ demo-dashboard: $(DONE)/build ## Keep 64 lively shards up, and print where their
 demo-cluster: $(DONE)/build $(DONE)/test ## Run hosts and workers over NATS; one of each is killed, a host is drained
 	@$(BIN)/propylon demo --cluster
 
-# Those that start processes and wait, or reckon, go two at a time. The others hold clocks, memory and the machine's load
-# against each other, and are alone with it.
-TOGETHER := $(addprefix tests/,architecture cli coverage docs examples filters kit models project recording)
+# Those that hold memory, threads or the machine's load against each other are alone with it. The others mostly wait, and
+# go two at a time.
+ALONE := $(addprefix tests/,endurance history overload process restart cluster/test_history.py)
 
 .PHONY: test
 test: $(DONE)/build $(DONE)/test ## Run all tests, Rust's and Python's
 	@status=0; \
 	$(CARGO) test --workspace --no-fail-fast || status=1; \
-	$(BIN)/pytest -n 2 --dist loadfile $(TOGETHER) || status=1; \
-	$(BIN)/pytest $(addprefix --ignore=,$(TOGETHER)) || status=1; \
+	$(BIN)/pytest -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)) || status=1; \
+	$(BIN)/pytest $(ALONE) || status=1; \
 	exit $$status
 
 .PHONY: check
