@@ -10,6 +10,8 @@ import pytest
 from face.support import eventually, message
 from fleet.support import by_shard, guild_on, identified
 from propylon import Dispatch, Filter, Gateway, GatewayStatus, Intents, Listeners, ShardManager, listen
+from propylon._fleet.news import all_told
+from propylon._gateway.life import Life
 from propylon.events import (
     FleetReady,
     GuildCreate,
@@ -54,6 +56,38 @@ class TestEventsOfTheFleet:
         heard.clear()
         await manager.close()
         assert {(type(event), event.reconnect, event.code) for event in heard} <= {(ShardClosed, False, 1000)}
+
+    async def test_it_is_ready_when_each_shard_has_been_told_of(
+        self, propylon_simulator: Start, manager_to: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The engine knows of the last READY earlier than the loop, which may hear of another shard's in between."""
+        sim = propylon_simulator(guilds=4)
+        manager = manager_to(sim, shards=2)
+        heard: list[type[Any]] = []
+        manager.listen(ShardReady | FleetReady)(lambda event: heard.append(type(event)))
+        late: list[Callable[[], None]] = []
+        notice = Life.notice
+
+        def slow(life: Life, kind: str, *facts: Any) -> None:
+            if kind == "ready" and life.shard_pair == (1, 2):
+                late.append(lambda: notice(life, kind, *facts))
+            else:
+                notice(life, kind, *facts)
+
+        monkeypatch.setattr(Life, "notice", slow)
+        opening = asyncio.create_task(manager.open(timeout=10))
+        await eventually(lambda: manager._life.team is not None)
+        team = manager._life.team
+        assert team is not None
+        await eventually(lambda: late and team.has_guilds and ShardReady in heard)
+        manager._life.guilds_ready(next(iter(team)))
+        await all_told(team)
+        await asyncio.sleep(0)
+        assert heard == [ShardReady]
+        late[0]()
+        await opening
+        await eventually(lambda: len(heard) == 3)
+        assert heard == [ShardReady, ShardReady, FleetReady]
 
     async def test_fleet_ready_comes_once_for_each_opening(self, propylon_simulator: Start, manager_to: Make) -> None:
         sim = propylon_simulator(guilds=4)

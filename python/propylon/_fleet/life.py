@@ -316,6 +316,7 @@ class FleetLife:
         """Open each of its shards, in a task of its own; they wait for no other."""
         loop = asyncio.get_running_loop()
         team.closed.clear()
+        team.told.clear()
         for life in team:
             # Also before its turn to open: all of them are to be READY.
             self.admin.show(life.shard)
@@ -366,6 +367,9 @@ class FleetLife:
 
     def shard_ready(self, life: Life, *, resumed: bool) -> None:
         """READY or RESUMED is in."""
+        for of in (self.team, self.beside):
+            if of is not None and of.owns(life):
+                of.told.add(life)
         self._tell_resharding()
         self._emit_of(life, "SHARD_RESUMED" if resumed else "SHARD_READY")
         team = self.team
@@ -386,7 +390,8 @@ class FleetLife:
     def _look_for_guilds(self) -> None:
         team = self.team
         if team is not None and team.has_guilds:
-            if not self._told_ready:
+            # What each shard tells of itself comes before what the fleet tells.
+            if team.is_told and not self._told_ready:
                 self._told_ready = True
                 self._keep(asyncio.get_running_loop().create_task(self._emit_fleet_ready(team), name="propylon fleet"))
             if self._all_guilds is not None and not self._all_guilds.done():

@@ -20,6 +20,8 @@ class Team:
         self.lives: Final = lives
         self.closed: Final[set[Life]] = set()
         """Those that were closed one by one; nobody waits for them."""
+        self.told: Final[set[Life]] = set()
+        """Those whose READY the loop has been told of, later than the engine knows of it."""
         self.retired = False
         """Whether another team has taken its place, and it only closes."""
         self.starting: Final[dict[asyncio.Task[None], Life]] = {}
@@ -48,6 +50,11 @@ class Team:
     def has_guilds(self) -> bool:
         """Whether each shard is, and has heard of each of its guilds."""
         return self.is_ready and all(life.shard.guilds_ready for life in self if life not in self.closed)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the loop has been told of each shard's READY."""
+        return self.told.union(self.closed).issuperset(self)
 
     @property
     def guild_count(self) -> int:
