@@ -149,7 +149,7 @@ class FleetLife:
 
     def metrics(self) -> Metrics:
         """The sum over all shards, closed ones of earlier totals among them."""
-        each = [self._retired, *(life.metrics() for team in (self.team, self.beside) if team for life in team)]
+        each = [self._retired, *(life.metrics() for team in self._teams() for life in team)]
         return summed(each)
 
     def metrics_by_shard(self) -> dict[int, Metrics]:
@@ -367,8 +367,8 @@ class FleetLife:
 
     def shard_ready(self, life: Life, *, resumed: bool) -> None:
         """READY or RESUMED is in."""
-        for of in (self.team, self.beside):
-            if of is not None and of.owns(life):
+        for of in self._teams():
+            if of.owns(life):
                 of.told.add(life)
         self._tell_resharding()
         self._emit_of(life, "SHARD_RESUMED" if resumed else "SHARD_READY")
@@ -428,8 +428,8 @@ class FleetLife:
 
     def shard_ended(self, life: Life, error: PropylonError | None) -> None:
         """A shard is closed, and makes no further connection."""
-        for team in (self.team, self.beside):
-            if team is not None and team.owns(life):
+        for team in self._teams():
+            if team.owns(life):
                 self._shard_ended(team, life, error)
                 return
 
