@@ -66,8 +66,9 @@ class Cluster:
             with error:
                 return error.code, error.read().decode()
 
-    def hold_back(self, gate: asyncio.Event) -> None:
-        """The host makes what is gone again no sooner than that."""
+    def hold_back(self) -> asyncio.Event:
+        """The host makes what is gone again when that is set: until then whoever looks sees that it is gone."""
+        gate = asyncio.Event()
         prepare = self.host._life.prepare
 
         async def later(broker: Broker) -> None:
@@ -75,6 +76,7 @@ class Cluster:
             await prepare(broker)
 
         self.host._life.prepare = later
+        return gate
 
     async def wiped(self) -> None:
         await asyncio.to_thread(self.server.kill)
@@ -115,8 +117,7 @@ async def test_a_store_that_was_lost_is_made_again(cluster: Cluster, caplog: pyt
         return sorted("it is made again" in text for text in texts if "is gone" in text)
 
     # The worker of a busy machine looks when the host has made it again: the host waits for its look here.
-    gate = asyncio.Event()
-    cluster.hold_back(gate)
+    gate = cluster.hold_back()
     await cluster.wiped()
     await eventually(lambda: len(told()) >= 2, timeout=20)
     gate.set()
@@ -129,10 +130,10 @@ async def test_what_workers_heard_is_heard_also_before_they_say_so_again(cluster
     announcer = cluster.worker._life._announcer
     assert announcer is not None
     await announcer.stop()
-    # Looked for all the while: it may be over when the server is said to be there again.
-    are_lost = asyncio.ensure_future(eventually(lambda: not cluster.host.shards, timeout=40))
+    gate = cluster.hold_back()
     await cluster.wiped()
-    await are_lost
+    await eventually(lambda: not cluster.host.shards, timeout=40)
+    gate.set()
     await eventually(lambda: cluster.host.status is GatewayStatus.READY and len(cluster.host.shards) == TOTAL, 40)
     cluster.say("meanwhile")
     await announcer.begin()
@@ -142,10 +143,11 @@ async def test_what_workers_heard_is_heard_also_before_they_say_so_again(cluster
 
 async def test_an_app_that_was_purged_under_them_is_made_again(cluster: Cluster) -> None:
     control = await connect(cluster.server.url, APP, prepare=False)
-    is_broken = asyncio.ensure_future(eventually(lambda: not cluster.is_whole, timeout=40))
+    gate = cluster.hold_back()
     await purge(control, APP, force=True)
     await control.close()
-    await is_broken
+    await eventually(lambda: not cluster.is_whole, timeout=40)
+    gate.set()
     await cluster.is_there_again()
 
 
@@ -172,17 +174,17 @@ async def test_keys_that_were_removed_are_made_again_and_nothing_that_comes_is_t
     cluster.say("of a late epoch")
     await eventually(lambda: cluster.heard[-1:] == ["of a late epoch"], timeout=20)
     gone = f"$JS.API.STREAM.DELETE.KV_{bucket(APP)}"
-    is_broken = asyncio.ensure_future(eventually(lambda: not cluster.is_whole, timeout=40))
+    gate = cluster.hold_back()
     assert b'"success":true' in (await control.request(gone, b"", 10) or b"")
     await control.close()
-    await is_broken
+    await eventually(lambda: not cluster.is_whole, timeout=40)
+    gate.set()
     await cluster.is_there_again()
     assert cluster.worker.metrics().intake["stale"] == 0
 
 
 async def test_as_long_as_the_keys_are_gone_nothing_looks_well(cluster: Cluster) -> None:
-    gate = asyncio.Event()
-    cluster.hold_back(gate)
+    gate = cluster.hold_back()
     # The engine answers, so that the loop may wait for it.
     await eventually(lambda: cluster.ask("/readyz")[0] == 200, timeout=30)
     await cluster.wiped()
