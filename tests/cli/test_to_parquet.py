@@ -21,11 +21,13 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "to_parquet.py"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
-def sequences(folder: Path) -> list[int]:
+def column(folder: Path, name: str) -> list[Any]:
     """Of all files, in the order of their names."""
-    return [
-        number for path in sorted(folder.glob("*.parquet")) for number in pq.read_table(path)["sequence"].to_pylist()
-    ]
+    return [value for path in sorted(folder.glob("*.parquet")) for value in pq.read_table(path)[name].to_pylist()]
+
+
+def sequences(folder: Path) -> list[int]:
+    return column(folder, "sequence")
 
 
 def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
@@ -53,10 +55,12 @@ def test_it_runs_as_it_stands_and_the_last_events_get_a_file(start: Start, tmp_p
 def test_no_event_is_missing_whatever_ends_it_and_an_orderly_end_repeats_none(start: Start, tmp_path: Path) -> None:
     with Simulator(guilds=0, rate=1_000, replay_buffer=1_000_000, identify_interval=0) as simulator:
         command = [str(EXAMPLE), str(tmp_path), "--seconds", "0.3", "--size", "500", "--gateway-url", simulator.url]
-        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        for resumes, number in enumerate((signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)):
             before = len(sequences(tmp_path))
             bot = start(*command)
             until(lambda before=before: len(sequences(tmp_path)) > before + 1_500, bot)
+            # RESUMED is of its connection: what is killed before that is in a file does not get it again.
+            until(lambda resumes=resumes: column(tmp_path, "type").count("RESUMED") >= resumes, bot)
             if number == signal.SIGTERM and not before:
                 first_run = bot
             bot.send_signal(number)

@@ -174,7 +174,8 @@ async def test_unknown_opcodes_are_counted_and_ignored(
     sim.send_raw(payload)
     sim.dispatch("TYPING_START", {})
     await eventually(lambda: witness.heard("TYPING_START"))
-    assert witness.gateway.metrics().ignored == before + 1
+    # The engine may tell the event before it shows what it has counted of the same read.
+    await eventually(lambda: witness.gateway.metrics().ignored == before + 1)
     assert not witness.ends
 
 
@@ -190,7 +191,7 @@ async def test_sequences_that_jump_go_back_or_are_missing(propylon_simulator: St
     assert witness.sequences == [1, 2, 9, 9, 3, None, 10]
     assert gateway.session is not None
     assert gateway.session.sequence == 10
-    assert gateway.metrics().duplicates == 2
+    await eventually(lambda: gateway.metrics().duplicates == 2)
     assert not witness.ends
 
 

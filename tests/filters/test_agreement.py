@@ -12,7 +12,7 @@ from propylon import Filter, field
 
 from .reference import _moment, decoded, evaluate
 
-MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+MANY = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 FILTERS = 4
 """Filters asked about each payload: 6,000 pairs in all."""
 

@@ -35,7 +35,12 @@ TOKEN = "token-of-two-processes"
 
 
 class FleetStore(FencedStore):
-    """A store that takes many keys at once."""
+    """A store that takes many keys at once, and writes when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def load_all(self, keys: Iterable[str], /) -> Mapping[str, Session]:
         self.calls.append(("load_all", len(list(keys))))
@@ -51,6 +56,7 @@ class FleetStore(FencedStore):
 
     async def save_all(self, changes: Mapping[str, tuple[Session | None, int | None]], /) -> set[str]:
         self.calls.append(("save_all", len(changes)))
+        await self.gate.wait()
         self._fail()
         refused = {key for key, (_, epoch) in changes.items() if epoch is not None and epoch != self.epochs.get(key)}
         for key, (session, _) in changes.items():
@@ -183,7 +189,12 @@ class TestRestart:
         assert sum(claims) == sum(loads) == 32
         assert len(claims) + len(loads) <= 6
         store.calls.clear()
-        await manager.close()
+        # However far apart they end, a write under way gathers those of the others.
+        store.gate.clear()
+        closing = asyncio.create_task(manager.close())
+        await eventually(lambda: all(shard.status is GatewayStatus.DISCONNECTED for shard in manager.shards.values()))
+        store.gate.set()
+        await closing
         saves = [count for name, count in store.calls if name == "save_all"]
         assert 1 <= len(saves) <= 8
         assert {session.shard for session in store.sessions.values()} == {(number, 32) for number in range(32)}
