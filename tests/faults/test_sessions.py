@@ -310,18 +310,21 @@ async def test_the_servers_close_frame_is_answered(propylon_simulator: Start, wi
 
 async def test_closing_does_not_wait_for_a_full_queue(propylon_simulator: Start, witness_to: Make) -> None:
     """F28: the server's answer lies behind events that nobody takes."""
-    # The first of these holds up all that follow: a queue that was full once stays full.
     sim = propylon_simulator(guilds=0, events=["TYPING_START"], rate=None, start="manual")
     witness = witness_to(sim, queue_bytes=200_000, max_pending=1, timeouts=Timeouts(close=20))
     gateway = witness.gateway
+    called = asyncio.Event()
 
     @gateway.listen
     async def never(_: TypingStart) -> None:
+        called.set()
         await asyncio.Event().wait()
 
     await gateway.open(timeout=10)
     sim.flood(True)
-    await eventually(lambda: gateway.metrics().pauses > 0)
+    # It holds up all that follow: what the loop has taken by now it has, and the queue can only fill.
+    await called.wait()
+    await eventually(lambda: gateway.metrics().queue_bytes >= 200_000)
     async with asyncio.timeout(10):
         await gateway.close(resumable=True)
     metrics = gateway.metrics()

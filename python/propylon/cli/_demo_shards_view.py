@@ -82,13 +82,8 @@ class ShardsVerdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the demo shows what it says."""
-        return (
-            self.resharded
-            and self.settled
-            and (self.lost, self.twice, self.late) == (0, 0, 0)
-            and self.made == self.called > 0
-        )
+        """Whether the demo shows what it says. Order is only told: at the switch a guild is on two shards."""
+        return self.resharded and self.settled and (self.lost, self.twice) == (0, 0) and self.made == self.called > 0
 
     def lines(self) -> list[str]:
         """For the end of the demo."""
