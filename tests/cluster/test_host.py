@@ -426,7 +426,7 @@ async def test_a_resharding_that_nobody_waits_for_is_given_up_by_the_number_that
 async def test_only_what_is_heard_is_taken() -> None:
     async with cluster(shards=1) as c:
         (host,) = await c.start()
-        assert host.life.metrics().unheard > 0
+        await eventually(lambda: host.life.metrics().unheard > 0)
         client = c.server.client()
         heard = Heard([HeardSlot(None, ["MESSAGE_CREATE"])])
         await client.put(KEYS, heard_key("w1"), encode(heard))

@@ -107,8 +107,9 @@ async def test_a_filter_may_read_what_the_class_of_its_listener_has_not(cluster:
     guild = guild_on(2, TOTAL)
     for content in ("!a", "b", "!c"):
         cluster.say(guild, content)
-    await eventually(lambda: worker.metrics().intake["events"] == 3 and worker.metrics().intake["unfinished"] == 0)
+    await eventually(lambda: len(heard) == 3)
     assert heard == ["command", "other", "command"]
+    await eventually(lambda: worker.metrics().intake["events"] == 3 and worker.metrics().intake["unfinished"] == 0)
 
 
 async def test_what_is_heard_later_comes_from_then_on(cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -79,12 +80,14 @@ class TestJoined:
         inner = FleetStore()
         store = together.together(inner)
         saves: list[asyncio.Task[None]] = []
+        began = time.monotonic()
         for key in KEYS:
             saves.append(asyncio.create_task(store.save(key, Session(key, 1))))
             await asyncio.sleep(0)
         await asyncio.gather(*saves)
         assert len(inner.sessions) == 1000
-        assert len(inner.writes) < 20
+        # One in 20 ms, however long this takes, and the first at once.
+        assert len(inner.writes) < 3 + (time.monotonic() - began) / 0.02
 
     @pytest.mark.asyncio
     async def test_no_more_than_a_tenth_of_the_time_is_writing(self, monkeypatch: pytest.MonkeyPatch) -> None:

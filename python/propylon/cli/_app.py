@@ -122,8 +122,8 @@ def demo(
     """Run a bot against a simulated Discord, with figures; cut its connection; count what was lost.
 
     Needs no token and no network. Exits with 0 only if the session was resumed and nothing was lost; with --shards,
-    only if each event was handed out once, and in order; with --cluster, which needs a nats-server, only if each was
-    handled, and in order.
+    only if each event was handed out once; with --cluster, which needs a nats-server, only if each was handled, and in
+    order.
     """
     if shards and dashboard:
         raise typer.BadParameter("--shards and --dashboard are two demos: give one of them")

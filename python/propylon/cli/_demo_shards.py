@@ -44,7 +44,7 @@ class Numbered(Event, event="MESSAGE_CREATE"):
 
 
 class Tally:
-    """The numbers that listeners were called with, by guild: each of them once, and in order, if all is well."""
+    """The numbers that listeners were called with, by guild: each of them once if all is well, and mostly in order."""
 
     def __init__(self) -> None:
         """Nothing yet."""
@@ -179,7 +179,7 @@ async def _reshard(fleet: Fleet, show: ShardsView) -> float | None:
 
 
 async def run_shards_demo(seconds: float, rate: float, seed: int) -> int:
-    """Run it; 0 if the fleet was resharded, and each event of each guild handed out once and in order."""
+    """Run it; 0 if the fleet was resharded, and each event of each guild handed out once."""
     simulator = Simulator(
         shards=_BEFORE,
         max_concurrency=_CONCURRENCY,

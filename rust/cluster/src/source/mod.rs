@@ -151,8 +151,8 @@ impl Source {
         std::mem::take(&mut self.news.lock())
     }
 
-    /// Takes no more. What was told to be finished before is acknowledged when it returns; what is told later is too,
-    /// while there is the source.
+    /// Takes no more. What was told to be finished before has been acknowledged when it returns, and the server deals with
+    /// that as soon as it can; what is told later is too, while there is the source.
     ///
     /// # Errors
     /// No answer in time: away from the server it may wait to say what is finished. It stops when it can.
