@@ -1,5 +1,6 @@
 """The dashboard in a real browser: what it shows, to whom, and that it asks nobody but its own server."""
 
+import asyncio
 import time
 
 import pytest
@@ -133,9 +134,14 @@ async def test_a_cut_connection_is_seen_within_two_seconds(browser: Browser, adm
     server = admin(scene)
     async with opened(browser, server.url) as view:
         assert await label_of(view, 7) == "Shard 7 of 64: ready"
-        scene.now = world.cut(scene.now, {7: "DISCONNECTED"})
-        # No more comes after the snapshot that has it: the page shows it from that one, of which one comes each second.
-        server.interval = 60.0
+        gone = world.cut(scene.now, {7: "DISCONNECTED"})
+
+        def last() -> world.Snapshot:
+            # No more comes after the snapshot that has it: the page shows it from that one. One comes each second.
+            server.interval = 60.0
+            return gone
+
+        server.look = last
         await view.page.locator(".map .cell.down[aria-label='Shard 7 of 64: disconnected']").wait_for()
         assert (await view.figures())["Shards ready"] == "63/64"
         assert await view.page.locator("#announce").inner_text() == "63 of 64 shards are ready."
@@ -159,7 +165,10 @@ async def test_a_lost_server_is_told_at_once_and_found_again(browser: Browser, a
         scene.now = world.snapshot(64, 30.0)
         server.start()
         await view.page.locator("#lost").wait_for(state="hidden")
-        # What the charts have missed.
+        # What the charts have missed; it is asked for when that is hidden.
+        async with asyncio.timeout(20):
+            while server.asked.count("/history") < 2:  # noqa: ASYNC110  # a thread of the server counts
+                await asyncio.sleep(0.01)
         assert server.asked.count("/history") == 2
         assert await view.page.title() == "64/64 ready – Propylon"
 

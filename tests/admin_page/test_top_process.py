@@ -117,8 +117,8 @@ class Terminal:
     def read(self) -> None:
         import select
 
-        ready, _, _ = select.select([self.ours], [], [], 0.05)
-        if ready:
+        # All that is there: a terminal gives a few kilobytes at a time.
+        while select.select([self.ours], [], [], 0.05)[0]:
             self.shown += os.read(self.ours, 65536)
 
     def until(self, state: Callable[[], bool]) -> None:

@@ -28,7 +28,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a gateway heard of the simulator's mix."""
     path = tmp_path_factory.mktemp("recorded") / "day.jsonl.zst"
     with Simulator(guilds=1, rate=2_000, identify_interval=0) as simulator:
-        command = ["record", str(path), "--gateway-url", simulator.url, "--intents", "all", "--seconds", "1"]
+        command = ["record", str(path), "--gateway-url", simulator.url, "--intents", "all", "--seconds", "3"]
         subprocess.run([sys.executable, "-m", "propylon", *command], check=True, capture_output=True, timeout=SECONDS)
     return path
 

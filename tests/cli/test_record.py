@@ -68,7 +68,7 @@ def listener(dispatch: Dispatch) -> None:
 @pytest.fixture
 def recording(finished: Finish, sim: Simulator, tmp_path: Path) -> Path:
     path = tmp_path / "day.jsonl.zst"
-    done = finished("record", str(path), "--gateway-url", sim.url, "--seconds", "1", "--secrets", "--intents", "all")
+    done = finished("record", str(path), "--gateway-url", sim.url, "--seconds", "3", "--secrets", "--intents", "all")
     assert done.returncode == 0, done.stderr
     return path
 

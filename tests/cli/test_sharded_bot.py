@@ -16,7 +16,8 @@ def test_its_shards_run_against_the_simulator_and_stop_cleanly(start: Start, num
     bot = start(str(BOT))
     assert bot.stderr is not None
     said = ""
-    while "sharded_bot INFO shard 1, guild" not in said:
+    wanted = ("shard 0, guild", "shard 1, guild", "all 4 shards are there, with 20 guilds")
+    while not all(f"sharded_bot INFO {text}" in said for text in wanted):
         line = bot.stderr.readline()
         assert line, said
         said += line

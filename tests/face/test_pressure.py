@@ -46,7 +46,7 @@ async def test_max_pending_stops_the_handing_out(propylon_simulator: Start, gate
     await gateway.open(timeout=10)
     sim.flood()
     # The engine may have received all of them before the loop hands out the first.
-    await eventually(lambda: messages(gateway) == EVENTS and begun)
+    await eventually(lambda: messages(gateway) == EVENTS and len(begun) == 7)
     assert (len(begun), gateway.metrics().pending) == (7, 7)
     for _ in range(3):
         gate.release()
@@ -104,8 +104,11 @@ async def test_drop_oldest_reads_on_and_counts_what_it_drops(propylon_simulator:
         await gate.wait()
 
     await gateway.open(timeout=10)
+    # From this one on nobody takes any, so that the queue can only fill.
+    sim.dispatch("MESSAGE_CREATE", {})
+    await eventually(lambda: heard)
     sim.flood()
-    await eventually(lambda: messages(gateway) == EVENTS)
+    await eventually(lambda: messages(gateway) == EVENTS + 1)
     full = gateway.metrics()
     assert full.pauses == 0
     assert full.overflowed == full.overflowed_by_type["MESSAGE_CREATE"] > 0
@@ -114,8 +117,8 @@ async def test_drop_oldest_reads_on_and_counts_what_it_drops(propylon_simulator:
     await eventually(lambda: gateway.metrics().queued == 0 and len(heard) == gateway.metrics().delivered)
     got = numbers(heard)
     assert got == sorted(set(got))
-    assert got[-1] == EVENTS + 1  # the newest stay
-    assert len(heard) + gateway.metrics().overflowed == EVENTS
+    assert got[-1] == EVENTS + 2  # the newest stay
+    assert len(heard) + gateway.metrics().overflowed == EVENTS + 1
 
 
 @pytest.mark.parametrize("size", [1, 64, 256])

@@ -99,8 +99,8 @@ async def test_all_guilds_are_ready_when_their_events_can_be_taken(
 async def test_what_never_comes_is_not_waited_for(propylon_simulator: Start, witness_to: Make) -> None:
     sim = propylon_simulator(guilds=2, guild_creates=False)
     witness = witness_to(sim)
-    await witness.gateway.open(timeout=10)
     before = time.monotonic()
+    await witness.gateway.open(timeout=10)
     await witness.gateway.wait_guilds_ready(timeout=20)
     assert time.monotonic() - before > 3
 

@@ -199,6 +199,7 @@ async def test_a_zombie_is_dropped_and_resumed(propylon_simulator: Start, witnes
     acknowledged = len(sim.record()["connections"][0]["beats"])
     sim.act(steps.stop_acking())
     await sim.wait_for("resumed")
+    await sim.wait_for("closed", connection=1)
     first, second = sim.record()["connections"]
     assert first["closed"]["code"] not in (1000, 1001)
     assert [ops(first), ops(second)] == [[2], [6]]
@@ -274,7 +275,7 @@ async def test_on_op_7_the_old_connection_serves_until_the_next_one_has_its_hell
     witness = witness_to(sim)
     await witness.gateway.open(timeout=10)
     # The upgrade of the next connection takes some 0.3 s; what comes meanwhile comes on the old one.
-    sim.script("next", steps.trickle_handshake(0.02, size=10))
+    sim.script("next", steps.trickle_handshake(0.1, size=50))
     sim.act(steps.reconnect(), 1)
     await sim.wait_for("accepted", count=2)
     sim.dispatch("TYPING_START", {"n": 1})

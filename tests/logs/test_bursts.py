@@ -154,8 +154,10 @@ def test_nothing_but_warnings_is_printed_where_logging_is_not_configured(warn: s
         check=True,
     )
     assert done.stdout == ""
-    assert done.stderr.startswith(expected)
-    assert bool(done.stderr) is bool(expected)
+    # A busy machine may stop a listener for as long as is warned of.
+    shown = "".join(line for line in done.stderr.splitlines(keepends=True) if "held the event loop" not in line)
+    assert shown.startswith(expected)
+    assert bool(shown) is bool(expected)
 
 
 def test_an_argument_whose_repr_logs_does_not_hold_the_filter_up(

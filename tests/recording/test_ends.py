@@ -40,7 +40,7 @@ async def _taken_away(path: Path) -> None:
             await eventually(path.exists)
             path.unlink()
             before = recorder.events
-            await eventually(lambda: path.exists() and recorder.events > before + 1_000)
+            await eventually(lambda: path.exists() and recorder.events > before + 4_000)
         assert recorder.dropped == 0
     assert len(list(Recording(path))) > 1_000
 

@@ -141,7 +141,7 @@ def test_the_clock_stands_still_while_a_job_runs(tmp_path: Path) -> None:
 
 
 def test_a_job_that_waits_for_the_clock_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_clock, "_JOB_PATIENCE", 0.05)
+    monkeypatch.setattr(_clock, "_JOB_PATIENCE", 1.0)
     path, gateway, told = written(tmp_path / "x", [line("0", 0.0)]), Gateway("token"), list[float]()
 
     @gateway.listen

@@ -140,6 +140,7 @@ async def test_steps_take_whole_fleets_and_parts_of_them(propylon_simulator: Sta
     await sim.wait_for("resumed", count=8)
     await sim.wait_for("ready", count=10)
     await eventually(lambda: all(it.gateway.status is GatewayStatus.READY for it in old + new))
+    await eventually(lambda: sum(it.gateway.metrics().resumes for it in old + new) == 8)
     for shard in old + new:
         metrics = shard.gateway.metrics()
         assert (metrics.identifies, metrics.resumes) == ((1, 2) if shard in old else (2, 1))
