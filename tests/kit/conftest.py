@@ -9,5 +9,6 @@ from propylon.testing import Simulator
 
 @pytest.fixture
 def sim() -> Iterator[Simulator]:
-    with Simulator(identify_interval=0) as simulator:
+    # No beat comes by itself, which would be one more command.
+    with Simulator(identify_interval=0, heartbeat_interval=600) as simulator:
         yield simulator
